@@ -1,0 +1,1 @@
+"""LLM-RecG: zero-shot cross-domain sequential recommendation with LLM item embeddings."""

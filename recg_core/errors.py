@@ -1,0 +1,9 @@
+"""The one exception that a user's mistake raises."""
+
+
+class UserError(ValueError):
+    """Something the user can mend: the message says what was found, where, and what to do.
+
+    The command line prints the message alone and exits with status 1; any other exception is a
+    defect of this project and keeps its traceback.
+    """

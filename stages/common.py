@@ -1,0 +1,76 @@
+"""What every stage script shares: strict params and errors without tracebacks."""
+
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from recg_core.config import convert
+from recg_core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Params:
+    """The whole of `params.yaml`, read by address (`section.row`)."""
+
+    values: dict[str, Any]
+    path: Path
+
+    def get(self, address: str, expected: Any) -> Any:
+        """The value at `address`, checked against the type `expected`.
+
+        Raises:
+            UserError: when there is no such key (the valid ones are named) or its type is wrong.
+        """
+        value: Any = self.values
+        walked: list[str] = []
+        for key in address.split("."):
+            if not isinstance(value, dict) or key not in value:
+                place = ".".join(walked) or "the top level"
+                valid = sorted(value) if isinstance(value, dict) else []
+                raise UserError(f"{self.path}: no key '{key}' at {place}; valid keys are {valid}")
+            value = value[key]
+            walked.append(key)
+        return convert(value, expected, f"{self.path}: {address}")
+
+    def section(self, address: str) -> dict[str, Any]:
+        """The section at `address` as a plain dictionary."""
+        return self.get(address, dict)
+
+
+def read_params(path: Path) -> Params:
+    """Read `params.yaml` as YAML 1.2 (`1e-3` is a number).
+
+    Raises:
+        UserError: when the file is missing or no YAML.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; run from the project's folder") from error
+    except YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected sections of keys")
+    return Params(values, path)
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a stage's `main` as a command: a user's mistake exits with 1 and its message alone."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
