@@ -72,13 +72,15 @@ def check_arguments(
 def convert(value: Any, expected: Any, address: str) -> Any:
     """Check `value` against the type `expected` and return it in that type.
 
-    Understands bool, int, float, str, None, `X | Y`, Literal, tuple[X, ...], list[X], dict[str, X]
+    Understands Any, bool, int, float, str, None, `X | Y`, Literal, tuple[X, ...], list[X], dict[str, X]
     and dataclasses.
 
     Raises:
         UserError: `address: expected float, got str '1e-3'`.
     """
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if expected is Any:
+        return value
     if origin is Literal:
         if value in arguments and type(value) in {type(option) for option in arguments}:
             return value

@@ -62,7 +62,7 @@ class Sequences:
     def holdout(self, split: Split) -> "Holdout":
         """The users that have an item in `split`, with everything before it as history."""
         position = self.valid_position if split == "valid" else self.test_position
-        users = np.flatnonzero(position >= 0)
+        users = np.flatnonzero(position >= 1)  # an empty history says nothing about a user
         history = self._prefix(users, position[users])
         target = self.items.values[self.items.offsets[users] + position[users]]
         return Holdout(users.astype(np.int32), history, target)

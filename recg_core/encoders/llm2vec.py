@@ -1,0 +1,234 @@
+"""LLM2Vec (BehnamGhader et al. 2024): a decoder turned into a text encoder, as the paper uses it.
+
+The forward pass is our own, so any transformers from 4.43 on will do; the vectors are those of the
+`llm2vec` package, except where it has traps:
+- its chat template depends on the model's name, so a local copy gives other vectors: here
+  `chat_template` is a setting;
+- an empty text averages over padding: here it is the mean over the tokens that are there;
+- a text whose first word exceeds the limit becomes empty: here it is cut by tokens;
+- a long instruction pushes the text out and itself into the mean: here it is refused;
+- a text that contains its separator is torn apart: here there is no separator.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from recg_core.encoders.base import ENCODER_VERSION, Advance
+from recg_core.encoders.hub import describe, resolve
+from recg_core.encoders.text import check_template
+from recg_core.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# What stands before and after instruction and text in the chat format of a model.
+CHAT_TEMPLATES: dict[str, tuple[str, str]] = {
+    "none": ("", ""),
+    "llama3": ("<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"),
+    "mistral": ("[INST] ", " [/INST]"),
+    "qwen2": ("<|im_start|>user\n", "<|im_end|>"),
+}
+
+
+class Llm2Vec:
+    """Mean over the content tokens of a decoder with bidirectional attention.
+
+    Content is the text and what the chat template puts after it; the beginning-of-text token, the
+    template's start and the instruction are attended to, not averaged.
+
+    Args:
+        model: the base model, a name that `recg_core.encoders.hub` understands.
+        adapters: LoRA adapters, merged in this order (MNTP, then supervised).
+        template: how an item becomes a text.
+        chat_template: `llama3`, `mistral`, `qwen2`, or `none` for a model that has no chat format.
+        instruction: stands before the text.
+        max_tokens: content tokens; longer texts lose words at their end.
+        max_length: tokens of the whole sequence.
+        batch_tokens: padded tokens a batch; changes speed and memory, not the vectors.
+        dtype: of weights and activations.
+    """
+
+    libraries: tuple[str, ...] = ("torch", "transformers", "tokenizers", "peft")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        adapters: tuple[str, ...],
+        template: str,
+        chat_template: Literal["none", "llama3", "mistral", "qwen2"],
+        instruction: str = "",
+        max_tokens: int = 400,
+        max_length: int = 512,
+        batch_tokens: int = 8192,
+        dtype: Literal["float32", "float16", "bfloat16"] = "bfloat16",
+    ) -> None:
+        check_template(template)
+        if batch_tokens < 1 or not 1 <= max_tokens <= max_length:
+            raise UserError("batch_tokens must be 1 or more, max_tokens between 1 and max_length")
+        self.template = template
+        self._model_name = model
+        self._adapters = adapters
+        self._chat_template = chat_template
+        self._prefix, self._suffix = CHAT_TEMPLATES[chat_template]
+        if instruction.strip():
+            self._prefix += instruction.strip() + " "
+        self._instruction = instruction
+        self._max_tokens = max_tokens
+        self._max_length = max_length
+        self._batch_tokens = batch_tokens
+        self._dtype: Literal["float32", "float16", "bfloat16"] = dtype
+        self._loaded: tuple[Any, PreTrainedModel] | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that can change a vector; `prefix` and `suffix` are the resolved template."""
+        return {
+            "encoder_version": ENCODER_VERSION,
+            "kind": "llm2vec",
+            "model": describe(self._model_name),
+            "adapters": [describe(adapter) for adapter in self._adapters],
+            "template": self.template,
+            "chat_template": self._chat_template,
+            "instruction": self._instruction.strip(),
+            "prefix": self._prefix,
+            "suffix": self._suffix,
+            "max_tokens": self._max_tokens,
+            "max_length": self._max_length,
+            "dtype": self._dtype,
+            "pooling": "mean of content tokens",
+            "attention": "bidirectional",
+        }
+
+    def encode(self, texts: Sequence[str], advance: Advance | None = None) -> np.ndarray:
+        """The vectors of `texts`, float32 [len(texts), dim]; they are not normalised.
+
+        Raises:
+            UserError: when a model or adapter cannot be had or loaded, adapters do not fit, the
+                instruction leaves no room for `max_tokens`, or attention stays causal.
+        """
+        # torch and transformers take seconds to import; a run that reuses every shard needs none.
+        from recg_core.encoders.forward import embed
+
+        tokenizer, model = self._load()
+        sequences, num_content = self._tokenize(texts, tokenizer)
+        return embed(
+            model, sequences, num_content, self._batch_tokens, bidirectional=True, advance=advance
+        )
+
+    def _tokenize(self, texts: Sequence[str], tokenizer: Any) -> tuple[list[list[int]], list[int]]:
+        """Token ids of every sequence, and how many of its last tokens are content."""
+        shortened = shorten(texts, tokenizer, self._max_tokens, self._max_length)
+        if self._chat_template != "none":
+            shortened = [text.rstrip() for text in shortened]
+        contents = [text + self._suffix for text in shortened]
+        sequences = tokenizer([self._prefix + content for content in contents])["input_ids"]
+        # A text without any token, where the tokenizer adds none either, is one end-of-text token.
+        sequences = [ids or [tokenizer.eos_token_id or 0] for ids in sequences]
+        # Counted from the content alone, as the package does: in place, a token may merge with the
+        # space before it.
+        alone = tokenizer(contents, add_special_tokens=False)["input_ids"]
+        num_content = [
+            min(len(ids), len(sequence)) or len(sequence)
+            for ids, sequence in zip(alone, sequences, strict=True)
+        ]
+        return sequences, num_content
+
+    def _load(self) -> "tuple[Any, PreTrainedModel]":
+        if self._loaded is None:
+            from recg_core.encoders.forward import (
+                check_bidirectional,
+                choose_device,
+                load_model,
+                load_tokenizer,
+            )
+
+            # Adapters first: they are small, and a wrong name should not cost the large download.
+            adapter_folders = [resolve(adapter) for adapter in self._adapters]
+            folder = resolve(self._model_name)
+            if (folder / "adapter_config.json").exists():
+                raise UserError(
+                    f"model {self._model_name!r}: is an adapter; give its base model as `model` "
+                    "and list it in `adapters`"
+                )
+            tokenizer = load_tokenizer(folder, self._model_name)
+            self._check_room(tokenizer)
+            # SDPA takes the 4-D mask on every version; flash attention would ignore it.
+            model = load_model(folder, self._model_name, self._dtype, attention="sdpa")
+            for name, adapter_folder in zip(self._adapters, adapter_folders, strict=True):
+                model = merge_adapter(model, adapter_folder, name)
+            model = model.eval().to(choose_device())
+            check_bidirectional(model, self._model_name)
+            self._loaded = tokenizer, model
+        return self._loaded
+
+    def _check_room(self, tokenizer: Any) -> None:
+        used = len(tokenizer(self._prefix + self._suffix)["input_ids"])
+        if used + self._max_tokens > self._max_length:
+            raise UserError(
+                f"llm2vec: instruction and chat template take {used} tokens and max_tokens is "
+                f"{self._max_tokens}, more than max_length {self._max_length}; shorten the "
+                "instruction, lower max_tokens or raise max_length"
+            )
+
+
+def shorten(texts: Sequence[str], tokenizer: Any, max_tokens: int, max_length: int) -> list[str]:
+    """Cut texts of more than `max_tokens` tokens at a word, as the `llm2vec` package does.
+
+    Its rule: keep the share max_tokens / min(tokens, max_length) of the words, and repeat. A text
+    of which this leaves nothing is cut after its first `max_tokens` tokens instead.
+    """
+    shortened = list(texts)
+    counts = _count_tokens(shortened, tokenizer, max_length)
+    while too_long := [row for row, count in enumerate(counts) if count > max_tokens]:
+        for row in too_long:
+            words = shortened[row].split()
+            shortened[row] = " ".join(words[: int(len(words) * (max_tokens / counts[row]))])
+        recounted = _count_tokens([shortened[row] for row in too_long], tokenizer, max_length)
+        for row, count in zip(too_long, recounted, strict=True):
+            counts[row] = count
+    return [
+        cut if cut or not text.strip() else _cut_by_tokens(text, tokenizer, max_tokens)
+        for cut, text in zip(shortened, texts, strict=True)
+    ]
+
+
+def merge_adapter(model: "PreTrainedModel", folder: Path, name: str) -> "PreTrainedModel":
+    """Merge a LoRA adapter into the weights of `model`.
+
+    Raises:
+        UserError: when the folder holds no adapter, or none of its weights fits the model.
+    """
+    # Without this import peft 0.18 and later fails beside transformers 4.44.
+    import torch.distributed.tensor  # noqa: F401
+    from peft import PeftModel
+
+    try:
+        merged = PeftModel.from_pretrained(model, folder)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"adapter {name!r}: {folder} does not load onto the model ({error})") from (
+            error
+        )
+    # peft only warns when weights are missing, and a LoRA without weights has B = 0: no effect.
+    updates = [weight for key, weight in merged.named_parameters() if "lora_B" in key]
+    if not any(bool(weight.any()) for weight in updates):
+        raise UserError(f"adapter {name!r}: none of its weights fits the model")
+    return merged.merge_and_unload()
+
+
+def _count_tokens(texts: list[str], tokenizer: Any, max_length: int) -> list[int]:
+    encoded = tokenizer(texts, add_special_tokens=False, truncation=True, max_length=max_length)
+    return [len(ids) for ids in encoded["input_ids"]]
+
+
+def _cut_by_tokens(text: str, tokenizer: Any, max_tokens: int) -> str:
+    keep = max_tokens
+    while True:
+        encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        if len(encoded["input_ids"]) <= max_tokens or keep == 0:
+            return text
+        # The beginning alone may split into more tokens than it did in place: then cut earlier.
+        text = text[: encoded["offset_mapping"][keep - 1][1]]
+        keep -= 1

@@ -1,0 +1,126 @@
+"""Latent semantic analysis: TF-IDF and truncated SVD, an encoder without any download."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from recg_core.encoders.base import ENCODER_VERSION, Advance
+from recg_core.encoders.text import check_template
+from recg_core.errors import UserError
+from recg_core.files import sha256_json
+
+_TOKEN_PATTERN = r"(?u)\b\w+\b"
+_RANDOM_STATE = 0
+_SMALLEST_NORM = 1e-6
+
+
+class Lsa:
+    """Unit vectors in the space of the `dim` leading singular directions of a text corpus.
+
+    x = V^T tfidf(text), then x / |x| (Deerwester et al. 1990), with tf = 1 + log count. All domains
+    share one space, so the corpus is the texts of `fit_domains`, whichever domain is encoded. It is
+    taken as a sorted set: neither order nor repetition changes a vector.
+
+    A text without a known word has no direction of its own; it gets that of the corpus mean.
+    """
+
+    libraries: tuple[str, ...] = ("scikit-learn", "numpy", "scipy")
+
+    def __init__(self, *, dim: int, template: str, fit_domains: tuple[str, ...]) -> None:
+        """Keep the settings.
+
+        Raises:
+            UserError: when one of them is invalid.
+        """
+        check_template(template)
+        if dim < 1:
+            raise UserError(f"dim: expected 1 or more, got {dim}")
+        if not fit_domains:
+            raise UserError("fit_domains: name at least one domain whose texts span the space")
+        self.template = template
+        self.fit_domains = fit_domains
+        self._dim = dim
+        self._corpus: list[str] | None = None
+        self._model: _FittedLsa | None = None
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """Take the corpus; the decomposition itself waits for the first text to encode."""
+        self._corpus = sorted({text for text in texts if text})
+        self._model = None
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that can change a vector, the corpus included."""
+        return {
+            "encoder_version": ENCODER_VERSION,
+            "kind": "lsa",
+            "dim": self._dim,
+            "template": self.template,
+            "token_pattern": _TOKEN_PATTERN,
+            "random_state": _RANDOM_STATE,
+            "corpus_sha256": sha256_json(self._texts()),
+        }
+
+    def encode(self, texts: Sequence[str], advance: Advance | None = None) -> np.ndarray:
+        """The vectors of `texts`, float32 [len(texts), dim], each of norm 1.
+
+        Raises:
+            UserError: when the corpus has too few different words or texts for `dim`.
+        """
+        if self._model is None:
+            self._model = _FittedLsa(self._texts(), self._dim)
+        vectors = self._model.transform(texts)
+        if advance is not None:
+            advance(len(texts))
+        return vectors
+
+    def _texts(self) -> list[str]:
+        assert self._corpus is not None, "fit comes before identity and encode"
+        return self._corpus
+
+
+class _FittedLsa:
+    """The vocabulary, weights and singular directions of a corpus."""
+
+    def __init__(self, corpus: list[str], dim: int) -> None:
+        # scikit-learn takes a second to import, and a run that reuses every shard needs none of it.
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.utils.extmath import randomized_svd
+        from threadpoolctl import threadpool_limits
+
+        self._vectorizer = TfidfVectorizer(token_pattern=_TOKEN_PATTERN, sublinear_tf=True)
+        try:
+            weights = self._vectorizer.fit_transform(corpus)
+        except ValueError as error:
+            raise UserError(f"lsa: the texts of fit_domains hold no word ({error})") from error
+        if dim > min(weights.shape):
+            raise UserError(
+                f"lsa: dim {dim} is more than the {weights.shape[0]} texts or the "
+                f"{weights.shape[1]} words of fit_domains allow; lower dim or add domains"
+            )
+        # One thread: the order of floating-point sums must not depend on the number of cores.
+        with threadpool_limits(limits=1):
+            _, _, directions = randomized_svd(
+                weights, n_components=dim, n_iter=7, random_state=_RANDOM_STATE
+            )
+        peaks = np.abs(directions).argmax(axis=1)
+        signs = np.sign(directions[np.arange(dim), peaks])
+        self._directions_DV = directions * signs[:, None]
+        projected, _ = self._project(corpus)
+        mean = projected.mean(axis=0)
+        self._mean_D = mean / np.linalg.norm(mean)
+
+    def transform(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors, float32 [len(texts), dim]."""
+        vectors, known = self._project(texts)
+        vectors[~known] = self._mean_D
+        return vectors.astype(np.float32)
+
+    def _project(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        weights = self._vectorizer.transform(texts)
+        vectors = np.asarray(weights @ self._directions_DV.T)
+        norms = np.linalg.norm(vectors, axis=1)
+        known = norms > _SMALLEST_NORM
+        vectors[known] /= norms[known, None]
+        vectors[~known] = 0.0
+        return vectors, known

@@ -1,0 +1,325 @@
+"""Training on the source domain alone: Eq. 15, early stopping, resumption.
+
+Shapes: B users, L positions, P predicted positions, M negatives, U distinct items of a batch,
+K domains, S items sampled of each, H dimension of the text embeddings, D model dim.
+"""
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from recg_core.batches import length_bucketed_batches
+from recg_core.checkpoints import Progress, load_progress, save_progress
+from recg_core.data import Holdout, Ragged
+from recg_core.domain import Domain
+from recg_core.errors import UserError
+from recg_core.evaluation import validation_ndcg
+from recg_core.losses import (
+    RECOMMENDATION_LOSSES,
+    Recommendation,
+    balanced_beta,
+    inter_domain_loss,
+    intra_domain_loss,
+)
+from recg_core.model import (
+    ModelSpec,
+    SequentialRecommender,
+    TextItems,
+    VariantConfig,
+    create_model,
+    dot_scorer,
+    model_features,
+    user_matrix,
+)
+
+log = logging.getLogger(__name__)
+
+SAVE_SECONDS = 10.0  # the state of a run is written after an epoch when the last one is this old
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The `train` section of the params."""
+
+    batch_size: int
+    learning_rate: float
+    max_epochs: int
+    patience: int  # epochs without a better validation NDCG@10 before training stops
+    negatives: int  # items drawn for a batch and shared by its positions
+    domain_sample: int  # items of each domain in the generalization loss of a step
+    valid_users: int  # users of the source that validation ranks for
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) <= 0:
+                raise ValueError(f"{field.name} must be above 0")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The result of one seed."""
+
+    model: SequentialRecommender
+    best_epoch: int
+    best_ndcg: float
+    curve: list[dict[str, float]]
+
+
+def generalization_domains(
+    source: Domain, pool: Mapping[str, np.ndarray], variant: VariantConfig
+) -> dict[str, np.ndarray]:
+    """The text embeddings that the generalization loss samples: the pool's and the source's.
+
+    Raises:
+        UserError: with fewer than three domains, where Eq. 10 is constant.
+    """
+    if not variant.generalizes:
+        return {}
+    domains = {source.name: source.text} | dict(pool)
+    if variant.inter != "off" and len(domains) < 3:
+        raise UserError(
+            f"the inter-domain loss compares an item with at least two other domains, but the pool "
+            f"and the source are {sorted(domains)}: add domains to pool.domains, or set "
+            "inter: off in the variant"
+        )
+    return domains
+
+
+def train_seed(
+    source: Domain,
+    pool: Mapping[str, np.ndarray],
+    spec: ModelSpec,
+    config: TrainConfig,
+    seed: int,
+    *,
+    progress_path: Path | None = None,
+    run: str = "",
+) -> Trained:
+    """Train one model and return it as it was after its best epoch.
+
+    Args:
+        source: the only domain whose interactions are read.
+        pool: text embeddings [n, H] by domain, for the generalization loss.
+        seed: decides initial parameters, order, negatives and dropout.
+        progress_path: where the state of an unfinished run is kept; None keeps none.
+        run: a digest of all inputs; only the same run goes on from `progress_path`.
+
+    Raises:
+        UserError: when no user has two training items, or the loss is not finite.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(seed)
+    model = create_model(spec)
+    if isinstance(model.items, TextItems):
+        model.items.feature_rms.fill_(float(np.sqrt(np.mean(np.square(source.text)))))
+    trainer = Trainer(source, pool, spec, config, seed, model.to(device))
+    return trainer.fit(progress_path, run)
+
+
+class Trainer:
+    """The training loop of one seed."""
+
+    def __init__(
+        self,
+        source: Domain,
+        pool: Mapping[str, np.ndarray],
+        spec: ModelSpec,
+        config: TrainConfig,
+        seed: int,
+        model: SequentialRecommender,
+    ) -> None:
+        self.config = config
+        self.seed = seed
+        self.spec = spec
+        self.model = model
+        self.device = next(model.parameters()).device
+        self.label = f"{spec.backbone} {source.name} seed {seed}"
+        self.sequences = source.sequences.training()
+        self.rows = np.flatnonzero(self.sequences.lengths >= 2)
+        if not len(self.rows):
+            raise UserError(f"{source.name}: no user has two training items; nothing to learn from")
+        self.features = model_features(spec.variant, source.text).to(self.device)
+        domains = generalization_domains(source, pool, spec.variant)
+        self.domains = [torch.from_numpy(text).to(self.device) for text in domains.values()]
+        self.holdout = _subset(source.sequences.holdout("valid"), config.valid_users)
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+
+    def fit(self, progress_path: Path | None, run: str) -> Trained:
+        """Run epochs until validation has not improved for `patience` of them."""
+        progress = None
+        if progress_path is not None:
+            progress = load_progress(progress_path, run, self.model, self.optimizer)
+        if progress is None:
+            progress = Progress(0, 0, -1.0, [], self._state())
+        else:
+            log.info("%s resumes after epoch %d", self.label, progress.epoch)
+        saved = time.monotonic()
+        total = self.config.max_epochs * len(self.rows)
+        bar: tqdm[Any] = tqdm(
+            total=total, initial=progress.epoch * len(self.rows), desc=self.label, unit="user",
+            unit_scale=True, disable=None,
+        )  # fmt: skip
+        with bar:
+            while not self._finished(progress):
+                self._advance(progress, bar)
+                due = self._finished(progress) or time.monotonic() - saved >= SAVE_SECONDS
+                if progress_path is not None and due:
+                    save_progress(progress_path, run, progress, self.model, self.optimizer)
+                    saved = time.monotonic()
+        self.model.load_state_dict(progress.best_state)
+        return Trained(
+            self.model.cpu().eval(), progress.best_epoch, progress.best_ndcg, progress.curve
+        )
+
+    def _finished(self, progress: Progress) -> bool:
+        waited = progress.epoch - progress.best_epoch
+        return progress.epoch >= self.config.max_epochs or waited >= self.config.patience
+
+    def _advance(self, progress: Progress, bar: "tqdm[Any]") -> None:
+        """One epoch and its validation."""
+        started = time.monotonic()
+        epoch = progress.epoch + 1
+        losses = self._epoch(epoch, bar)
+        if not all(math.isfinite(value) for value in losses.values()):
+            raise UserError(
+                f"{self.label}: the loss is not finite in epoch {epoch} ({losses}); "
+                "lower train.learning_rate or the variant's alpha and beta"
+            )
+        ndcg = self._validate()
+        progress.epoch = epoch
+        progress.curve.append({"epoch": epoch, **losses, "valid_ndcg@10": ndcg})
+        if ndcg > progress.best_ndcg:
+            progress.best_epoch, progress.best_ndcg = epoch, ndcg
+            progress.best_state = self._state()
+        log.info(
+            "%s epoch %d loss %.4f valid_ndcg@10 %.4f %.1f s",
+            self.label, epoch, losses["loss"], ndcg, time.monotonic() - started,
+        )  # fmt: skip
+
+    def _epoch(self, epoch: int, bar: "tqdm[Any]") -> dict[str, float]:
+        # Everything random in an epoch follows from (seed, epoch), so a resumed run repeats it.
+        rng = np.random.default_rng([self.seed, epoch])
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        torch.manual_seed(int(rng.integers(2**62)))
+        self.model.train()
+        lengths = self.sequences.lengths[self.rows]
+        sums, steps = torch.zeros(3, device=self.device), 0
+        last = self.model.backbone.training_length
+        for batch in length_bucketed_batches(lengths, self.config.batch_size, rng):
+            padded = self.sequences.padded(self.rows[batch], last)
+            sums += self._step(torch.from_numpy(padded).to(self.device), generator)
+            steps += 1
+            bar.update(len(batch))
+        recommendation, inter, intra = (sums / steps).tolist()
+        alpha, beta = self._weights()
+        loss = recommendation + beta * inter + alpha * intra
+        return {"loss": loss, "recommendation": recommendation, "inter": inter, "intra": intra}
+
+    def _step(self, sequences_BL: Tensor, generator: torch.Generator) -> Tensor:
+        """One update; returns the three terms [recommendation, inter, intra]."""
+        variant = self.spec.variant
+        recommendation = recommendation_loss(
+            self.model, self.features, sequences_BL, self.config.negatives, variant.loss, generator
+        )
+        inter = intra = recommendation.new_zeros(())
+        total = recommendation
+        if self.domains:
+            items_KSD = self._domain_items(generator)
+            inter = inter_domain_loss(items_KSD, variant.inter, variant.tau)
+            intra = intra_domain_loss(items_KSD, variant.intra, variant.tau)
+            alpha, beta = self._weights()
+            total = recommendation + alpha * intra + beta * inter
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        self.optimizer.step()
+        return torch.stack([recommendation, inter, intra]).detach()
+
+    def _weights(self) -> tuple[float, float]:
+        """alpha and beta of Eq. 13."""
+        variant = self.spec.variant
+        if not self.domains or variant.beta is not None:
+            return variant.alpha, variant.beta or 0.0
+        num_items = self._sample_size() * len(self.domains)
+        return variant.alpha, balanced_beta(variant.alpha, num_items, len(self.domains))
+
+    def _sample_size(self) -> int:
+        return min(self.config.domain_sample, *(len(text) for text in self.domains))
+
+    def _domain_items(self, generator: torch.Generator) -> Tensor:
+        """The final vectors [K, S, D] of items drawn from every domain."""
+        size = self._sample_size()
+        rows = [
+            text[torch.randperm(len(text), generator=generator, device=self.device)[:size]]
+            for text in self.domains
+        ]
+        return self.model.items(torch.cat(rows)).view(len(rows), size, -1)
+
+    @torch.inference_mode()
+    def _validate(self) -> float:
+        self.model.eval()
+        table = self.model.item_table(self.features)
+        users = user_matrix(self.model, table, self.holdout.history)
+        return validation_ndcg(dot_scorer(users, table), self.holdout, len(table) - 1)
+
+    def _state(self) -> dict[str, Tensor]:
+        return {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
+
+def recommendation_loss(
+    model: SequentialRecommender,
+    features: Tensor,
+    sequences_BL: Tensor,
+    num_negatives: int,
+    loss: Recommendation,
+    generator: torch.Generator,
+) -> Tensor:
+    """Eq. 6 (or sampled softmax) over all predicted positions of a batch.
+
+    Each distinct item of the batch is projected once; the rest of the catalogue never. Negatives
+    are uniform over the catalogue and shared by all positions.
+
+    Args:
+        features: what the model's items read, one row an item of the source.
+        sequences_BL: item_idx, padded with 0 on the right.
+    """
+    views = model.backbone.training_views(sequences_BL, generator)
+    predict_BL = views.targets_BL > 0
+    targets_P = views.targets_BL[predict_BL]
+    negatives_M = torch.randint(
+        1, len(features) + 1, (num_negatives,), generator=generator, device=features.device
+    )
+    inputs = views.inputs_BL.clamp(min=0).flatten()
+    padding = inputs.new_zeros(1)
+    distinct_U, rows = torch.unique(
+        torch.cat([padding, inputs, targets_P, negatives_M]), return_inverse=True
+    )
+    vectors_UD = model.items(features.index_select(0, distinct_U[1:] - 1))
+    table_UD = F.pad(vectors_UD, (0, 0, 1, 0))  # row 0 is the padding
+    sizes = [1, len(inputs), len(targets_P), num_negatives]
+    _, input_rows, target_rows, negative_rows = rows.split(sizes)
+    items_BLD = F.embedding(input_rows.view_as(views.inputs_BL), table_UD)
+    states_PD = model.backbone(items_BLD, views.inputs_BL)[predict_BL]
+    positives_P = (states_PD * F.embedding(target_rows, table_UD)).sum(dim=-1)
+    negatives_PM = states_PD @ F.embedding(negative_rows, table_UD).T
+    valid_PM = targets_P[:, None] != negatives_M
+    return RECOMMENDATION_LOSSES[loss](positives_P, negatives_PM, valid_PM)
+
+
+def _subset(holdout: Holdout, size: int) -> Holdout:
+    """At most `size` users, always the same ones."""
+    if len(holdout.users) <= size:
+        return holdout
+    rows = np.sort(np.random.default_rng(0).permutation(len(holdout.users))[:size])
+    history: Ragged = holdout.history.take(rows)
+    return Holdout(holdout.users[rows], history, holdout.target[rows])

@@ -1,0 +1,40 @@
+"""Rank every target domain by the training-free rows.
+
+    python -m stages.baselines --domains-root data/domains --embeddings-root data/embeddings/lsa \
+        --ranks results/ranks/training_free --metrics results/metrics/training_free
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recg_core.baselines import BaselinesConfig, training_free_rows
+from recg_core.config import build
+from recg_core.data import load_sequences
+from recg_core.evaluation import write_cell
+from recg_core.schema import ITEMS
+from recg_core.shards import load_embeddings
+from stages.common import read_params, run
+
+
+def main(
+    domains_root: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
+    embeddings_root: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
+    ranks: Annotated[Path, typer.Option(help="Folder for the ranks of every row and target.")],
+    metrics: Annotated[Path, typer.Option(help="Folder for the metrics of every row and target.")],
+) -> None:
+    """Write ranks and metrics of every training-free row for every domain of the grid."""
+    params = read_params(Path("params.yaml"))
+    config = build(BaselinesConfig, params.section("baselines"), "baselines")
+    for domain in params.get("grid.domains", list[str]):
+        items = ITEMS.read(domains_root / domain / "items.parquet").sort("item_idx")
+        sequences = load_sequences(domains_root / domain / "sequences.parquet")
+        embeddings = load_embeddings(embeddings_root / domain, items["item_id"].to_list())
+        for row in training_free_rows(sequences, embeddings, config, target=domain):
+            name = f"{row.name}_to_{domain}"
+            write_cell(row.ranks, row.content, ranks / f"{name}.parquet", metrics / f"{name}.json")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,39 @@
+"""Encode the item texts of one domain.
+
+python -m stages.encode --domain garden --encoder lsa --domains-root data/domains
+    --out data/embeddings/lsa/garden
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recg_core.config import build
+from recg_core.encoders import CorpusEncoder, build_encoder
+from recg_core.encoders.encode import EncodeConfig, encode_items
+from recg_core.encoders.text import render_texts
+from recg_core.schema import ITEMS
+from stages.common import read_params, run
+
+
+def main(
+    domain: Annotated[str, typer.Option(help="The domain to encode.")],
+    encoder: Annotated[str, typer.Option(help="A row of `encoders` in params.yaml.")],
+    domains_root: Annotated[Path, typer.Option(help="The folder of preprocessed domains.")],
+    out: Annotated[Path, typer.Option(help="The folder of embedding shards.")],
+) -> None:
+    """Encode the item texts of one domain into shards, reusing every vector that still holds."""
+    params = read_params(Path("params.yaml"))
+    config = build(EncodeConfig, params.section("encode"), "encode")
+    address = f"encoders.{encoder}"
+    built = build_encoder(params.section(address), address)
+    items = ITEMS.read(domains_root / domain / "items.parquet")
+    if isinstance(built, CorpusEncoder):
+        corpus = (ITEMS.read(domains_root / d / "items.parquet") for d in built.fit_domains)
+        built.fit([text for frame in corpus for text in render_texts(frame, built.template)])
+    encode_items(items, built, out, config)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,34 @@
+"""Collect the item vectors that the generalization loss may see.
+
+python -m stages.pool --domains-root data/domains --embeddings-root data/embeddings/lsa
+    --out data/pool/lsa.safetensors
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recg_core.config import build
+from recg_core.pool import PoolConfig, build_pool, write_pool
+from recg_core.schema import ITEMS
+from stages.common import read_params, run
+
+
+def main(
+    domains_root: Annotated[Path, typer.Option(help="The folder of preprocessed domains.")],
+    embeddings_root: Annotated[Path, typer.Option(help="One encoder's folder of embeddings.")],
+    out: Annotated[Path, typer.Option(help="The pool file to write.")],
+) -> None:
+    """Write one float16 tensor of item vectors for every domain of the `pool` section."""
+    config = build(PoolConfig, read_params(Path("params.yaml")).section("pool"), "pool")
+    item_ids = {
+        domain: ITEMS.read(domains_root / domain / "items.parquet")["item_id"].to_list()
+        for domain in config.domains
+    }
+    folders = {domain: embeddings_root / domain for domain in config.domains}
+    write_pool(out, build_pool(config, item_ids, folders))
+
+
+if __name__ == "__main__":
+    run(main)

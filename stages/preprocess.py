@@ -1,0 +1,24 @@
+"""Raw records to a domain's tables: `python -m stages.preprocess --raw data/raw/X --out ...`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recg_core.config import build
+from recg_core.preprocess import PreprocessConfig, preprocess
+from stages.common import read_params, run
+
+
+def main(
+    raw: Annotated[Path, typer.Option(help="The folder that fetch wrote.")],
+    out: Annotated[Path, typer.Option(help="The domain's folder to write.")],
+) -> None:
+    """Clean, filter and split one domain."""
+    params = read_params(Path("params.yaml"))
+    config = build(PreprocessConfig, params.section("preprocess"), "preprocess")
+    preprocess(raw, out, config)
+
+
+if __name__ == "__main__":
+    run(main)

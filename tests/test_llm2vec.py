@@ -1,0 +1,378 @@
+"""LLM2Vec's forward pass against the `llm2vec` package, on a tiny random Llama with adapters."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recg_core.encoders.forward import additive_mask, check_bidirectional, hidden_states
+from recg_core.encoders.llm2vec import CHAT_TEMPLATES, Llm2Vec, shorten
+from recg_core.errors import UserError
+
+torch.set_num_threads(1)
+
+MAX_TOKENS, MAX_LENGTH = 40, 64
+INSTRUCTION = "Retrieve items like this one:"
+SENTENCES = [
+    "Red wool scarf with fringes",
+    "Title: Guitar strings.\nFeatures: light, bronze.\nDescription: .",
+    "a",
+    "word " * 300,
+    "trailing space  ",
+    "  leading space",
+    "emoji 🎸🎻 and flags 🇮🇸",
+    "مرحبا بالعالم שלום",
+    'quotes "and" [INST] brackets',
+    "many different words " + " ".join(f"word{i}" for i in range(60)),
+]
+SPACELESS = "x1y2z3" * 60
+
+
+def save_tokenizer(folder: Path) -> int:
+    """A byte-level BPE with Llama 3's special tokens, trained on the spot; its size."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"]
+    special += ["<|start_header_id|>", "<|end_header_id|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*SENTENCES, INSTRUCTION, "user"], trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|begin_of_text|> $A", special_tokens=[("<|begin_of_text|>", 0)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=special[0],
+        eos_token=special[1],
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)
+    return tokenizer.get_vocab_size()
+
+
+def save_adapter(base: Path, folder: Path, seed: int) -> Path:
+    import torch.distributed.tensor
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModel
+
+    torch.manual_seed(seed)
+    config = LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "v_proj", "down_proj"])
+    model = get_peft_model(AutoModel.from_pretrained(base), config)
+    for name, weight in model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A base model and two adapters, as MNTP and supervised training would leave them."""
+    from transformers import LlamaConfig, LlamaModel
+
+    root = tmp_path_factory.mktemp("llm2vec")
+    size = save_tokenizer(root / "base")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=size,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        initializer_range=0.2,
+    )
+    LlamaModel(config).save_pretrained(root / "base")
+    save_adapter(root / "base", root / "mntp", seed=1)
+    save_adapter(root / "base", root / "supervised", seed=2)
+    return {name: str(root / name) for name in ("base", "mntp", "supervised")}
+
+
+def ours(folders: dict[str, str], **options: Any) -> Llm2Vec:
+    settings: dict[str, Any] = {
+        "model": folders["base"],
+        "adapters": (folders["mntp"], folders["supervised"]),
+        "template": "{title}",
+        "chat_template": "none",
+        "max_tokens": MAX_TOKENS,
+        "max_length": MAX_LENGTH,
+        "dtype": "float32",
+    }
+    return Llm2Vec(**{**settings, **options})
+
+
+@pytest.fixture(scope="module")
+def oracle(folders: dict[str, str]) -> Iterator[Any]:
+    """The package, with both adapters merged."""
+    llm2vec = pytest.importorskip("llm2vec", reason="llm2vec is installed on Python < 3.13 only")
+    import torch.distributed.tensor  # noqa: F401
+    from peft import PeftModel
+
+    package = llm2vec.LLM2Vec.from_pretrained(
+        folders["base"],
+        peft_model_name_or_path=folders["mntp"],
+        merge_peft=True,
+        max_length=MAX_LENGTH,
+        doc_max_length=MAX_TOKENS,
+    )
+    supervised = PeftModel.from_pretrained(package.model, folders["supervised"])
+    package.model = supervised.merge_and_unload()
+    return package
+
+
+def package_vectors(oracle: Any, texts: list[str], name: str = "", instruction: str = "") -> Any:
+    """One call a text: what stands in the same batch must not matter."""
+    oracle.model.config._name_or_path = name
+    return np.concatenate(
+        [
+            oracle.encode([[instruction, text]], show_progress_bar=False, device="cpu").numpy()
+            for text in texts
+        ]
+    )
+
+
+HUB_NAMES = {
+    "none": "somewhere/else",
+    "llama3": "meta-llama/Meta-Llama-3-8B-Instruct",
+    "mistral": "mistralai/Mistral-7B-Instruct-v0.2",
+    "qwen2": "Qwen/Qwen2-7B-Instruct",
+}
+
+
+@pytest.mark.parametrize("instruction", ["", INSTRUCTION])
+@pytest.mark.parametrize("chat_template", CHAT_TEMPLATES)
+def test_vectors_are_those_of_the_package(
+    folders: dict[str, str], oracle: Any, chat_template: str, instruction: str
+) -> None:
+    if instruction and chat_template != "none":
+        texts = [text for text in SENTENCES if len(text) < 60]
+        options = {"max_tokens": 20, "max_length": MAX_LENGTH}
+        oracle.doc_max_length = 20
+    else:
+        texts, options = SENTENCES, {}
+        oracle.doc_max_length = MAX_TOKENS
+    encoder = ours(folders, chat_template=chat_template, instruction=instruction, **options)
+    expected = package_vectors(oracle, texts, HUB_NAMES[chat_template], instruction)
+    found = encoder.encode(texts)
+    assert found.shape == (len(texts), 32)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_package_batches_like_its_single_texts(folders: dict[str, str], oracle: Any) -> None:
+    oracle.doc_max_length = MAX_TOKENS
+    oracle.model.config._name_or_path = HUB_NAMES["llama3"]
+    expected = oracle.encode(SENTENCES, show_progress_bar=False, device="cpu").numpy()
+    found = ours(folders, chat_template="llama3").encode(SENTENCES)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_package_at_its_defaults_agrees_with_our_defaults(
+    folders: dict[str, str], oracle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oracle, "max_length", 512)
+    monkeypatch.setattr(oracle, "doc_max_length", 400)
+    texts = ["short", "many words here " * 400]
+    encoder = Llm2Vec(
+        model=folders["base"],
+        adapters=(folders["mntp"], folders["supervised"]),
+        template="{title}",
+        chat_template="llama3",
+        dtype="float32",
+    )
+    expected = package_vectors(oracle, texts, HUB_NAMES["llama3"])
+    np.testing.assert_allclose(encoder.encode(texts), expected, atol=1e-5)
+
+
+def plain_mean(folders: dict[str, str], text: str, first: int) -> np.ndarray:
+    """Base and adapters applied unmerged, one unpadded text, mean of states from `first` on."""
+    encoder = ours(folders)
+    encoder.encode(["load"])
+    tokenizer, model = encoder._loaded
+    ids = torch.tensor([tokenizer(text)["input_ids"]])
+    with torch.no_grad():
+        mask = torch.zeros(1, 1, ids.shape[1], ids.shape[1])
+        states = model(input_ids=ids, attention_mask=mask).last_hidden_state[0]
+    return states[first:].mean(dim=0).numpy()
+
+
+def test_instruction_and_first_token_are_attended_to_but_not_averaged(
+    folders: dict[str, str],
+) -> None:
+    found = ours(folders, instruction=INSTRUCTION).encode(["red scarf", "blue hat"])
+    tokenizer = ours(folders)
+    tokenizer.encode(["load"])
+    for text, vector in zip(("red scarf", "blue hat"), found, strict=True):
+        whole = f"{INSTRUCTION} {text}"
+        size = len(tokenizer._loaded[0](text, add_special_tokens=False)["input_ids"])
+        np.testing.assert_allclose(vector, plain_mean(folders, whole, -size), atol=1e-5)
+    assert np.abs(found - ours(folders).encode(["red scarf", "blue hat"])).max() > 1e-2
+
+
+def test_an_empty_text_is_the_mean_of_the_tokens_that_are_there(
+    folders: dict[str, str], oracle: Any
+) -> None:
+    """The package's mean runs over padding as well, so it depends on the rest of the batch."""
+    encoder = ours(folders)
+    alone = encoder.encode([""])
+    np.testing.assert_allclose(alone[0], plain_mean(folders, "", 0), atol=1e-5)
+    np.testing.assert_allclose(encoder.encode([SENTENCES[0], ""])[1], alone[0], atol=1e-5)
+    np.testing.assert_allclose(package_vectors(oracle, [""]), alone, atol=1e-5)
+    batched = oracle.encode([SENTENCES[0], ""], show_progress_bar=False, device="cpu").numpy()
+    assert np.abs(batched[1] - alone[0]).max() > 1e-2
+
+
+def test_a_long_text_without_spaces_is_cut_by_tokens(folders: dict[str, str], oracle: Any) -> None:
+    """The package cuts by words, and of a single word nothing is left."""
+    oracle.doc_max_length = MAX_TOKENS
+    encoder = ours(folders)
+    vectors = encoder.encode(["", SPACELESS, SPACELESS + "tail"])
+    assert np.abs(vectors[1] - vectors[0]).max() > 1e-2
+    np.testing.assert_array_equal(vectors[1], vectors[2])
+    tokenizer = encoder._loaded[0]
+    (cut,) = shorten([SPACELESS], tokenizer, MAX_TOKENS, MAX_LENGTH)
+    assert SPACELESS.startswith(cut)
+    count = len(tokenizer(cut, add_special_tokens=False)["input_ids"])
+    assert MAX_TOKENS - 2 <= count <= MAX_TOKENS
+    np.testing.assert_allclose(package_vectors(oracle, [SPACELESS])[0], vectors[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("text", ["🎸" * 200, "שלוםעולם" * 50, "a" * 500, "e\u0301" * 300])
+def test_every_script_is_cut_within_the_limit(folders: dict[str, str], text: str) -> None:
+    encoder = ours(folders)
+    assert np.isfinite(encoder.encode([text])).all()
+    tokenizer = encoder._loaded[0]
+    (cut,) = shorten([text], tokenizer, MAX_TOKENS, MAX_LENGTH)
+    assert cut
+    assert text.startswith(cut)
+    assert len(tokenizer(cut, add_special_tokens=False)["input_ids"]) <= MAX_TOKENS
+
+
+def test_the_packages_separator_is_text_like_any_other(folders: dict[str, str]) -> None:
+    text = "red !@#$%^&*()scarf"
+    np.testing.assert_allclose(
+        ours(folders).encode([text])[0], plain_mean(folders, text, 1), atol=1e-5
+    )
+
+
+def test_a_batch_changes_vectors_by_rounding_only(folders: dict[str, str]) -> None:
+    texts = [*SENTENCES, "", SPACELESS]
+    encoder = ours(folders, chat_template="llama3")
+    together = encoder.encode(texts)
+    alone = np.concatenate([encoder.encode([text]) for text in texts])
+    small = ours(folders, chat_template="llama3", batch_tokens=100).encode(texts[::-1])[::-1]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(together, small, atol=1e-5)
+
+
+def test_the_first_token_sees_the_last(folders: dict[str, str]) -> None:
+    encoder = ours(folders)
+    encoder.encode(["load"])
+    _, model = encoder._loaded
+    ids = torch.randint(10, 200, (2, 12), generator=torch.Generator().manual_seed(0))
+    ids[1, :11] = ids[0, :11]
+    ids[1, 11] = ids[0, 11] + 1
+    valid = torch.ones_like(ids, dtype=torch.bool)
+    both = hidden_states(model, ids, valid, bidirectional=True)
+    causal = hidden_states(model, ids, valid, bidirectional=False)
+    assert (both[0, 0] - both[1, 0]).abs().max() > 1e-4
+    np.testing.assert_allclose(causal[0, :11], causal[1, :11], atol=1e-6)
+
+
+def test_padding_is_hidden_and_everything_else_seen() -> None:
+    valid = torch.tensor([[True, True, False], [True, True, True]])
+    mask = additive_mask(valid, torch.float32)
+    lowest = torch.finfo(torch.float32).min
+    assert mask.shape == (2, 1, 3, 3)
+    assert mask[0, 0].tolist() == [[0.0, 0.0, lowest]] * 3
+    assert (mask[1] == 0).all()
+
+
+def test_a_model_that_stays_causal_is_refused(folders: dict[str, str]) -> None:
+    encoder = ours(folders)
+    encoder.encode(["load"])
+    _, model = encoder._loaded
+
+    class Causal(torch.nn.Module):
+        dtype = torch.float32
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+            return self.inner(input_ids=input_ids, attention_mask=attention_mask[:, 0, 0].eq(0))
+
+    check_bidirectional(model, "base")
+    with pytest.raises(UserError, match="attention stays causal under transformers"):
+        check_bidirectional(Causal(), "base")
+
+
+def test_every_adapter_counts_and_so_does_their_merging(folders: dict[str, str]) -> None:
+    texts = SENTENCES[:3]
+    none, one, two = (
+        ours(folders, adapters=names).encode(texts)
+        for names in ((), (folders["mntp"],), (folders["mntp"], folders["supervised"]))
+    )
+    assert np.abs(none - one).max() > 1e-2
+    assert np.abs(one - two).max() > 1e-2
+
+
+def test_an_adapter_that_does_not_fit_is_refused(folders: dict[str, str], tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    for path in Path(folders["mntp"]).iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = load_file(tmp_path / "adapter_model.safetensors")
+    renamed = {key.replace("layers", "blocks"): value for key, value in weights.items()}
+    save_file(renamed, tmp_path / "adapter_model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="none of its weights fits the model"):
+        ours(folders, adapters=(str(tmp_path),)).encode(["red"])
+
+
+def test_an_adapter_named_as_model_is_refused(folders: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="is an adapter; give its base model"):
+        ours(folders, model=folders["mntp"], adapters=()).encode(["red"])
+    with pytest.raises(UserError, match="does not load onto the model"):
+        ours(folders, adapters=(folders["base"],)).encode(["red"])
+
+
+def test_a_long_instruction_is_refused(folders: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="shorten the instruction, lower max_tokens"):
+        ours(folders, instruction="word " * 60).encode(["red"])
+
+
+def test_half_precision_stays_close(folders: dict[str, str]) -> None:
+    exact = ours(folders).encode(SENTENCES)
+    half = ours(folders, dtype="bfloat16").encode(SENTENCES)
+    cosines = (exact * half).sum(axis=1)
+    cosines /= np.linalg.norm(exact, axis=1) * np.linalg.norm(half, axis=1)
+    assert half.dtype == np.float32
+    assert cosines.min() > 0.999
+
+
+def test_identity_tells_every_setting_that_changes_vectors(folders: dict[str, str]) -> None:
+    base = ours(folders).identity()
+    assert base == ours(folders, batch_tokens=7).identity()
+    for change in (
+        {"adapters": (folders["supervised"], folders["mntp"])},
+        {"adapters": (folders["mntp"],)},
+        {"chat_template": "llama3"},
+        {"instruction": INSTRUCTION},
+        {"max_tokens": 30},
+        {"dtype": "bfloat16"},
+        {"template": "{title}."},
+    ):
+        assert ours(folders, **change).identity() != base
+    assert ours(folders, chat_template="llama3").identity()["suffix"] == "<|eot_id|>"
