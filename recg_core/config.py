@@ -72,8 +72,8 @@ def check_arguments(
 def convert(value: Any, expected: Any, address: str) -> Any:
     """Check `value` against the type `expected` and return it in that type.
 
-    Understands Any, bool, int, float, str, None, `X | Y`, Literal, tuple[X, ...], list[X], dict[str, X]
-    and dataclasses.
+    Understands Any, bool, int, float, str, None, `X | Y`, Literal, tuple[X, ...], list[X],
+    dict[str, X] and dataclasses.
 
     Raises:
         UserError: `address: expected float, got str '1e-3'`.

@@ -1,24 +1,25 @@
 """The tables of the paper from metrics cells, in Markdown, and one summary of scalars."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recg_core.errors import UserError
-from recg_core.files import read_json
-from recg_core.metrics import NO_SOURCE, NUM_NEGATIVES, metric_names
+from recg_core.files import atomic_path, read_json, write_json
+from recg_core.metrics import metric_names
+from recg_core.results import (
+    HEADLINE,
+    INTERACTIONS_MARK,
+    PROTOCOLS,
+    TEXT_MARK,
+    Cell,
+    Cells,
+    Grid,
+    build_summary,
+    load_cells,
+)
 
-SAMPLED = f"sampled_{NUM_NEGATIVES}"
-PROTOCOLS = {
-    "full": "Full ranking: the test item among all items outside the user's history.",
-    SAMPLED: f"The paper's protocol: the test item against {NUM_NEGATIVES} sampled negatives, as "
-    "the exact expectation over samples.",
-}
-HEADLINE = ("recall@10", "ndcg@10")
 REFERENCE = "sem"  # the variant that improvements are relative to
 ABLATION = "wo_"  # prefix of the variants that leave one component out
-INTERACTIONS_MARK, TEXT_MARK = "†", "‡"
 LEGEND = (
     f"Percent; the best of a row or group in bold. {INTERACTIONS_MARK} uses interactions of the "
     f"target; {TEXT_MARK} item texts of the target were seen in training (or averaged, for "
@@ -26,97 +27,22 @@ LEGEND = (
 )
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Which cells are current: the `grid` section and the variants that cannot transfer."""
+def write_report(metrics: Path, domains: Path, out: Path, grid: Grid) -> None:
+    """Write `report.md` and, last, `summary.json` into `out`.
 
-    domains: tuple[str, ...]
-    sources: tuple[str, ...]
-    backbones: tuple[str, ...]
-    variants: tuple[str, ...]
-    in_domain_only: frozenset[str] = frozenset()  # of learned item ids
-
-    def pairs(self, *, zero_shot: bool) -> list[tuple[str, str]]:
-        """Source and target of the zero-shot (or in-domain) cells, by target."""
-        return [
-            (source, target)
-            for target in self.domains
-            for source in self.sources
-            if (source != target) == zero_shot
-        ]
-
-    def models(self, *, zero_shot: bool) -> list[str]:
-        """`<backbone>-<variant>` of every model that has such cells."""
-        return [
-            f"{backbone}-{variant}"
-            for backbone in self.backbones
-            for variant in self.variants
-            if not (zero_shot and variant in self.in_domain_only)
-        ]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What the report reads of one metrics JSON."""
-
-    num_seeds: int
-    target_text_seen: bool
-    target_interactions_used: bool
-    metrics: dict[str, dict[str, float]]  # by protocol and metric name
-
-    def marks(self) -> str:
-        """The symbols that say what the cell saw of its target."""
-        interactions = INTERACTIONS_MARK if self.target_interactions_used else ""
-        return interactions + (TEXT_MARK if self.target_text_seen else "")
-
-
-@dataclass(frozen=True)
-class Cells:
-    """The current cells: trained by (model, source, target), training-free by (row, target)."""
-
-    trained: dict[tuple[str, str, str], Cell]
-    training_free: dict[tuple[str, str], Cell]
-
-    @property
-    def rows(self) -> list[str]:
-        """The names of the training-free rows."""
-        return list(dict.fromkeys(row for row, _ in self.training_free))
-
-    def rows_of(self, target: str, *, with_interactions: bool) -> dict[str, Cell]:
-        """A target's training-free cells by row, with those that use interactions or without."""
-        cells = {row: self.training_free[row, target] for row in self.rows}
-        return {
-            row: cell
-            for row, cell in cells.items()
-            if with_interactions or not cell.target_interactions_used
-        }
-
-
-def load_cells(folder: Path, grid: Grid) -> Cells:
-    """Read the cells of the grid below `folder`; other files there are left out.
+    Args:
+        metrics: holds the cells, at any depth.
+        domains: holds `<domain>/stats.json`.
 
     Raises:
-        UserError: when a cell of the grid is missing, there twice, or no metrics cell.
+        UserError: when a cell or a `stats.json` of the grid is missing or damaged.
     """
-    found: dict[tuple[str, str, str], Cell] = {}
-    for path in sorted(folder.rglob("*.json")):
-        content = read_json(path)
-        try:
-            key = (content["model"], content["source"], content["target"])
-            cell = Cell(
-                num_seeds=content["num_seeds"],
-                target_text_seen=content["saw"]["target_text_seen"],
-                target_interactions_used=content["saw"]["target_interactions_used"],
-                metrics={protocol: content[protocol] for protocol in PROTOCOLS},
-            )
-        except (KeyError, TypeError) as error:
-            raise UserError(
-                f"{path}: is no metrics cell (no {error}); delete it or run the stage that writes it"
-            ) from error
-        if key in found:
-            raise UserError(f"{path}: the cell {' '.join(key)} is there twice; delete one")
-        found[key] = cell
-    return Cells(_trained(found, grid, folder), _training_free(found, grid, folder))
+    cells = load_cells(metrics, grid)
+    statistics = {domain: read_json(domains / domain / "stats.json") for domain in grid.domains}
+    text = build_report(cells, grid, statistics)
+    with atomic_path(out / "report.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    write_json(out / "summary.json", build_summary(cells, grid))
 
 
 def build_report(cells: Cells, grid: Grid, statistics: dict[str, dict[str, Any]]) -> str:
@@ -146,27 +72,6 @@ def build_report(cells: Cells, grid: Grid, statistics: dict[str, dict[str, Any]]
         for title, table in sections.items():
             parts += [f"### {title}", table]
     return "\n\n".join(parts) + "\n"
-
-
-def build_summary(cells: Cells, grid: Grid) -> dict[str, Any]:
-    """Recall@10 and NDCG@10 of every cell and the means over cells, as nested fractions.
-
-    A training-free row's means weigh each target by its trained cells, so that they compare.
-
-    Returns:
-        `{model: {"IS_to_VG": {protocol: {metric: value}}, "mean_zero_shot": ...}}`, with
-        `to_VG` for training-free rows.
-    """
-    summary: dict[str, Any] = {}
-    for (model, source, target), cell in cells.trained.items():
-        summary.setdefault(model, {})[f"{source}_to_{target}"] = _headline([cell])
-    for (row, target), cell in cells.training_free.items():
-        summary.setdefault(row, {})[f"to_{target}"] = _headline([cell])
-    for name in summary:
-        for key, zero_shot in (("mean_zero_shot", True), ("mean_in_domain", False)):
-            if averaged := _averaged(cells, grid, name, zero_shot=zero_shot):
-                summary[name][key] = _headline(averaged)
-    return summary
 
 
 def statistics_table(statistics: dict[str, dict[str, Any]]) -> str:
@@ -299,61 +204,6 @@ def ablation_table(cells: Cells, grid: Grid, protocol: str) -> str:
                 group.append([source, backbone, variant, *values])
             rows += _bold_columns(group, 3)
     return _markdown(["Source", "Backbone", "Variant", *header], rows)
-
-
-def _trained(
-    found: dict[tuple[str, str, str], Cell], grid: Grid, folder: Path
-) -> dict[tuple[str, str, str], Cell]:
-    wanted = [
-        (model, source, target)
-        for zero_shot in (True, False)
-        for model in grid.models(zero_shot=zero_shot)
-        for source, target in grid.pairs(zero_shot=zero_shot)
-    ]
-    missing = [key for key in wanted if key not in found]
-    if missing:
-        model, source, target = missing[0]
-        raise UserError(
-            f"{folder}: {len(missing)} cell(s) of the grid are missing, the first is {model} "
-            f"{source}_to_{target}; run the evaluate stage"
-        )
-    return {key: found[key] for key in wanted}
-
-
-def _training_free(
-    found: dict[tuple[str, str, str], Cell], grid: Grid, folder: Path
-) -> dict[tuple[str, str], Cell]:
-    cells = {
-        (model, target): cell
-        for (model, source, target), cell in found.items()
-        if source == NO_SOURCE and target in grid.domains
-    }
-    rows = {row for row, _ in cells}
-    if not rows or len(cells) < len(rows) * len(grid.domains):
-        raise UserError(
-            f"{folder}: not every domain of the grid has its training-free rows; "
-            "run the baselines stage"
-        )
-    return cells
-
-
-def _averaged(cells: Cells, grid: Grid, name: str, *, zero_shot: bool) -> list[Cell]:
-    """The cells that the mean of a model or training-free row goes over; none: no mean."""
-    pairs = grid.pairs(zero_shot=zero_shot)
-    if name in cells.rows:
-        return [cells.training_free[name, target] for _, target in pairs]
-    found = [cells.trained.get((name, source, target)) for source, target in pairs]
-    return [cell for cell in found if cell]
-
-
-def _headline(cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
-    return {
-        protocol: {
-            metric: sum(cell.metrics[protocol][metric] for cell in cells) / len(cells)
-            for metric in HEADLINE
-        }
-        for protocol in PROTOCOLS
-    }
 
 
 def _percent(fraction: float) -> str:

@@ -7,7 +7,6 @@ that the finished shards of a killed run can be trusted without a manifest.
 
 import hashlib
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,8 +19,6 @@ import pyarrow.parquet as pq
 from recg_core.config import build
 from recg_core.errors import UserError
 from recg_core.files import atomic_path, read_json, sha256_file, sha256_json, write_json
-
-logger = logging.getLogger(__name__)
 
 MANIFEST_NAME = "manifest.json"
 _HEADER = b"llm_recg"

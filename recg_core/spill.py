@@ -11,7 +11,7 @@ import pyarrow as pa
 
 # Each part of the users is loaded alone: a part of a hundred million interactions takes some
 # hundred megabytes.
-NUM_PARTS = 128
+NUM_PARTS = 64
 
 
 class FrameSpill:

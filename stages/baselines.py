@@ -11,10 +11,8 @@ import typer
 
 from recg_core.baselines import BaselinesConfig, training_free_rows
 from recg_core.config import build
-from recg_core.data import load_sequences
+from recg_core.domain import load_domain
 from recg_core.evaluation import write_cell
-from recg_core.schema import ITEMS
-from recg_core.shards import load_embeddings
 from stages.common import read_params, run
 
 
@@ -28,10 +26,8 @@ def main(
     params = read_params(Path("params.yaml"))
     config = build(BaselinesConfig, params.section("baselines"), "baselines")
     for domain in params.get("grid.domains", list[str]):
-        items = ITEMS.read(domains_root / domain / "items.parquet").sort("item_idx")
-        sequences = load_sequences(domains_root / domain / "sequences.parquet")
-        embeddings = load_embeddings(embeddings_root / domain, items["item_id"].to_list())
-        for row in training_free_rows(sequences, embeddings, config, target=domain):
+        data = load_domain(domain, domains_root / domain, embeddings_root / domain)
+        for row in training_free_rows(data.sequences, data.text, config, target=domain):
             name = f"{row.name}_to_{domain}"
             write_cell(row.ranks, row.content, ranks / f"{name}.parquet", metrics / f"{name}.json")
 

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from recg_core.files import read_json, write_json, write_text
-from recg_core.report import Grid, build_report, build_summary, load_cells
+from recg_core.config import build
+from recg_core.report import write_report
+from recg_core.results import Grid
 from stages.common import read_params, run
 
 
@@ -19,3 +20,15 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for report.md and summary.json.")],
 ) -> None:
     """Write the report of the grid's cells."""
+    params = read_params(Path("params.yaml"))
+    learned_ids = frozenset(
+        variant
+        for variant in params.get("grid.variants", list[str])
+        if params.get(f"variants.{variant}.items", str) == "id"
+    )
+    grid = build(Grid, params.section("grid"), "grid", in_domain_only=learned_ids)
+    write_report(metrics, domains, out, grid)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -92,7 +92,8 @@ def test_a_transition_of_the_texts_carries_over_to_other_items(
 
 
 def test_the_loss_of_a_step_equals_the_plain_one(cycle: Domain) -> None:
-    model = create_model(spec("sasrec", cycle)).eval()
+    # GRU4Rec, since its state after a prefix does not depend on what follows.
+    model = create_model(spec("gru4rec", cycle)).eval()
     features = torch.from_numpy(cycle.text)
     sequences = torch.tensor([[3, 1, 2, 5], [4, 6, 0, 0]])
     generator = torch.Generator().manual_seed(4)

@@ -44,7 +44,7 @@ class BERT4Rec(Backbone):
     def forward(self, items_BLD: Tensor, inputs_BL: Tensor) -> Tensor:
         """States [B, L, D]; padding is never read."""
         items_BLD = torch.where((inputs_BL == MASK)[:, :, None], self.mask, items_BLD)
-        states_BLD = self.dropout(self.positions(items_BLD))
+        states_BLD = self.dropout(self.positions(items_BLD, inputs_BL))
         allowed = (inputs_BL != 0)[:, None, None, :]
         for block in self.blocks:
             states_BLD = block(states_BLD, allowed)

@@ -23,7 +23,7 @@ class SASRec(CausalBackbone):
 
     def forward(self, items_BLD: Tensor, inputs_BL: Tensor) -> Tensor:
         """States [B, L, D]; right padding cannot reach an earlier state."""
-        states_BLD = self.dropout(self.positions(items_BLD))
+        states_BLD = self.dropout(self.positions(items_BLD, inputs_BL))
         for block in self.blocks:
             states_BLD = block(states_BLD, None)
         return self.norm(states_BLD)

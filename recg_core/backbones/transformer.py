@@ -50,15 +50,21 @@ class Block(nn.Module):
 
 
 class Positions(nn.Module):
-    """Adds a learned vector for each position, counted from the start of the sequence."""
+    """Adds a learned vector for each position, counted from the latest one back.
+
+    That is what the published models do, whose sequences are padded on the left: the position
+    that matters most, the latest, is the same for every user and trained by every user.
+    """
 
     def __init__(self, *, dim: int, max_length: int) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.empty(max_length, dim).normal_(std=0.02))
 
-    def forward(self, items_BLD: Tensor) -> Tensor:
+    def forward(self, items_BLD: Tensor, inputs_BL: Tensor) -> Tensor:
         """`items_BLD` plus its positions' vectors; raises ValueError when L exceeds the table."""
-        length = items_BLD.shape[1]
+        length = inputs_BL.shape[1]
         if length > len(self.table):
             raise ValueError(f"sequence of {length} positions, the model reads {len(self.table)}")
-        return items_BLD + self.table[:length]
+        latest_B1 = (inputs_BL != 0).sum(dim=1, keepdim=True) - 1
+        age_BL = (latest_B1 - torch.arange(length, device=inputs_BL.device)).clamp(min=0)
+        return items_BLD + F.embedding(age_BL, self.table)
