@@ -148,6 +148,8 @@ def _load(url: str, part: _Part, timeout: float) -> None:
                 part.remove()
                 raise _Lost("the file has changed on the server")
             _write(response, part, version)
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        raise UserError(f"{url}: not a usable address ({error})") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _Lost(f"the connection was lost: {error}") from error
     total = version.get("total")

@@ -23,10 +23,16 @@ def replaced_folder(folder: Path, marker: str) -> Iterator[Path]:
     Raises:
         UserError: when `folder` holds something but not `marker`, or the disk is full.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is no folder; name another")
     if folder.exists() and not (folder / marker).is_file():
-        if not folder.is_dir() or any(folder.iterdir()):
-            raise UserError(f"{folder}: holds no {marker} but something else; name another folder")
-        folder.rmdir()
+        # Hidden files are those of DVC, which deletes what a stage wrote before it runs again.
+        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if others:
+            raise UserError(
+                f"{folder}: would be replaced, but holds {others} and no {marker}; delete it or "
+                "name another folder"
+            )
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:

@@ -114,9 +114,10 @@ def _expected_gains(
     if num_negatives is None:
         return gains_UM
     rows = np.flatnonzero(candidates - 1 > num_negatives)
-    gains_UM[rows] = _sampled_gains(
-        higher[rows], ties[rows], candidates[rows], weights_PM, num_negatives
-    )
+    if len(rows):
+        gains_UM[rows] = _sampled_gains(
+            higher[rows], ties[rows], candidates[rows], weights_PM, num_negatives
+        )
     return gains_UM
 
 

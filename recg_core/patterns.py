@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from recg_core.data import Holdout, Ragged
@@ -105,6 +103,10 @@ def extract_patterns(users: np.ndarray, num_patterns: int, seed: int) -> tuple[n
     Raises:
         UserError: when there are fewer distinct users than patterns.
     """
+    # Imported here, since it takes a second that evaluation need not spend.
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
     distinct = len(np.unique(users, axis=0))
     if distinct < num_patterns:
         raise UserError(

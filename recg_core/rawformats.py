@@ -27,27 +27,26 @@ Columns = Mapping[str, str]
 
 LIST_ROLES = ("features", "description")
 CHUNK_ROWS = 1 << 16
-SLOW_LINES = 64  # in a block with a bad line, so few are read one by one
-PIECES = 8
+PIECE_LINES = 1024  # in a block with a bad line, so many are tried together
+LINES_FOR_KEYS = 10_000  # a key may be missing from some JSON lines
 INT64_MAX = (1 << 63) - 1
+# Of a repeated key the first counts, as for the fast parser.
+DECODER = json.JSONDecoder(object_pairs_hook=lambda pairs: dict(reversed(pairs)))
 LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def column_names(path: Path, file_format: FileFormat) -> list[str]:
-    """The columns of a file: its schema, its header, or the keys of its first JSON line.
+    """The columns of a file: its schema, its header, or the keys of its first JSON lines.
 
     Raises:
         UserError: when the file cannot be read as that format.
     """
     if file_format == "parquet":
         return list(_open_parquet(path).schema_arrow.names)
-    first = next(read_blocks(path, lambda _: None), b"").split(b"\n")[0]
+    lines = next(read_blocks(path, lambda _: None), b"").split(b"\n")[:LINES_FOR_KEYS]
     if file_format == "csv":
-        return next(csv.reader([first.decode("utf-8-sig", "replace")]), [])
-    record, reason = _parse_line(first)
-    if reason:
-        raise UserError(f"{path}:1: expected a JSON object on every line")
-    return list(record)
+        return next(csv.reader([lines[0].decode("utf-8-sig", "replace")]), [])
+    return sorted({key for line in lines for key in _parse_line(line)[0]})
 
 
 def read_jsonl(path: Path, columns: Columns, advance: Advance) -> Iterator[pl.DataFrame]:
@@ -113,22 +112,31 @@ def _json_type(role: str) -> pl.DataType:
 
 
 def _parse_block(block: bytes, columns: Columns, schema: dict[str, Any]) -> pl.DataFrame:
-    """One row a line. A block with a bad line is parsed in ever smaller pieces around it."""
+    """One row a line. Of a block with a bad line, the piece around it is parsed line by line."""
+    frame = _parse_strictly(block, columns, schema)
+    if frame is not None:
+        return frame
+    lines = block.split(b"\n")[:-1]
+    frames = []
+    for start in range(0, len(lines), PIECE_LINES):
+        piece = lines[start : start + PIECE_LINES]
+        parsed = _parse_strictly(b"\n".join([*piece, b""]), columns, schema)
+        frames.append(_parse_lines(piece, columns) if parsed is None else parsed)
+    return pl.concat(frames)
+
+
+def _parse_strictly(block: bytes, columns: Columns, schema: dict[str, Any]) -> pl.DataFrame | None:
+    """The rows of a block in which every line is an object with values of the right types."""
     try:
         frame = pl.read_ndjson(io.BytesIO(block), schema=schema)
     except pl.exceptions.PolarsError:
-        frame = pl.DataFrame()
-    if frame.height == block.count(b"\n"):  # blank lines give no row
-        return frame.select(
-            *(pl.col(column).alias(role) for role, column in columns.items()),
-            pl.lit(None, pl.String).alias("reason"),
-        )
-    lines = block.split(b"\n")[:-1]
-    if len(lines) <= SLOW_LINES:
-        return _parse_lines(lines, columns)
-    step = -(-len(lines) // PIECES)
-    pieces = [b"\n".join([*lines[i : i + step], b""]) for i in range(0, len(lines), step)]
-    return pl.concat([_parse_block(piece, columns, schema) for piece in pieces])
+        return None
+    if frame.height != block.count(b"\n"):  # blank lines give no row
+        return None
+    return frame.select(
+        *(pl.col(column).alias(role) for role, column in columns.items()),
+        pl.lit(None, pl.String).alias("reason"),
+    )
 
 
 def _parse_lines(lines: list[bytes], columns: Columns) -> pl.DataFrame:
@@ -156,10 +164,7 @@ def _parse_lines(lines: list[bytes], columns: Columns) -> pl.DataFrame:
 def _parse_line(line: bytes) -> tuple[dict[str, Any], str | None]:
     """The object of a line, or an empty one and what is wrong."""
     try:
-        # Of a repeated key the first counts, as for the fast parser.
-        record = json.loads(
-            line.decode("utf-8-sig"), object_pairs_hook=lambda pairs: dict(reversed(pairs))
-        )
+        record = DECODER.decode(line.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return {}, "not_json"
     return (record, None) if isinstance(record, dict) else ({}, "not_object")

@@ -56,10 +56,12 @@ def build_report(cells: Cells, grid: Grid, statistics: dict[str, dict[str, Any]]
     if seeds:
         parts.append(f"Trained models: mean over {' or '.join(map(str, seeds))} seed(s).")
     parts += ["## Table 3: data sets", statistics_table(statistics)]
-    parts += ["## Averages", averages_table(cells, grid)]
     ablations = [variant for variant in grid.variants if variant.startswith(ABLATION)]
     for protocol, caption in PROTOCOLS.items():
-        sections = {"Training-free rows": training_free_table(cells, grid, protocol)}
+        sections = {
+            "Averages": averages_table(cells, grid, protocol),
+            "Training-free rows": training_free_table(cells, grid, protocol),
+        }
         if grid.pairs(zero_shot=True):
             title = "Table 4: zero-shot, trained on another domain"
             sections[title] = comparison_table(cells, grid, protocol, zero_shot=True)
@@ -84,28 +86,23 @@ def statistics_table(statistics: dict[str, dict[str, Any]]) -> str:
         ]
         for domain, stats in statistics.items()
     ]
-    return _markdown(["Domain", "Items", "Users", "Interactions", "Avg. seq. len."], rows)
+    return _markdown(["Domain"], ["Items", "Users", "Interactions", "Avg. seq. len."], rows)
 
 
-def averages_table(cells: Cells, grid: Grid) -> str:
+def averages_table(cells: Cells, grid: Grid, protocol: str) -> str:
     """Mean over the zero-shot cells and over the in-domain cells, of models and rows."""
-    summary = build_summary(cells, grid)
-    means = {"zero-shot": "mean_zero_shot", "in-domain": "mean_in_domain"}
-    columns = [
-        (f"{means_name}, {protocol}: {metric}", means_key, protocol, metric)
-        for means_name, means_key in means.items()
-        for protocol in PROTOCOLS
-        for metric in HEADLINE
-    ]
-    rows = [
-        [name]
-        + [
-            _percent(cells_of[key][protocol][metric]) if key in cells_of else "-"
-            for _, key, protocol, metric in columns
+    means = {"mean_zero_shot": "Zero-shot", "mean_in_domain": "In-domain"}
+    header = [f"{title} {_title(metric)}" for title in means.values() for metric in HEADLINE]
+    rows = []
+    for name, values in build_summary(cells, grid).items():
+        free = cells.training_free.get((name, grid.domains[0]))
+        texts = [
+            _percent(values[mean][protocol][metric]) if mean in values else "-"
+            for mean in means
+            for metric in HEADLINE
         ]
-        for name, cells_of in summary.items()
-    ]
-    return _markdown(["Model", *(title for title, *_ in columns)], _bold_columns(rows, 1))
+        rows.append([name + (free.marks() if free else ""), *texts])
+    return _markdown(["Model"], header, _bold_columns(rows, 1))
 
 
 def training_free_table(cells: Cells, grid: Grid, protocol: str) -> str:
@@ -118,7 +115,7 @@ def training_free_table(cells: Cells, grid: Grid, protocol: str) -> str:
             values = [_percent(cell.metrics[protocol][name]) for name in metric_names()]
             group.append([target, row + cell.marks(), *values])
         rows += _bold_columns(group, 2)
-    return _markdown(["Target", "Row", *map(_title, metric_names())], rows)
+    return _markdown(["Target", "Row"], [*map(_title, metric_names())], rows)
 
 
 def comparison_table(cells: Cells, grid: Grid, protocol: str, *, zero_shot: bool) -> str:
@@ -137,7 +134,7 @@ def comparison_table(cells: Cells, grid: Grid, protocol: str, *, zero_shot: bool
         for backbone, variant in columns
         if variant not in {REFERENCE, *grid.in_domain_only} and REFERENCE in grid.variants
     ]
-    header = ["Target", "Source", "Metric"]
+    header = []
     for column in columns:
         header += ["-".join(column), "Impr."] if column in improved else ["-".join(column)]
     rows = []
@@ -146,8 +143,10 @@ def comparison_table(cells: Cells, grid: Grid, protocol: str, *, zero_shot: bool
         free = cells.rows_of(target, with_interactions=not zero_shot)
         for metric in metric_names():
             values = _compared(trained, improved, free, protocol, metric)
-            rows.append([target, source, _title(metric), *values])
-    return _markdown([*header, "Best training-free"], rows)
+            place = [target, source] if zero_shot else [target]
+            rows.append([*place, _title(metric), *values])
+    labels = ["Target", "Source", "Metric"] if zero_shot else ["Domain", "Metric"]
+    return _markdown(labels, [*header, "Best training-free"], rows)
 
 
 def _compared(
@@ -203,7 +202,7 @@ def ablation_table(cells: Cells, grid: Grid, protocol: str) -> str:
                 ]
                 group.append([source, backbone, variant, *values])
             rows += _bold_columns(group, 3)
-    return _markdown(["Source", "Backbone", "Variant", *header], rows)
+    return _markdown(["Source", "Backbone", "Variant"], header, rows)
 
 
 def _percent(fraction: float) -> str:
@@ -229,6 +228,8 @@ def _bold_columns(rows: list[list[str]], first: int) -> list[list[str]]:
     ]
 
 
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rule = ["---" if index == 0 else "--:" for index in range(len(header))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
+def _markdown(labels: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose first columns are labels, to the left, and the others numbers, to the right."""
+    rule = ["---"] * len(labels) + ["--:"] * len(numbers)
+    lines = ([*labels, *numbers], rule, *rows)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

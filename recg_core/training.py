@@ -270,7 +270,8 @@ class Trainer:
         self.model.eval()
         table = self.model.item_table(self.features)
         users = user_matrix(self.model, table, self.holdout.history)
-        return validation_ndcg(dot_scorer(users, table), self.holdout, len(table) - 1)
+        scorer = dot_scorer(users, table)
+        return validation_ndcg(scorer, self.holdout, len(table) - 1, label=self.label)
 
     def _state(self) -> dict[str, Tensor]:
         return {k: v.detach().clone() for k, v in self.model.state_dict().items()}

@@ -1,7 +1,6 @@
 """What every stage script shares: strict params and errors without tracebacks."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +13,6 @@ from ruamel.yaml.error import YAMLError
 
 from recg_core.config import convert
 from recg_core.errors import UserError
-
-# Must be set before torch is imported. By default idle OpenMP threads spin, which costs nothing on
-# a quiet machine and slows small operations up to fiftyfold when other programs use the cores.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @dataclass(frozen=True)

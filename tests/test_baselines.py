@@ -1,0 +1,238 @@
+"""Training-free rows against plain loops, their extremes, and the stage that writes them."""
+
+import gzip
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from recg_core.baselines import (
+    BaselinesConfig,
+    TrainingFree,
+    log_sum_exp_scorer,
+    training_free_rows,
+    weighted_mean_scorer,
+)
+from recg_core.config import build
+from recg_core.data import Sequences
+from recg_core.errors import UserError
+from recg_core.files import sha256_file
+from recg_core.metrics import metric_names
+from recg_core.schema import ITEMS, RANKS, SEQUENCES
+from recg_core.shards import (
+    Manifest,
+    Shard,
+    ShardEntry,
+    fingerprint_of,
+    write_manifest,
+    write_shard,
+)
+from stages.baselines import main
+from tests.conftest import cycle_domain, leave_one_out, ragged
+
+CONFIG = BaselinesConfig(decay=0.85, sharpness=8.0)
+HISTORY_ROWS = ("last", "mean", "recency", "lse")
+ROWS = ["random", "popularity"] + [
+    f"knn_{name}_{version}" for version in ("raw", "centered") for name in HISTORY_ROWS
+]
+
+
+def small_domain(seed: int = 0) -> tuple[Sequences, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    rows = [(rng.permutation(30)[: rng.integers(3, 12)] + 1).tolist() for _ in range(25)]
+    return leave_one_out(rows), rng.standard_normal((30, 6)).astype(np.float32) + 1
+
+
+def rows_by_name(sequences: Sequences, embeddings: np.ndarray) -> dict[str, TrainingFree]:
+    rows = training_free_rows(sequences, embeddings, CONFIG, target="games")
+    return {row.name: row for row in rows}
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / math.sqrt((a @ a) * (b @ b)))
+
+
+PLAIN: dict[str, Callable[[list[float]], float]] = {
+    "last": lambda cosines: cosines[-1],
+    "mean": lambda cosines: sum(cosines) / len(cosines),
+    "recency": lambda cosines: sum(0.85**age * c for age, c in enumerate(reversed(cosines))),
+    "lse": lambda cosines: math.log(
+        sum(0.85**age * math.exp(8 * c) for age, c in enumerate(reversed(cosines)))
+    ),
+}
+
+
+@pytest.mark.parametrize("version", ["raw", "centered"])
+@pytest.mark.parametrize("name", HISTORY_ROWS)
+def test_knn_rows_equal_a_plain_loop(name: str, version: str) -> None:
+    sequences, embeddings = small_domain()
+    vectors = embeddings.astype(np.float64)
+    if version == "centered":
+        vectors -= vectors.mean(axis=0)
+    frame = rows_by_name(sequences, embeddings)[f"knn_{name}_{version}"].ranks
+    holdout = sequences.holdout("test")
+    for row, (user, target) in enumerate(zip(holdout.users, holdout.target, strict=True)):
+        history = holdout.history.take(np.array([row])).values.tolist()
+        candidates = [j for j in range(1, 31) if j not in history]
+        scores = {
+            j: PLAIN[name]([cosine(vectors[i - 1], vectors[j - 1]) for i in history])
+            for j in candidates
+        }
+        found = frame.row(row, named=True)
+        assert found["user_idx"] == user
+        assert found["num_candidates"] == len(candidates)
+        assert found["num_higher"] == sum(s > scores[target] for s in scores.values())
+
+
+def test_random_ties_every_candidate() -> None:
+    random = rows_by_name(*small_domain())["random"]
+    assert (random.ranks["num_higher"] == 0).all()
+    assert (random.ranks["num_ties"] == random.ranks["num_candidates"] - 1).all()
+    mean_of_shares = (10 / random.ranks["num_candidates"]).mean()
+    assert random.content["full"]["recall@10"] == pytest.approx(mean_of_shares)
+
+
+def test_popularity_counts_training_items_only() -> None:
+    # Training items are all but the last two of a row: item 1 twice, items 2 and 3 once. Items 4
+    # and 5 occur as validation and test items only.
+    sequences = leave_one_out([[1, 2, 4, 5], [1, 3, 4, 5], [9, 4, 2]])
+    popularity = rows_by_name(sequences, np.eye(9, dtype=np.float32))["popularity"]
+    assert popularity.ranks["num_higher"].to_list() == [2, 2, 1]  # 3 and 9; 2 and 9; 1
+    assert popularity.ranks["num_ties"].to_list() == [3, 3, 1]  # 6-8 alike; 3
+
+
+def test_rows_say_what_they_use() -> None:
+    rows = rows_by_name(*small_domain())
+    assert list(rows) == ROWS
+    for name, row in rows.items():
+        saw = row.content["saw"]
+        assert (row.content["source"], row.content["target"]) == ("none", "games")
+        assert saw["target_interactions_used"] == (name == "popularity")
+        assert saw["zero_shot"] == (name != "popularity")
+        assert saw["target_text_seen"] == name.endswith("_centered")
+
+
+def test_centering_removes_what_all_items_share() -> None:
+    sequences, embeddings = small_domain()
+    shifted = embeddings + np.float32(3)
+    for name, row in rows_by_name(sequences, shifted).items():
+        same = rows_by_name(sequences, embeddings)[name].ranks.equals(row.ranks)
+        assert same == (not name.endswith("_raw")), name
+
+
+def test_only_popularity_depends_on_other_users() -> None:
+    sequences, embeddings = small_domain()
+    first = sequences.items.take(np.array([0])).values.tolist()
+    alone = rows_by_name(leave_one_out([first]), embeddings)
+    for name, row in rows_by_name(sequences, embeddings).items():
+        if name != "popularity":
+            assert row.ranks.row(0) == alone[name].ranks.row(0)
+
+
+def test_weights_decay_with_age() -> None:
+    items = torch.eye(4)
+    score = weighted_mean_scorer(ragged([[3], [1, 2, 4]]), items, 0.5)
+    torch.testing.assert_close(score(np.array([1])), torch.tensor([[0.25, 0.5, 0, 1]]))
+
+
+def test_a_catalogue_too_large_for_a_kept_kernel_scores_the_same() -> None:
+    sequences, embeddings = small_domain()
+    items = torch.nn.functional.normalize(torch.from_numpy(embeddings))
+    history = sequences.holdout("test").history
+    kept = log_sum_exp_scorer(history, items, 0.85, 8.0)
+    by_batch = log_sum_exp_scorer(history, items, 0.85, 8.0, max_kernel_items=1)
+    rows = np.array([3, 1, 20])
+    torch.testing.assert_close(kept(rows), by_batch(rows))
+
+
+def test_embeddings_that_are_not_finite_name_the_row_and_the_domain() -> None:
+    sequences, embeddings = small_domain()
+    embeddings[4, 2] = np.nan
+    with pytest.raises(UserError, match="knn_last_raw on games"):
+        rows_by_name(sequences, embeddings)
+
+
+@pytest.mark.parametrize("key", ["decay", "sharpness"])
+def test_config_refuses_what_makes_no_sense(key: str) -> None:
+    with pytest.raises(UserError, match=f"baselines: {key} must be above 0"):
+        build(BaselinesConfig, {"decay": 0.85, "sharpness": 8.0, key: 0.0}, "baselines")
+
+
+def write_domain(folder: Path, embeddings: Path, name: str) -> None:
+    domain = cycle_domain(name, num_users=40)
+    num_items, num_users = domain.num_items, len(domain.sequences.items)
+    text = [""] * num_items
+    items = [range(1, num_items + 1), domain.item_ids, text, text, text]
+    ITEMS.write(pl.DataFrame(items, schema=ITEMS.columns), folder / "items.parquet")
+    rows = [domain.sequences.items.take(np.array([u])).values.tolist() for u in range(num_users)]
+    sequences = [
+        range(num_users), domain.sequences.user_ids, rows, rows, domain.sequences.train_length,
+        domain.sequences.valid_position, domain.sequences.test_position,
+    ]  # fmt: skip
+    SEQUENCES.write(pl.DataFrame(sequences, schema=SEQUENCES.columns), folder / "sequences.parquet")
+    encoder = {"kind": "test"}
+    fingerprint = fingerprint_of(encoder)
+    shard = Shard(domain.item_ids, ["-"] * num_items, domain.text.astype(np.float16))
+    write_shard(embeddings / "0.parquet", shard, fingerprint)
+    entry = ShardEntry("0.parquet", num_items, sha256_file(embeddings / "0.parquet"))
+    dim = domain.text.shape[1]
+    write_manifest(embeddings, Manifest(encoder, fingerprint, dim, num_items, (entry,), {}))
+
+
+def test_the_stage_writes_every_row_of_every_domain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("books", "games"):
+        write_domain(tmp_path / "domains" / name, tmp_path / "embeddings" / name, name)
+    params = "grid: {domains: [books, games]}\nbaselines: {decay: 0.85, sharpness: 8.0}\n"
+    (tmp_path / "params.yaml").write_text(params)
+    main(Path("domains"), Path("embeddings"), Path("ranks"), Path("metrics"))
+    expected = {f"{row}_to_{target}" for row in ROWS for target in ("books", "games")}
+    assert {path.stem for path in Path("metrics").glob("*.json")} == expected
+    for name in expected:
+        cell = json.loads((Path("metrics") / f"{name}.json").read_text())
+        assert f"{cell['model']}_to_{cell['target']}" == name
+        assert set(cell["full"]) == set(metric_names())
+        assert RANKS.read(Path("ranks") / f"{name}.parquet").height == cell["num_users"] == 40
+
+
+def real_domain(data: Path, name: str) -> tuple[Sequences, np.ndarray]:
+    """Sequences of five or more embedded items, straight from the raw file."""
+    table = pl.read_parquet(data / "minilm" / f"{name}.parquet")
+    index = {item_id: idx for idx, item_id in enumerate(table["item_id"], start=1)}
+    events: dict[str, list[tuple[int, int]]] = {}
+    with gzip.open(data / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for record in map(json.loads, lines):
+            if record["parent_asin"] in index:
+                event = (record["timestamp"], index[record["parent_asin"]])
+                events.setdefault(record["user_id"], []).append(event)
+    rows = [[item for _, item in sorted(row)] for row in events.values() if len(row) >= 5]
+    return leave_one_out(rows), table["embedding"].to_numpy().astype(np.float32)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "recency", "lse"),
+    [
+        ("Musical_Instruments", (37.7, 24.5), (39.2, 26.0)),
+        ("Video_Games", (51.6, 33.2), (54.9, 35.1)),
+    ],
+)
+def test_real_domains_give_the_figures_of_an_earlier_measurement(
+    name: str, recency: tuple[float, float], lse: tuple[float, float]
+) -> None:
+    """The earlier figures are of up to 20,000 users, so a point or so apart is no surprise."""
+    data = Path(__file__).parents[2] / "shared" / "data"
+    if not data.is_dir():
+        pytest.skip("the real data are not on this machine")
+    rows = rows_by_name(*real_domain(data, name))
+    for row, expected in (("knn_recency_centered", recency), ("knn_lse_centered", lse)):
+        found = rows[row].content["sampled_100"]
+        values = [100 * found["recall@10"], 100 * found["ndcg@10"]]
+        assert values == pytest.approx(expected, abs=2.0)

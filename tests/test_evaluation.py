@@ -1,0 +1,185 @@
+"""Exact ranks against a plain loop, and the cell made from them."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from recg_core.data import Holdout
+from recg_core.errors import UserError
+from recg_core.evaluation import (
+    Ranks,
+    Saw,
+    ScoreBatch,
+    cell_content,
+    cell_metrics,
+    overlap_share,
+    rank_holdout,
+    ranks_frame,
+    validation_ndcg,
+    write_cell,
+)
+from recg_core.schema import RANKS
+from tests.conftest import ragged
+
+
+def holdout_of(histories: list[list[int]], targets: list[int]) -> Holdout:
+    users = np.arange(len(targets), dtype=np.int32)
+    return Holdout(users, ragged(histories), np.array(targets, dtype=np.int32))
+
+
+def table_scorer(scores: Tensor) -> ScoreBatch:
+    return lambda rows: scores[torch.from_numpy(rows)]
+
+
+def random_holdout(
+    rng: np.random.Generator, num_users: int, num_items: int
+) -> tuple[Holdout, Tensor]:
+    """Histories of any length, repeats and even the test item included; scores full of ties."""
+    histories = [
+        rng.integers(1, num_items + 1, rng.integers(0, 2 * num_items)).tolist()
+        for _ in range(num_users)
+    ]
+    targets = rng.integers(1, num_items + 1, num_users).tolist()
+    scores = torch.from_numpy(rng.integers(-2, 3, (num_users, num_items)).astype(np.float32))
+    return holdout_of(histories, targets), scores
+
+
+def assert_ranks_by_loop(ranks: Ranks, holdout: Holdout, scores: Tensor) -> None:
+    for row, target in enumerate(holdout.target.tolist()):
+        history = set(holdout.history.take(np.array([row])).values.tolist()) - {target}
+        others = [j for j in range(1, scores.shape[1] + 1) if j not in history and j != target]
+        own = scores[row, target - 1]
+        assert ranks.num_candidates[row] == len(others) + 1
+        assert ranks.num_higher[row] == sum(bool(scores[row, j - 1] > own) for j in others)
+        assert ranks.num_ties[row] == sum(bool(scores[row, j - 1] == own) for j in others)
+
+
+def test_history_is_no_candidate_but_the_test_item_is() -> None:
+    holdout = holdout_of([[1, 2], [4]], [3, 1])
+    scores = torch.tensor([[9.0, 0, 5, 5, 7], [2.0, 3, 2, 9, 1]])
+    ranks = rank_holdout(table_scorer(scores), holdout, 5)
+    assert ranks.num_candidates.tolist() == [3, 4]
+    assert ranks.num_higher.tolist() == [1, 1]  # items 5 and 2; 1 and 4 are excluded
+    assert ranks.num_ties.tolist() == [1, 1]  # items 4 and 3
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 12), st.integers(1, 50))
+def test_ranks_equal_a_plain_loop(
+    seed: int, num_users: int, num_items: int, batch_size: int
+) -> None:
+    holdout, scores = random_holdout(np.random.default_rng(seed), num_users, num_items)
+    ranks = rank_holdout(table_scorer(scores), holdout, num_items, batch_size)
+    assert_ranks_by_loop(ranks, holdout, scores)
+
+
+def test_a_large_catalogue_in_large_batches_equals_a_plain_loop() -> None:
+    rng = np.random.default_rng(5)
+    holdout, _ = random_holdout(rng, 70, 2_000)
+    scores = torch.from_numpy(rng.standard_normal((70, 2_000)).astype(np.float32))
+    assert_ranks_by_loop(rank_holdout(table_scorer(scores), holdout, 2_000), holdout, scores)
+
+
+def test_scores_are_not_written_to_and_may_be_a_view() -> None:
+    holdout = holdout_of([[1], [2]], [2, 3])
+    shared = torch.tensor([3.0, 1.0, 2.0])
+    ranks = rank_holdout(lambda rows: shared.expand(len(rows), -1), holdout, 3)
+    assert ranks.num_higher.tolist() == [1, 1]
+    assert shared.tolist() == [3, 1, 2]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_scores_that_are_not_finite_name_the_culprit(bad: float) -> None:
+    scores = torch.zeros(2, 3)
+    scores[1, 2] = bad
+    with pytest.raises(UserError, match=r"sasrec on games.*NaN or infinite"):
+        rank_holdout(
+            table_scorer(scores), holdout_of([[1], [1]], [2, 2]), 3, label="sasrec on games"
+        )
+
+
+def test_a_sum_that_overflows_is_no_error() -> None:
+    scores = torch.tensor([[3e38, 3e38, 0.0]])
+    ranks = rank_holdout(table_scorer(scores), holdout_of([[1]], [3]), 3)
+    assert ranks.num_higher.tolist() == [1]
+
+
+def test_scores_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(1, 3\), got \(1, 4\)"):
+        rank_holdout(lambda rows: torch.zeros(len(rows), 4), holdout_of([[1]], [2]), 3)
+
+
+def test_nothing_to_rank_is_an_error() -> None:
+    with pytest.raises(UserError, match="no user has a held-out item"):
+        rank_holdout(lambda rows: torch.zeros(len(rows), 4), holdout_of([], []), 3)
+
+
+def test_validation_ndcg_by_hand() -> None:
+    # Ranks 1 and 3 of 4: (1 + 1/2) / 2.
+    scores = torch.tensor([[0.0, 9, 1, 2], [0.0, 1, 2, 3]])
+    holdout = holdout_of([[], []], [2, 2])
+    assert validation_ndcg(table_scorer(scores), holdout, 4) == pytest.approx(0.75)
+    assert validation_ndcg(table_scorer(scores), holdout, 4, k=2) == pytest.approx(0.5)
+
+
+def two_seeds() -> pl.DataFrame:
+    """Two users; full NDCG@5 is 1 for seed 0 and 1 / log2(3) for seed 7."""
+    counts = np.array([500, 300], dtype=np.int32)
+    zero = np.zeros(2, dtype=np.int32)
+    ranks = {0: Ranks(counts, zero, zero), 7: Ranks(counts, zero + 1, zero)}
+    return ranks_frame(ranks, np.array([3, 8], dtype=np.int32))
+
+
+def test_cell_metrics_average_users_then_seeds() -> None:
+    found = cell_metrics(two_seeds(), (1, 5))
+    second = 1 / math.log2(3)
+    assert found["full"]["ndcg@5"] == pytest.approx((1 + second) / 2)
+    assert found["full"]["recall@1"] == pytest.approx(0.5)
+    assert found["seed_std"]["full"]["ndcg@5"] == pytest.approx((1 - second) / math.sqrt(2))
+    # Seed 7: the one item above is among the 100 negatives with chance 100/499 or 100/299.
+    alone = (2 - 100 / 499 - 100 / 299) / 2
+    assert found["sampled_100"]["recall@1"] == pytest.approx((1 + alone) / 2)
+
+
+def test_one_seed_has_no_deviation() -> None:
+    assert set(cell_metrics(two_seeds().filter(pl.col("seed") == 0))) == {"full", "sampled_100"}
+
+
+def test_an_empty_table_has_no_metrics() -> None:
+    with pytest.raises(UserError, match="no rows"):
+        cell_metrics(two_seeds().clear())
+
+
+def test_a_cell_on_disk_says_what_it_is_and_metrics_follow_from_its_ranks(tmp_path: Path) -> None:
+    saw = Saw(
+        zero_shot=True, target_text_seen=True, target_interactions_used=False,
+        user_overlap=0.25, item_overlap=0.0,
+    )  # fmt: skip
+    content = cell_content(
+        two_seeds(), model="sasrec-recg", source="books", target="games", saw=saw
+    )
+    write_cell(two_seeds(), content, tmp_path / "a" / "r.parquet", tmp_path / "b" / "m.json")
+
+    stored = json.loads((tmp_path / "b" / "m.json").read_text())
+    assert (stored["model"], stored["source"]) == ("sasrec-recg", "books")
+    assert (stored["num_seeds"], stored["num_users"], stored["mean_candidates"]) == (2, 2, 400)
+    assert stored["saw"] == {
+        "zero_shot": True, "target_text_seen": True, "target_interactions_used": False,
+        "user_overlap": 0.25, "item_overlap": 0.0,
+    }  # fmt: skip
+    assert set(stored["protocol"]) == {"full", "sampled_100"}
+    again = cell_metrics(RANKS.read(tmp_path / "a" / "r.parquet"))
+    assert {key: stored[key] for key in again} == again
+
+
+def test_overlap_counts_distinct_ids() -> None:
+    assert overlap_share(["a", "a", "b", "c", "d"], ["b", "d", "x"]) == 0.5
+    assert overlap_share([], ["b"]) == 0.0
