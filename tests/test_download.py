@@ -71,8 +71,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.end_headers()
         end = start + behaviour.drops.pop(0) if behaviour.drops else len(content)
+        behaviour.sent += len(content[start:end])  # before the client can see the last byte
         self.wfile.write(content[start:end])
-        behaviour.sent += len(content[start:end])
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep the test's output clean."""
