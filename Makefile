@@ -4,7 +4,16 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: install demo test real lock clean
+# The paper's domains: a folder with the data set's files or its base URL, and what to do with them.
+LOCATION ?= https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023
+INTERACTIONS ?= rating_only
+TEXT_RULE ?= features_or_description
+ENCODER ?= llm2vec
+SEEDS ?= [0,1,2,3,4]
+SET ?=
+AMAZON := [IS,VG,MI]
+
+.PHONY: install demo amazon test real lock clean
 
 install: $(BIN)/.installed
 
@@ -16,6 +25,17 @@ $(BIN)/.installed: pyproject.toml requirements.lock
 demo: install
 	dvc repro
 	@echo "The tables are in results/report/report.md"
+
+amazon: install
+	dvc exp run -S 'grid.domains=$(AMAZON)' -S 'grid.sources=$(AMAZON)' -S 'pool.domains=$(AMAZON)' \
+	    $(foreach d,IS VG MI,-S domains.$(d).location=$(LOCATION) \
+	        -S domains.$(d).interactions=$(INTERACTIONS)) \
+	    -S preprocess.text_rule=$(TEXT_RULE) -S encoder=$(ENCODER) -S 'seeds=$(SEEDS)' \
+	    -S train.batch_size=128 -S train.learning_rate=0.001 -S train.max_epochs=100 \
+	    -S train.patience=10 -S train.negatives=256 -S train.domain_sample=64 \
+	    -S backbones.gru4rec.dropout=0.2 -S backbones.sasrec.dropout=0.2 \
+	    -S backbones.bert4rec.dropout=0.2 -S backbones.bert4rec.mask_probability=0.5 \
+	    $(SET)
 
 test: install
 	ruff check .
