@@ -124,10 +124,11 @@ def rank_target(
 def certificate(card: ModelCard, source: Domain, target: Domain) -> Saw:
     """What the model saw of the target before it was asked to rank there."""
     in_domain = source.name == target.name
+    text_domains = {source.name, *card.pool_domains, *source.encoder_domains}
     test_users = target.sequences.holdout("test").users
     return Saw(
         zero_shot=not in_domain,
-        target_text_seen=in_domain or target.name in card.pool_domains,
+        target_text_seen=target.name in text_domains,
         target_interactions_used=in_domain,
         user_overlap=overlap_share(
             (target.sequences.user_ids[user] for user in test_users), source.sequences.user_ids

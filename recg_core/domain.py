@@ -19,6 +19,7 @@ class Domain:
     item_ids: list[str]  # of item_idx 1..N, in this order
     text: np.ndarray  # float32 [N, H], row item_idx - 1
     encoder_fingerprint: str  # of the encoder that made `text`
+    encoder_domains: tuple[str, ...] = ()  # whose item texts that encoder was fitted on
 
     @property
     def num_items(self) -> int:
@@ -36,11 +37,13 @@ def load_domain(name: str, folder: Path, embeddings: Path) -> Domain:
     Raises:
         UserError: when a file is missing, damaged or incomplete.
     """
+    manifest = read_manifest(embeddings)
     item_ids = ITEMS.read(folder / "items.parquet").sort("item_idx")["item_id"].to_list()
     return Domain(
         name=name,
         sequences=load_sequences(folder / "sequences.parquet"),
         item_ids=item_ids,
         text=load_embeddings(embeddings, item_ids),
-        encoder_fingerprint=read_manifest(embeddings).fingerprint,
+        encoder_fingerprint=manifest.fingerprint,
+        encoder_domains=tuple(manifest.encoder.get("fit_domains", ())),
     )

@@ -22,8 +22,8 @@ REFERENCE = "sem"  # the variant that improvements are relative to
 ABLATION = "wo_"  # prefix of the variants that leave one component out
 LEGEND = (
     f"Percent; the best of a row or group in bold. {INTERACTIONS_MARK} uses interactions of the "
-    f"target; {TEXT_MARK} item texts of the target were seen in training (or averaged, for "
-    "centered rows)."
+    f"target; {TEXT_MARK} item texts of the target were seen in training, by the model or by a "
+    "fitted encoder (or averaged, for centered rows)."
 )
 
 

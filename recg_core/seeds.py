@@ -16,12 +16,11 @@ import polars as pl
 import torch
 
 from recg_core.domain import Domain
-from recg_core.files import atomic_path, sha256_json
+from recg_core.files import sha256_json
 from recg_core.model import MODEL_FILE, ModelCard, ModelSpec, save_weights
 from recg_core.pool import Pool
 from recg_core.training import TrainConfig, Trained, generalization_domains, train_seed
 
-CURVES_FILE = "curves.csv"
 UNFINISHED = "unfinished"  # subfolder with the state of seeds until all of them are done
 
 T = TypeVar("T")
@@ -34,11 +33,17 @@ def train_model(
     config: TrainConfig,
     seeds: Sequence[int],
     folder: Path,
-) -> None:
-    """Train `spec` on `source` for every seed and write weights, curves and `model.json`.
+) -> pl.DataFrame:
+    """Train `spec` on `source` for every seed and write weights and, last, `model.json`.
 
     An interrupted call leaves its state in the folder; the same call goes on from there and gives
     the same bytes as an unbroken one. Any other call starts afresh.
+
+    Args:
+        pool: item texts for the generalization loss.
+
+    Returns:
+        The losses and the validation NDCG@10 of every seed and epoch.
 
     Raises:
         UserError: when the variant needs more domains than the pool has, or training fails.
@@ -51,13 +56,6 @@ def train_model(
     results = map_seeds(task, seeds)
     for seed, trained in zip(seeds, results, strict=True):
         save_weights(trained.model, folder, seed)
-    curves = [
-        {"seed": seed, **row}
-        for seed, trained in zip(seeds, results, strict=True)
-        for row in trained.curve
-    ]
-    with atomic_path(folder / CURVES_FILE) as temporary:
-        pl.DataFrame(curves).write_csv(temporary)
     shutil.rmtree(folder / UNFINISHED)
     ModelCard(
         spec=spec,
@@ -69,6 +67,13 @@ def train_model(
         best_epoch=[trained.best_epoch for trained in results],
         valid_ndcg=[trained.best_ndcg for trained in results],
     ).write(folder)
+    return pl.DataFrame(
+        [
+            {"seed": seed, **row}
+            for seed, trained in zip(seeds, results, strict=True)
+            for row in trained.curve
+        ]
+    )
 
 
 @dataclass(frozen=True)

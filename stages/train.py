@@ -2,7 +2,8 @@
 
     python -m stages.train --source garden --backbone sasrec --variant recg \
         --domain data/domains/garden --embeddings data/embeddings/lsa/garden \
-        --pool data/pool/lsa.safetensors --out models/sasrec/recg/garden
+        --pool data/pool/lsa.safetensors --out models/sasrec/recg/garden \
+        --curves results/curves/sasrec-recg/garden.csv
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from recg_core.config import build
 from recg_core.domain import load_domain
+from recg_core.files import atomic_path
 from recg_core.model import ModelSpec, VariantConfig
 from recg_core.pool import load_pool
 from recg_core.seeds import train_model
@@ -26,7 +28,8 @@ def main(
     domain: Annotated[Path, typer.Option(help="The source's tables.")],
     embeddings: Annotated[Path, typer.Option(help="The source's embeddings.")],
     pool: Annotated[Path, typer.Option(help="Item texts that the generalization loss may see.")],
-    out: Annotated[Path, typer.Option(help="Folder for weights, curves and model.json.")],
+    out: Annotated[Path, typer.Option(help="Folder for weights and model.json.")],
+    curves: Annotated[Path, typer.Option(help="CSV for the losses of every epoch.")],
 ) -> None:
     """Train every seed on the source and write the model's folder."""
     params = read_params(Path("params.yaml"))
@@ -41,7 +44,10 @@ def main(
         variant=variant_config,
         feature_dim=data.num_items if variant_config.items == "id" else data.text.shape[1],
     )
-    train_model(data, load_pool(pool), spec, train_config, params.get("seeds", list[int]), out)
+    seeds = params.get("seeds", list[int])
+    history = train_model(data, load_pool(pool), spec, train_config, seeds, out)
+    with atomic_path(curves) as temporary:
+        history.write_csv(temporary)
 
 
 if __name__ == "__main__":

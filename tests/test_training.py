@@ -165,7 +165,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     train_model(cycle, pool, model, SHORT, [0], tmp_path / "broken")
     assert epochs == [3]
     files = sorted(path.name for path in (tmp_path / "unbroken").iterdir())
-    assert files == ["curves.csv", MODEL_FILE, "seed-0.safetensors"]
+    assert files == [MODEL_FILE, "seed-0.safetensors"]
     for name in files:
         assert (tmp_path / "unbroken" / name).read_bytes() == (
             tmp_path / "broken" / name

@@ -58,6 +58,7 @@ class Lsa:
             "template": self.template,
             "token_pattern": _TOKEN_PATTERN,
             "random_state": _RANDOM_STATE,
+            "fit_domains": list(self.fit_domains),
             "corpus_sha256": sha256_json(self._texts()),
         }
 

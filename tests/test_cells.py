@@ -1,0 +1,266 @@
+"""Cells of a trained model: what they saw, what they refuse, and what they hold."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recg_core.cells import cluster_model, evaluate_model
+from recg_core.domain import Domain
+from recg_core.errors import UserError
+from recg_core.files import read_json, write_json
+from recg_core.model import VariantConfig
+from recg_core.patterns import PatternConfig
+from recg_core.schema import RANKS
+from recg_core.seeds import train_model
+from tests.conftest import cycle_domain, leave_one_out
+from tests.test_training import RECG, SEM, SHORT, pool_of, spec
+
+ONE_EPOCH = dataclasses.replace(SHORT, max_epochs=1)
+PATTERNS = PatternConfig(batch_size=64, learning_rate=0.01, max_epochs=1, patience=1, negatives=16)
+CLUSTERED = dataclasses.replace(SEM, clusters=3)
+IDS = dataclasses.replace(SEM, items="id")
+
+
+def trained(
+    folder: Path, source: Domain, variant: VariantConfig = SEM, seeds: Sequence[int] = (0,)
+) -> Path:
+    """Train GRU4Rec for an epoch and cluster its users; the project folder."""
+    model = spec("gru4rec", source, variant)
+    train_model(source, pool_of("north", "south"), model, ONE_EPOCH, seeds, folder / "model")
+    cluster_model(folder / "model", source, PATTERNS, folder / "patterns")
+    return folder
+
+
+def evaluated(folder: Path, source: Domain, targets: Sequence[Domain]) -> dict[str, Any]:
+    """Evaluate what `trained` left in `folder`; the metrics JSONs by file name."""
+    evaluate_model(
+        folder / "model", folder / "patterns", source, targets, folder / "ranks",
+        folder / "metrics", name="gru4rec-sem",
+    )  # fmt: skip
+    return {path.name: read_json(path) for path in sorted((folder / "metrics").iterdir())}
+
+
+def scalars(content: Any) -> list[Any]:
+    if isinstance(content, dict):
+        return [scalar for value in content.values() for scalar in scalars(value)]
+    return [content]
+
+
+@pytest.fixture
+def source() -> Domain:
+    return cycle_domain("source", num_users=60)
+
+
+def overlapping_target() -> Domain:
+    """Four items, one of them the source's; five users, one too short to be tested.
+
+    Of the four who are tested, u0 and u2 shop in the source too; u4 does not count.
+    """
+    domain = cycle_domain("target", num_users=5, num_items=4)
+    sequences = leave_one_out([[1, 2, 3], [2, 3, 4], [1, 3, 4], [4, 1, 2], [1]])
+    return dataclasses.replace(
+        domain,
+        sequences=dataclasses.replace(sequences, user_ids=["u0", "x1", "u2", "x3", "u4"]),
+        item_ids=["target-1", "source-7", "target-3", "target-4"],
+    )
+
+
+def test_the_cell_of_the_source_says_that_it_is_in_domain(source: Domain, tmp_path: Path) -> None:
+    cells = evaluated(trained(tmp_path, source), source, [source])
+    assert list(cells) == ["source_to_source.json"]
+    assert cells["source_to_source.json"]["saw"] == {
+        "zero_shot": False,
+        "target_text_seen": True,
+        "target_interactions_used": True,
+        "user_overlap": 1.0,
+        "item_overlap": 1.0,
+    }
+
+
+def test_the_cell_of_a_target_counts_what_it_shares_with_the_source(
+    source: Domain, tmp_path: Path
+) -> None:
+    cells = evaluated(trained(tmp_path, source), source, [source, overlapping_target()])
+    cell = cells["source_to_target.json"]
+    assert cell["saw"] == {
+        "zero_shot": True,
+        "target_text_seen": False,
+        "target_interactions_used": False,
+        "user_overlap": 2 / 4,
+        "item_overlap": 1 / 4,
+    }
+    # Each of the four has two distinct items in the history, so two of four are candidates.
+    assert (cell["num_users"], cell["mean_candidates"], cell["num_seeds"]) == (4, 2.0, 1)
+    assert (cell["model"], cell["source"], cell["target"]) == ("gru4rec-sem", "source", "target")
+    # Both are within the first five, whatever the model says.
+    assert cell["full"]["recall@5"] == 1.0
+
+
+@pytest.mark.parametrize(("variant", "seen"), [(SEM, False), (RECG, True)])
+def test_target_text_counts_as_seen_when_the_loss_sampled_it(
+    variant: VariantConfig, seen: bool, source: Domain, tmp_path: Path
+) -> None:
+    """The pool holds north for every variant, but only recg's loss looks at it."""
+    targets = [cycle_domain("north", num_users=20), cycle_domain("west", num_users=20)]
+    cells = evaluated(trained(tmp_path, source, variant), source, targets)
+    assert cells["source_to_north.json"]["saw"]["target_text_seen"] is seen
+    assert cells["source_to_west.json"]["saw"]["target_text_seen"] is False
+
+
+def test_a_model_of_item_ids_is_evaluated_on_its_source_alone(
+    source: Domain, tmp_path: Path
+) -> None:
+    cells = evaluated(trained(tmp_path, source, IDS), source, [source, cycle_domain("target")])
+    assert list(cells) == ["source_to_source.json"]
+    assert [path.name for path in (tmp_path / "ranks").iterdir()] == ["source_to_source.parquet"]
+
+
+def test_a_cell_holds_scalars_only_and_means_over_seeds(source: Domain, tmp_path: Path) -> None:
+    folder = trained(tmp_path, source, seeds=(4, 9))
+    cell = evaluated(folder, source, [source])["source_to_source.json"]
+    assert {type(value) for value in scalars(cell)} <= {str, int, float, bool}
+
+    ranks = RANKS.read(folder / "ranks" / "source_to_source.parquet")
+    assert ranks["seed"].unique(maintain_order=True).to_list() == [4, 9]
+    assert cell["num_seeds"] == 2
+    # Without ties Recall@10 is the share of users with fewer than ten items above theirs.
+    assert ranks["num_ties"].max() == 0
+    by_seed = [float((part["num_higher"] < 10).mean()) for part in ranks.partition_by("seed")]
+    assert by_seed[0] != by_seed[1]
+    assert cell["full"]["recall@10"] == pytest.approx(np.mean(by_seed))
+    assert cell["seed_std"]["full"]["recall@10"] == pytest.approx(
+        abs(by_seed[0] - by_seed[1]) / 2**0.5
+    )
+
+
+def test_evaluating_again_gives_the_same_bytes(source: Domain, tmp_path: Path) -> None:
+    folder = trained(tmp_path, source, CLUSTERED)
+    written = []
+    for _ in range(2):
+        evaluated(folder, source, [source, overlapping_target()])
+        files = sorted((folder / "ranks").iterdir()) + sorted((folder / "metrics").iterdir())
+        written.append([path.read_bytes() for path in files])
+    assert written[0] == written[1]
+
+
+def test_patterns_change_the_ranks_only_through_w_f(source: Domain, tmp_path: Path) -> None:
+    """A W_f that stayed as it starts, [I 0], leaves every rank as it was."""
+    plain = trained(tmp_path / "plain", source)
+    evaluated(plain, source, [source])
+    clustered = tmp_path / "clustered"
+    clustered.mkdir()
+    model = spec("gru4rec", source, CLUSTERED)
+    train_model(source, pool_of("north"), model, ONE_EPOCH, [0], clustered / "model")
+    still = dataclasses.replace(PATTERNS, learning_rate=1e-30)
+    cluster_model(clustered / "model", source, still, clustered / "patterns")
+    evaluated(clustered, source, [source])
+    name = "ranks/source_to_source.parquet"
+    assert (clustered / name).read_bytes() == (plain / name).read_bytes()
+
+
+def test_a_variant_without_patterns_writes_an_empty_list(source: Domain, tmp_path: Path) -> None:
+    folder = trained(tmp_path, source) / "patterns"
+    assert [path.name for path in folder.iterdir()] == ["patterns.json"]
+    assert json.loads((folder / "patterns.json").read_text()) == {"clusters": 0, "seeds": {}}
+
+
+def test_patterns_json_counts_every_user_once(source: Domain, tmp_path: Path) -> None:
+    folder = trained(tmp_path, source, CLUSTERED, seeds=(0, 3)) / "patterns"
+    content = read_json(folder / "patterns.json")
+    assert content["clusters"] == 3
+    assert list(content["seeds"]) == ["seed-0", "seed-3"]
+    for seed in content["seeds"].values():
+        assert sum(seed["users_per_pattern"]) == 60
+        assert 0 < seed["attention_entropy"] <= 1
+        assert seed["valid_ndcg"] >= seed["valid_ndcg_without"]
+
+
+def refusal(folder: Path, source: Domain, target: Domain) -> str:
+    with pytest.raises(UserError) as caught:
+        evaluated(folder, source, [source, target])
+    assert not (folder / "ranks").exists()
+    assert not (folder / "metrics").exists()
+    return str(caught.value)
+
+
+def test_embeddings_of_another_encoder_are_refused(source: Domain, tmp_path: Path) -> None:
+    folder = trained(tmp_path, source)
+    target = dataclasses.replace(cycle_domain("target"), encoder_fingerprint="another")
+    assert refusal(folder, source, target) == (
+        f"{folder / 'model'}: trained on embeddings of another encoder than those of target; run "
+        "the train stage again with this encoder"
+    )
+
+
+def test_embeddings_of_another_dimension_are_refused(source: Domain, tmp_path: Path) -> None:
+    folder = trained(tmp_path, source)
+    target = cycle_domain("target")
+    target = dataclasses.replace(target, text=target.text[:, :6])
+    assert refusal(folder, source, target) == (
+        f"{folder / 'model'}: trained on embeddings of 8 dimensions, those of target have 6; run "
+        "the train stage again with this encoder"
+    )
+
+
+def test_an_id_model_of_another_catalogue_is_refused(source: Domain, tmp_path: Path) -> None:
+    folder = trained(tmp_path, source, IDS)
+    grown = cycle_domain("source", num_items=30)
+    assert refusal(folder, grown, grown) == (
+        f"{folder / 'model'}: trained on 24 items, source has 30; run the train stage again"
+    )
+
+
+def test_patterns_of_another_number_are_refused(source: Domain, tmp_path: Path) -> None:
+    folder = trained(tmp_path, source, CLUSTERED)
+    write_json(folder / "patterns" / "patterns.json", {"clusters": 5, "seeds": {}})
+    assert refusal(folder, source, source) == (
+        f"{folder / 'patterns'}: holds 5 patterns, the model's variant has 3; run the cluster "
+        "stage again"
+    )
+
+
+def test_patterns_of_a_model_of_another_width_are_refused(source: Domain, tmp_path: Path) -> None:
+    folder = trained(tmp_path, source, CLUSTERED)
+    model = spec("gru4rec", source, CLUSTERED)
+    wide = dataclasses.replace(model, backbone_args={**model.backbone_args, "dim": 20})
+    train_model(source, pool_of("north"), wide, ONE_EPOCH, [0], folder / "model")
+    assert refusal(folder, source, source) == (
+        f"{folder / 'patterns' / 'seed-0.safetensors'}: made for user vectors of 16 dimensions, "
+        "the model has 20; run the cluster stage again"
+    )
+
+
+def test_weights_of_a_model_of_another_width_are_refused(source: Domain, tmp_path: Path) -> None:
+    folder = trained(tmp_path, source)
+    card = read_json(folder / "model" / "model.json")
+    card["spec"]["backbone_args"]["dim"] = 20
+    write_json(folder / "model" / "model.json", card)
+    weights = folder / "model" / "seed-0.safetensors"
+    message = refusal(folder, source, source)
+    assert message.startswith(f"{weights}: does not fit the model that model.json describes (")
+    assert message.endswith("; run the train stage again")
+
+
+def test_an_unfinished_model_is_refused(source: Domain, tmp_path: Path) -> None:
+    folder = trained(tmp_path, source)
+    card = folder / "model" / "model.json"
+    card.unlink()
+    missing = f"{card}: no such file; run the stage that writes it"
+    assert refusal(folder, source, source) == missing
+    with pytest.raises(UserError) as caught:
+        cluster_model(folder / "model", source, PATTERNS, folder / "patterns")
+    assert str(caught.value) == missing
+
+
+def test_more_patterns_than_users_are_refused(tmp_path: Path) -> None:
+    few = cycle_domain("few", num_users=4)
+    with pytest.raises(UserError) as caught:
+        trained(tmp_path, few, dataclasses.replace(SEM, clusters=50))
+    assert str(caught.value).startswith("50 patterns were asked for, but the source has only ")
+    assert str(caught.value).endswith("; lower clusters in the variant")
+    assert not (tmp_path / "patterns" / "patterns.json").exists()
