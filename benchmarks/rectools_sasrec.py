@@ -45,14 +45,13 @@ def main() -> None:
     interactions = pd.read_csv(sys.argv[1], dtype={Columns.User: int, Columns.Item: int})
     interactions[Columns.Datetime] = pd.to_datetime(interactions[Columns.Datetime], unit="s")
     dataset = Dataset.construct(interactions)
-    times = EpochTimes()
 
     def trainer() -> Trainer:
         return Trainer(
             max_epochs=EPOCHS,
             min_epochs=EPOCHS,
             accelerator="cpu",
-            callbacks=[times],
+            callbacks=[EpochTimes()],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -72,6 +71,7 @@ def main() -> None:
         get_trainer_func=trainer,
     )
     model.fit(dataset)
+    (times,) = (c for c in model.fit_trainer.callbacks if isinstance(c, EpochTimes))  # a copy
     users = interactions[Columns.User].unique()
     started = time.perf_counter()
     model.recommend(users, dataset, k=10, filter_viewed=True)

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; stages/__init__.py says why
 
@@ -41,7 +42,7 @@ MIN_LENGTH, MEAN_LENGTH = 5, 8  # of whole sequences; the last two items are hel
 PEER_STEPS = 3
 PEER_RANKED = 4  # users
 DOMAIN = "Industrial_and_Scientific"
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "id": {"items": "id"},
     "sem": {},
     "recg": {"projections": 2, "inter": "centers", "intra": "uniformity", "alpha": 0.1},
@@ -65,7 +66,7 @@ def make_trainer(
     backbone: dict[str, float],
 ) -> Trainer:  # fmt: skip
     """The product's training loop of SASRec in the variant `name`."""
-    off = {
+    off: dict[str, Any] = {
         "items": "text", "projections": 1, "loss": "bpr", "inter": "off", "intra": "off",
         "alpha": 0.0, "beta": None, "tau": 1.0, "clusters": 0, "pattern_temperature": 1.0,
     }  # fmt: skip
@@ -148,7 +149,8 @@ def paper_sizes(peer: Path, num_users: int, repeats: int) -> None:
     histories = [domain.sequences.training().take(chosen[i : i + 1]).values for i in chosen]
     valid = domain.sequences.holdout("valid").target[chosen]
     batches = left_padded_batches(histories, valid, test.target[chosen], BATCH_SIZE)
-    few = [tuple(part[:PEER_RANKED] for part in batches[0])]
+    histories_BL, valid_B, test_B = batches[0]
+    few = [(histories_BL[:PEER_RANKED], valid_B[:PEER_RANKED], test_B[:PEER_RANKED])]
     recg = trainer("recg", BATCH_SIZE)
     lengths = domain.sequences.items.lengths
     print(
@@ -183,10 +185,9 @@ def read_reviews(data: Path) -> Domain:
     """The real domain, its items in the order of the embeddings' file."""
     vectors = pl.read_parquet(data / "minilm" / f"{DOMAIN}.parquet").sort("item_id")
     index = vectors.select("item_id", item_idx=pl.int_range(1, pl.len() + 1, dtype=pl.Int32))
-    reviews = pl.scan_ndjson(data / f"{DOMAIN}.jsonl.gz").select(
-        "user_id", "timestamp", item_id="parent_asin"
-    )
-    reviews = reviews.collect().join(index, on="item_id").sort("user_id", "timestamp")
+    lines = pl.scan_ndjson(data / f"{DOMAIN}.jsonl.gz")
+    columns = lines.select("user_id", "timestamp", item_id="parent_asin").collect()
+    reviews = columns.join(index, on="item_id").sort("user_id", "timestamp")
     lengths = reviews.group_by("user_id", maintain_order=True).len()["len"].to_numpy()
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     text = np.stack(vectors["embedding"].to_list()).astype(np.float32)

@@ -1,7 +1,7 @@
 """Training on the source domain alone: Eq. 15, early stopping, resumption.
 
 Shapes: B users, L positions, P predicted positions, M negatives, U distinct items of a batch,
-K domains, S items sampled of each, H dimension of the text embeddings, D model dim.
+K domains, S items sampled of each, E = K S, H dimension of the text embeddings, D model dim.
 """
 
 import dataclasses
@@ -229,13 +229,15 @@ class Trainer:
     def _step(self, sequences_BL: Tensor, generator: torch.Generator) -> Tensor:
         """One update; returns the three terms [recommendation, inter, intra]."""
         variant = self.spec.variant
-        recommendation = recommendation_loss(
-            self.model, self.features, sequences_BL, self.config.negatives, variant.loss, generator
-        )
+        sampled_EH = self._domain_features(generator) if self.domains else self.features[:0]
+        recommendation, sampled_ED = recommendation_loss(
+            self.model, self.features, sequences_BL, self.config.negatives, variant.loss,
+            generator, sampled_EH,
+        )  # fmt: skip
         inter = intra = recommendation.new_zeros(())
         total = recommendation
         if self.domains:
-            items_KSD = self._domain_items(generator)
+            items_KSD = sampled_ED.view(len(self.domains), -1, sampled_ED.shape[1])
             inter = inter_domain_loss(items_KSD, variant.inter, variant.tau)
             intra = intra_domain_loss(items_KSD, variant.intra, variant.tau)
             alpha, beta = self._weights()
@@ -256,14 +258,15 @@ class Trainer:
     def _sample_size(self) -> int:
         return min(self.config.domain_sample, *(len(text) for text in self.domains))
 
-    def _domain_items(self, generator: torch.Generator) -> Tensor:
-        """The final vectors [K, S, D] of items drawn from every domain."""
+    def _domain_features(self, generator: torch.Generator) -> Tensor:
+        """Text embeddings [K S, H] of items drawn from every domain."""
         size = self._sample_size()
-        rows = [
-            text[torch.randperm(len(text), generator=generator, device=self.device)[:size]]
-            for text in self.domains
-        ]
-        return self.model.items(torch.cat(rows)).view(len(rows), size, -1)
+        return torch.cat(
+            [
+                text[torch.randperm(len(text), generator=generator, device=self.device)[:size]]
+                for text in self.domains
+            ]
+        )
 
     @torch.inference_mode()
     def _validate(self) -> float:
@@ -284,7 +287,8 @@ def recommendation_loss(
     num_negatives: int,
     loss: Recommendation,
     generator: torch.Generator,
-) -> Tensor:
+    more_features_EH: Tensor,
+) -> tuple[Tensor, Tensor]:
     """Eq. 6 (or sampled softmax) over all predicted positions of a batch.
 
     Each distinct item of the batch is projected once; the rest of the catalogue never. Negatives
@@ -293,6 +297,10 @@ def recommendation_loss(
     Args:
         features: what the model's items read, one row an item of the source.
         sequences_BL: item_idx, padded with 0 on the right.
+        more_features_EH: further items to project in the same product, possibly none.
+
+    Returns:
+        The loss, and the vectors [E, D] of the further items.
     """
     views = model.backbone.training_views(sequences_BL, generator)
     predict_BL = views.targets_BL > 0
@@ -305,7 +313,9 @@ def recommendation_loss(
     distinct_U, rows = torch.unique(
         torch.cat([padding, inputs, targets_P, negatives_M]), return_inverse=True
     )
-    vectors_UD = model.items(features.index_select(0, distinct_U[1:] - 1))
+    batch_features = features.index_select(0, distinct_U[1:] - 1)
+    vectors = model.items(torch.cat([batch_features, more_features_EH]))
+    vectors_UD, more_ED = vectors.split([len(batch_features), len(more_features_EH)])
     table_UD = F.pad(vectors_UD, (0, 0, 1, 0))  # row 0 is the padding
     sizes = [1, len(inputs), len(targets_P), num_negatives]
     _, input_rows, target_rows, negative_rows = rows.split(sizes)
@@ -314,7 +324,7 @@ def recommendation_loss(
     positives_P = (states_PD * F.embedding(target_rows, table_UD)).sum(dim=-1)
     negatives_PM = states_PD @ F.embedding(negative_rows, table_UD).T
     valid_PM = targets_P[:, None] != negatives_M
-    return RECOMMENDATION_LOSSES[loss](positives_P, negatives_PM, valid_PM)
+    return RECOMMENDATION_LOSSES[loss](positives_P, negatives_PM, valid_PM), more_ED
 
 
 def _subset(holdout: Holdout, size: int) -> Holdout:

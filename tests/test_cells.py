@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,12 @@ def scalars(content: Any) -> list[Any]:
     if isinstance(content, dict):
         return [scalar for value in content.values() for scalar in scalars(value)]
     return [content]
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seeds one after the other: starting a process for each would take longer than they do."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
 
 
 @pytest.fixture
@@ -110,6 +117,16 @@ def test_target_text_counts_as_seen_when_the_loss_sampled_it(
     cells = evaluated(trained(tmp_path, source, variant), source, targets)
     assert cells["source_to_north.json"]["saw"]["target_text_seen"] is seen
     assert cells["source_to_west.json"]["saw"]["target_text_seen"] is False
+
+
+def test_target_text_counts_as_seen_when_the_encoder_was_fitted_on_it(
+    source: Domain, tmp_path: Path
+) -> None:
+    fitted = dataclasses.replace(source, encoder_domains=("source", "west"))
+    targets = [cycle_domain("north", num_users=20), cycle_domain("west", num_users=20)]
+    cells = evaluated(trained(tmp_path, fitted), fitted, targets)
+    assert cells["source_to_north.json"]["saw"]["target_text_seen"] is False
+    assert cells["source_to_west.json"]["saw"]["target_text_seen"] is True
 
 
 def test_a_model_of_item_ids_is_evaluated_on_its_source_alone(

@@ -97,7 +97,7 @@ def test_the_loss_of_a_step_equals_the_plain_one(cycle: Domain) -> None:
     features = torch.from_numpy(cycle.text)
     sequences = torch.tensor([[3, 1, 2, 5], [4, 6, 0, 0]])
     generator = torch.Generator().manual_seed(4)
-    loss = recommendation_loss(model, features, sequences, 6, "bpr", generator)
+    loss, _ = recommendation_loss(model, features, sequences, 6, "bpr", generator, features[:0])
 
     negatives = torch.randint(1, 25, (6,), generator=torch.Generator().manual_seed(4))
     table = model.item_table(features)
@@ -112,13 +112,31 @@ def test_the_loss_of_a_step_equals_the_plain_one(cycle: Domain) -> None:
     assert loss.item() == pytest.approx(sum(losses) / len(losses), abs=1e-6)
 
 
+def test_further_items_get_the_vectors_of_the_item_table(cycle: Domain) -> None:
+    model = create_model(spec("gru4rec", cycle, RECG))
+    features = torch.from_numpy(cycle.text)
+    generator = torch.Generator().manual_seed(0)
+    sequences = torch.tensor([[3, 1, 2]])
+    _, more = recommendation_loss(model, features, sequences, 2, "bpr", generator, features[4:7])
+    torch.testing.assert_close(more, model.item_table(features)[5:8])
+
+
+def test_two_projections_are_concatenated_and_merged(cycle: Domain) -> None:
+    items = create_model(spec("gru4rec", cycle, RECG)).items
+    features = torch.from_numpy(cycle.text)
+    first, second = items.projections(features).split(16, dim=1)
+    merged = items.merge(torch.cat([first, second], dim=1))
+    torch.testing.assert_close(items(features), merged)
+
+
 def test_a_step_projects_the_items_of_the_batch_alone(cycle: Domain) -> None:
     model = create_model(spec("sasrec", cycle))
     seen = []
     model.items.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     sequences = torch.tensor([[3, 1, 2, 1], [3, 2, 0, 0]])
     features = torch.from_numpy(cycle.text)
-    recommendation_loss(model, features, sequences, 1, "bpr", torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    recommendation_loss(model, features, sequences, 1, "bpr", generator, features[:0])
     assert seen[0] <= 4
 
 

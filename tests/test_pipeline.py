@@ -1,0 +1,155 @@
+"""The whole pipeline under DVC, in a clone of its own: it runs, rests, and re-runs what it must."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.project import DOMAINS, ROOT, read_yaml, small_params, with_value, write_params
+
+MODELS = ("sem", "recg")
+CELLS = [
+    f"results/metrics/gru4rec-{variant}/garden/garden_to_{target}.json"
+    for variant in MODELS
+    for target in DOMAINS
+]
+
+
+class Clone:
+    """A fresh clone of this working tree with a small grid."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+            "DVC_NO_ANALYTICS": "1",
+            # The machine's own settings must not matter.
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "DVC_GLOBAL_CONFIG_DIR": str(folder.parent / "dvc-global"),
+            "DVC_SYSTEM_CONFIG_DIR": str(folder.parent / "dvc-system"),
+            "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site"),
+        }
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        write_params(folder, with_value(small_params(), "grid.variants", list(MODELS)))
+        self.git("init", "--quiet")
+        self.commit()
+
+    def git(self, *arguments: str) -> str:
+        return self._run("git", *arguments)
+
+    def dvc(self, *arguments: str) -> str:
+        return self._run(sys.executable, "-m", "dvc", *arguments)
+
+    def commit(self) -> None:
+        """Commit everything that git does not ignore."""
+        self.git("add", "--all")
+        self.git(
+            "-c", "user.name=test", "-c", "user.email=test@example.org",
+            "commit", "--quiet", "--message", "state",
+        )  # fmt: skip
+
+    def cells(self) -> dict[str, Any]:
+        """Every metrics JSON of the report's inputs and its summary."""
+        paths = sorted((self.folder / "results").rglob("*.json"))
+        return {str(path.relative_to(self.folder)): json.loads(path.read_text()) for path in paths}
+
+    def _run(self, *command: str) -> str:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+def ran(output: str) -> list[str]:
+    """The stages that DVC says it ran."""
+    return sorted(re.findall(r"^Running stage '(.*)':$", output, flags=re.MULTILINE))
+
+
+def leaves(content: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """The scalars of nested sections by their address."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        address = f"{above}{key}"
+        found |= leaves(value, f"{address}.") if isinstance(value, dict) else {address: value}
+    return found
+
+
+def changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs between two metrics files of the same form."""
+    before, after = leaves(old), leaves(new)
+    assert before.keys() == after.keys()
+    return {a: (before[a], after[a]) for a in before if before[a] != after[a]}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("needs git and a git checkout of the project")
+    folder = tmp_path_factory.mktemp("clone") / "project"
+    folder.mkdir()
+    return Clone(folder)
+
+
+def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) -> None:
+    """One test, since each step starts where the last one ended and the first takes a minute."""
+    # A first run makes every cell and the report.
+    assert ran(clone.dvc("repro")) == sorted(
+        [f"{stage}@{domain}" for stage in ("fetch", "preprocess", "encode") for domain in DOMAINS]
+        + [
+            f"{stage}@garden-gru4rec-{variant}"
+            for stage in ("train", "cluster", "evaluate")
+            for variant in MODELS
+        ]
+        + ["pool", "baselines", "report"]
+    )
+    first = clone.cells()
+    assert set(CELLS) < first.keys()
+    report = (clone.folder / "results" / "report" / "report.md").read_text(encoding="utf-8")
+    assert "gru4rec" in report
+    assert "data/" not in clone.git("ls-files", "--others", "--exclude-standard")
+
+    # A second one has nothing to do.
+    clone.commit()
+    assert ran(clone.dvc("repro")) == []
+    assert clone.git("status", "--porcelain") == ""
+
+    # One param of one variant reaches that variant's stages and the report alone.
+    output = clone.dvc("exp", "run", "--set-param", "variants.recg.alpha=2.0")
+    assert ran(output) == [
+        "cluster@garden-gru4rec-recg", "evaluate@garden-gru4rec-recg", "report",
+        "train@garden-gru4rec-recg",
+    ]  # fmt: skip
+    second = clone.cells()
+    changed = {name for name in first if first[name] != second[name]}
+    summary = "results/report/summary.json"
+    assert changed == {*(cell for cell in CELLS if "gru4rec-recg" in cell), summary}
+
+    # DVC shows exactly these, each with every number that changed.
+    shown = json.loads(clone.dvc("metrics", "diff", "--json"))
+    assert {
+        name: {address: (row["old"], row["new"]) for address, row in rows.items()}
+        for name, rows in shown.items()
+    } == {name: changes(first[name], second[name]) for name in changed}
+
+
+def test_the_pipeline_is_drawn(clone: Clone) -> None:
+    """`dvc dag` knows every stage of `dvc.yaml`, and that training follows the pool."""
+    drawn = clone.dvc("dag", "--dot")
+    assert all(stage in drawn for stage in read_yaml("dvc.yaml")["stages"])
+    assert '"pool" -> "train@garden-gru4rec-recg"' in drawn
