@@ -17,7 +17,7 @@ import torch
 
 from recg_core.domain import Domain
 from recg_core.files import sha256_json
-from recg_core.model import MODEL_FILE, ModelCard, ModelSpec, save_weights
+from recg_core.model import MODEL_FILE, ModelCard, ModelSpec, create_model, save_weights
 from recg_core.pool import Pool
 from recg_core.training import TrainConfig, Trained, generalization_domains, train_seed
 
@@ -49,6 +49,8 @@ def train_model(
         UserError: when the variant needs more domains than the pool has, or training fails.
     """
     vectors = generalization_domains(source, pool.vectors, spec.variant)
+    with torch.device("meta"):
+        create_model(spec)  # refuses wrong settings before the old model goes
     if (folder / MODEL_FILE).exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,9 @@ from recg_core.config import convert
 from recg_core.errors import UserError
 
 
+INTERRUPTED = 130  # the exit status that typer gives to Ctrl-C
+
+
 @dataclass(frozen=True)
 class Params:
     """The whole of `params.yaml`, read by address (`section.row`)."""
@@ -71,6 +74,7 @@ def run(main: Callable[..., None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("interrupted", file=sys.stderr)
+        raise
