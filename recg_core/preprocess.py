@@ -18,16 +18,16 @@ import polars as pl
 import pyarrow as pa
 from tqdm import tqdm
 
-from recg_core.blocks import Advance
-from recg_core.catalogue import Catalogue, TextRule, read_catalogue
 from recg_core.errors import UserError
 from recg_core.files import write_json
 from recg_core.folders import replaced_folder
-from recg_core.interactions import Core, Dropped, divide_by_user, find_core
-from recg_core.rawfiles import Source, read_interactions, read_items, read_source
-from recg_core.rejects import Rejects, write_rejects
+from recg_core.raw.blocks import Advance
+from recg_core.raw.catalogue import Catalogue, TextRule, read_catalogue
+from recg_core.raw.interactions import Core, Dropped, divide_by_user, find_core
+from recg_core.raw.rejects import Rejects, write_rejects
+from recg_core.raw.source import Source, read_interactions, read_items, read_source
+from recg_core.raw.spill import UserSpill
 from recg_core.schema import ITEMS, SEQUENCES
-from recg_core.spill import UserSpill
 from recg_core.splits import leave_one_out, temporal
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,6 @@ from ruamel.yaml.error import YAMLError
 from recg_core.config import convert
 from recg_core.errors import UserError
 
-
 INTERRUPTED = 130  # the exit status that typer gives to Ctrl-C
 
 

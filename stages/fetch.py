@@ -9,7 +9,7 @@ import typer
 
 from recg_core.files import write_json
 from recg_core.folders import replaced_folder
-from recg_core.rawfiles import SOURCE_FILE
+from recg_core.raw.source import SOURCE_FILE
 from stages.common import read_params, run
 from stages.readers import Place, fetch_row, is_downloaded
 

@@ -10,8 +10,8 @@ from recg_core.config import build
 from recg_core.download import download, finish
 from recg_core.errors import UserError
 from recg_core.files import sha256_file
-from recg_core.rawfiles import SOURCE_FILE, RawFile, Source, read_source
-from recg_core.rawformats import FileFormat, column_names
+from recg_core.raw.formats import FileFormat, column_names
+from recg_core.raw.source import SOURCE_FILE, RawFile, Source, read_source
 from stages.demo import write_demo
 
 REVIEW_COLUMNS = {"user_id": "user_id", "item_id": "parent_asin", "timestamp": "timestamp"}

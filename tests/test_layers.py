@@ -16,15 +16,15 @@ ROOT = Path(__file__).parent.parent
 # modules that its `__init__` gathers.
 LAYERS = (
     # alone: numbers, text and tensors
-    "errors metrics kcore batches splits spill textclean losses",
+    "raw errors metrics kcore batches splits raw.spill raw.textclean losses",
     # strict configuration and files
-    "config files folders blocks",
+    "config files folders raw.blocks",
     # tables and other file formats
-    "schema shards rejects download rawformats checkpoints results",
+    "schema shards raw.rejects download raw.formats checkpoints results",
     # raw records
-    "rawfiles catalogue",
-    "interactions",
-    # building blocks of models, and the encoders
+    "raw.source raw.catalogue",
+    "raw.interactions",
+    # building raw.blocks of models, and the encoders
     "backbones.base backbones.transformer encoders.base encoders.text encoders.hub",
     "backbones.gru4rec backbones.sasrec backbones.bert4rec encoders.forward",
     "backbones encoders.lsa encoders.transformer encoders.llm2vec",
@@ -49,7 +49,7 @@ HEAVY = {
     "huggingface_hub": "encoders.hub",
     "sklearn": "encoders.lsa patterns",
     "requests": "download",
-    "pyarrow": "shards spill rawformats preprocess",
+    "pyarrow": "shards raw.spill raw.formats preprocess",
     "typer": "",
     "dvc": "",
     "ruamel": "",

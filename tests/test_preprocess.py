@@ -13,17 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import recg_core.rawformats as rawformats
-import recg_core.rejects as rejects_module
-from recg_core.blocks import read_blocks
+import recg_core.raw.formats as rawformats
+import recg_core.raw.rejects as rejects_module
 from recg_core.errors import UserError
 from recg_core.files import read_json
 from recg_core.kcore import k_core
 from recg_core.preprocess import PreprocessConfig, preprocess
-from recg_core.rawfiles import RawFile, read_interactions
+from recg_core.raw.blocks import read_blocks
+from recg_core.raw.source import RawFile, read_interactions
+from recg_core.raw.textclean import clean_text
 from recg_core.schema import ITEMS, SEQUENCES
 from recg_core.splits import leave_one_out, temporal
-from recg_core.textclean import clean_text
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 DAY = 86_400_000
@@ -641,8 +641,8 @@ def test_blocks_add_up_to_the_file(
     path.write_bytes(packed if compressed else data)
     advanced: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recg_core.blocks.BLOCK_BYTES", block_bytes)
-        patch.setattr("recg_core.blocks.READ_BYTES", 7)
+        patch.setattr("recg_core.raw.blocks.BLOCK_BYTES", block_bytes)
+        patch.setattr("recg_core.raw.blocks.READ_BYTES", 7)
         blocks = list(read_blocks(path, advanced.append))
     assert all(block.endswith(b"\n") for block in blocks)
     whole = data if data.endswith(b"\n") or not data else data + b"\n"

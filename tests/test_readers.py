@@ -16,7 +16,7 @@ import pytest
 import stages.fetch
 from recg_core.errors import UserError
 from recg_core.preprocess import PreprocessConfig, preprocess
-from recg_core.rawfiles import read_source
+from recg_core.raw.source import read_source
 from recg_core.schema import ITEMS, SEQUENCES
 from stages.readers import Place, fetch_row
 

@@ -19,8 +19,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recg_core.blocks import Advance, ahead, read_blocks
 from recg_core.errors import UserError
+from recg_core.raw.blocks import Advance, ahead, read_blocks
 
 FileFormat = Literal["jsonl", "csv", "parquet"]
 Columns = Mapping[str, str]

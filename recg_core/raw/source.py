@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import polars as pl
 
-from recg_core.blocks import Advance
 from recg_core.config import build
 from recg_core.errors import UserError
 from recg_core.files import read_json
-from recg_core.rawformats import FORMATS, FileFormat
+from recg_core.raw.blocks import Advance
+from recg_core.raw.formats import FORMATS, FileFormat
 
 SOURCE_FILE = "source.json"
 INTERACTION_ROLES = ("user_id", "item_id", "timestamp")

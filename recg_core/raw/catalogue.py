@@ -7,9 +7,9 @@ from typing import Literal
 
 import polars as pl
 
-from recg_core.rejects import Rejects
-from recg_core.spill import FrameSpill
-from recg_core.textclean import clean_text
+from recg_core.raw.rejects import Rejects
+from recg_core.raw.spill import FrameSpill
+from recg_core.raw.textclean import clean_text
 
 TextRule = Literal["features_or_description", "title", "any"]
 
