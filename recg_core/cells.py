@@ -95,14 +95,19 @@ def evaluate_model(
         }
         frame = ranks_frame(ranks, target.sequences.holdout("test").users)
         content = cell_content(
-            frame, model=name, source=source.name, target=target.name,
+            frame,
+            model=name,
+            source=source.name,
+            target=target.name,
             saw=certificate(card, source, target),
-        )  # fmt: skip
+        )
         file_name = f"{source.name}_to_{target.name}"
         write_cell(
-            frame, content, ranks_folder / f"{file_name}.parquet",
+            frame,
+            content,
+            ranks_folder / f"{file_name}.parquet",
             metrics_folder / f"{file_name}.json",
-        )  # fmt: skip
+        )
 
 
 @torch.no_grad()

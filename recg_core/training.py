@@ -167,9 +167,13 @@ class Trainer:
         saved = time.monotonic()
         total = self.config.max_epochs * len(self.rows)
         bar: tqdm[Any] = tqdm(
-            total=total, initial=progress.epoch * len(self.rows), desc=self.label, unit="user",
-            unit_scale=True, disable=None,
-        )  # fmt: skip
+            total=total,
+            initial=progress.epoch * len(self.rows),
+            desc=self.label,
+            unit="user",
+            unit_scale=True,
+            disable=None,
+        )
         with bar:
             while not self._finished(progress):
                 self._advance(progress, bar)
@@ -204,8 +208,12 @@ class Trainer:
             progress.best_state = self._state()
         log.info(
             "%s epoch %d loss %.4f valid_ndcg@10 %.4f %.1f s",
-            self.label, epoch, losses["loss"], ndcg, time.monotonic() - started,
-        )  # fmt: skip
+            self.label,
+            epoch,
+            losses["loss"],
+            ndcg,
+            time.monotonic() - started,
+        )
 
     def _epoch(self, epoch: int, bar: "tqdm[Any]") -> dict[str, float]:
         # Everything random in an epoch follows from (seed, epoch), so a resumed run repeats it.
@@ -231,9 +239,14 @@ class Trainer:
         variant = self.spec.variant
         sampled_EH = self._domain_features(generator) if self.domains else self.features[:0]
         recommendation, sampled_ED = recommendation_loss(
-            self.model, self.features, sequences_BL, self.config.negatives, variant.loss,
-            generator, sampled_EH,
-        )  # fmt: skip
+            self.model,
+            self.features,
+            sequences_BL,
+            self.config.negatives,
+            variant.loss,
+            generator,
+            sampled_EH,
+        )
         inter = intra = recommendation.new_zeros(())
         total = recommendation
         if self.domains:
