@@ -30,7 +30,8 @@ amazon: install
 	dvc exp run -S 'grid.domains=$(AMAZON)' -S 'grid.sources=$(AMAZON)' -S 'pool.domains=$(AMAZON)' \
 	    $(foreach d,IS VG MI,-S domains.$(d).location=$(LOCATION) \
 	        -S domains.$(d).interactions=$(INTERACTIONS)) \
-	    -S preprocess.text_rule=$(TEXT_RULE) -S encoder=$(ENCODER) -S 'seeds=$(SEEDS)' \
+	    -S preprocess.text_rule=$(TEXT_RULE) -S encoder=$(ENCODER) \
+	    -S 'encoders.lsa.fit_domains=$(AMAZON)' -S 'seeds=$(SEEDS)' \
 	    -S train.batch_size=128 -S train.learning_rate=0.001 -S train.max_epochs=100 \
 	    -S train.patience=10 -S train.negatives=256 -S train.domain_sample=64 \
 	    -S backbones.gru4rec.dropout=0.2 -S backbones.sasrec.dropout=0.2 \

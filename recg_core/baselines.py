@@ -3,7 +3,7 @@
 Legend: U users, B rows of a batch, N items, H embedding dimension.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,12 @@ class TrainingFree:
 
 
 def training_free_rows(
-    sequences: Sequences, embeddings: np.ndarray, config: BaselinesConfig, *, target: str
+    sequences: Sequences,
+    embeddings: np.ndarray,
+    config: BaselinesConfig,
+    *,
+    target: str,
+    encoder_domains: Collection[str] = (),
 ) -> Iterator[TrainingFree]:
     """Rank the test items of a domain by every training-free row, one row at a time.
 
@@ -69,6 +74,7 @@ def training_free_rows(
 
     Args:
         embeddings: float32 [N, H], row j - 1 for item_idx j.
+        encoder_domains: whose item texts the encoder was fitted on.
 
     Raises:
         UserError: when no user has a test item or an embedding is not finite.
@@ -82,7 +88,8 @@ def training_free_rows(
         )
         saw = Saw(
             zero_shot=name != "popularity",
-            target_text_seen=name.endswith("_centered"),
+            target_text_seen=name.endswith("_centered")
+            or (name.startswith("knn_") and target in encoder_domains),
             target_interactions_used=name == "popularity",
             user_overlap=0.0,
             item_overlap=0.0,

@@ -129,7 +129,9 @@ def rank_target(
 def certificate(card: ModelCard, source: Domain, target: Domain) -> Saw:
     """What the model saw of the target before it was asked to rank there."""
     in_domain = source.name == target.name
-    text_domains = {source.name, *card.pool_domains, *source.encoder_domains}
+    text_domains: set[str] = set()
+    if card.spec.variant.items == "text":
+        text_domains = {source.name, *card.pool_domains, *source.encoder_domains}
     test_users = target.sequences.holdout("test").users
     return Saw(
         zero_shot=not in_domain,

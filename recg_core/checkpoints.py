@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from recg_core.files import atomic_path
+from recg_core.files import write_bytes
 
 
 @dataclass
@@ -46,10 +46,9 @@ def save_progress(
         "best_ndcg": progress.best_ndcg,
         "curve": progress.curve,
     }
-    with atomic_path(path) as temporary:
-        # A copy of each, since tensors of the model and the best state may share memory.
-        copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-        save_file(copies, temporary, metadata={"progress": json.dumps(header)})
+    # A copy of each, since tensors of the model and the best state may share memory.
+    copies = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    write_bytes(path, save(copies, metadata={"progress": json.dumps(header)}))
 
 
 def load_progress(

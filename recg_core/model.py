@@ -14,14 +14,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from recg_core.backbones import BACKBONES, Backbone
 from recg_core.config import build
 from recg_core.data import Ragged
 from recg_core.errors import UserError
-from recg_core.files import atomic_path, read_json, write_json
+from recg_core.files import read_json, write_bytes, write_json
 from recg_core.losses import Inter, Intra, Recommendation
 
 MODEL_FILE = "model.json"
@@ -191,8 +191,8 @@ def weights_path(folder: Path, seed: int) -> Path:
 
 def save_weights(model: SequentialRecommender, folder: Path, seed: int) -> None:
     """Write the model's parameters atomically."""
-    with atomic_path(weights_path(folder, seed)) as temporary:
-        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, temporary)
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_bytes(weights_path(folder, seed), save(tensors))
 
 
 def load_model(folder: Path, seed: int, spec: ModelSpec) -> SequentialRecommender:

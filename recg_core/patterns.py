@@ -12,14 +12,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from recg_core.data import Holdout, Ragged
 from recg_core.domain import Domain
 from recg_core.errors import UserError
 from recg_core.evaluation import validation_ndcg
-from recg_core.files import atomic_path
+from recg_core.files import write_bytes
 from recg_core.losses import RECOMMENDATION_LOSSES, Recommendation
 from recg_core.model import (
     SequentialRecommender,
@@ -229,9 +229,8 @@ def patterns_path(folder: Path, seed: int) -> Path:
 
 def save_patterns(patterns: Patterns, path: Path) -> None:
     """Write the centroids and W_f atomically."""
-    with atomic_path(path) as temporary:
-        tensors = {"centroids": patterns.centroids_KD, "fusion": patterns.fusion}
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+    tensors = {"centroids": patterns.centroids_KD, "fusion": patterns.fusion}
+    write_bytes(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
 def load_patterns(path: Path, temperature: float, dim: int) -> Patterns:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from recg_core.errors import UserError
-from recg_core.files import atomic_path
+from recg_core.files import write_bytes
 from recg_core.shards import load_embeddings, read_manifest
 
 # One key only: safetensors writes several in no fixed order.
@@ -82,8 +82,7 @@ def write_pool(path: Path, pool: Pool) -> None:
     tensors = {domain: rows.astype(np.float16) for domain, rows in pool.vectors.items()}
     metadata = json.dumps({"fingerprint": pool.fingerprint, "domains": list(pool.vectors)})
     content = save(tensors, metadata={_METADATA_KEY: metadata})
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    write_bytes(path, content)
 
 
 def load_pool(path: Path) -> Pool:

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -16,6 +17,7 @@ import polars as pl
 import torch
 
 from recg_core.domain import Domain
+from recg_core.errors import UserError
 from recg_core.files import sha256_json
 from recg_core.model import MODEL_FILE, ModelCard, ModelSpec, create_model, save_weights
 from recg_core.pool import Pool
@@ -37,7 +39,8 @@ def train_model(
     """Train `spec` on `source` for every seed and write weights and, last, `model.json`.
 
     An interrupted call leaves its state in the folder; the same call goes on from there and gives
-    the same bytes as an unbroken one. Any other call starts afresh.
+    the same bytes as an unbroken one (on CPU). Any other call starts afresh. A seed's bytes can
+    depend on the machine and on how many seeds share its cores.
 
     Args:
         pool: item texts for the generalization loss.
@@ -48,17 +51,21 @@ def train_model(
     Raises:
         UserError: when the variant needs more domains than the pool has, or training fails.
     """
-    vectors = generalization_domains(source, pool.vectors, spec.variant)
+    if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= s < 2**31 for s in seeds):
+        raise UserError(f"seeds: expected distinct integers from 0 to 2^31 - 1, got {list(seeds)}")
+    vectors = generalization_domains(source, pool.vectors, spec.variant, config.domain_sample)
+    if vectors and pool.fingerprint != source.encoder_fingerprint:
+        raise UserError(
+            f"the pool was made by another encoder than the embeddings of {source.name}; run the "
+            "pool stage again"
+        )
     with torch.device("meta"):
         create_model(spec)  # refuses wrong settings before the old model goes
-    if (folder / MODEL_FILE).exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder)
     task = SeedTask(source, vectors, spec, config, folder / UNFINISHED)
     results = map_seeds(task, seeds)
     for seed, trained in zip(seeds, results, strict=True):
         save_weights(trained.model, folder, seed)
-    shutil.rmtree(folder / UNFINISHED)
     ModelCard(
         spec=spec,
         source=source.name,
@@ -69,6 +76,7 @@ def train_model(
         best_epoch=[trained.best_epoch for trained in results],
         valid_ndcg=[trained.best_ndcg for trained in results],
     ).write(folder)
+    shutil.rmtree(folder / UNFINISHED)
     return pl.DataFrame(
         [
             {"seed": seed, **row}
@@ -76,6 +84,16 @@ def train_model(
             for row in trained.curve
         ]
     )
+
+
+def _clear(folder: Path) -> None:
+    """Empty a model's folder but for the state of an unfinished run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / MODEL_FILE).exists():  # the run was finished; what is left of it is not resumed
+        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
 
 
 @dataclass(frozen=True)
@@ -136,7 +154,13 @@ def map_seeds(task: Callable[[int], T], seeds: Sequence[int]) -> list[T]:
         initializer=torch.set_num_threads,
         initargs=(max(1, (cores or 1) // workers),),
     ) as executor:
-        return list(executor.map(partial(_quietly, task), seeds))
+        try:
+            return list(executor.map(partial(_quietly, task), seeds))
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a training process was killed, probably for lack of memory; train fewer seeds at "
+                "once"
+            ) from error
 
 
 def _quietly(task: Callable[[int], T], seed: int) -> T:

@@ -77,12 +77,13 @@ class Trained:
 
 
 def generalization_domains(
-    source: Domain, pool: Mapping[str, np.ndarray], variant: VariantConfig
+    source: Domain, pool: Mapping[str, np.ndarray], variant: VariantConfig, domain_sample: int
 ) -> dict[str, np.ndarray]:
     """The text embeddings that the generalization loss samples: the pool's and the source's.
 
     Raises:
-        UserError: with fewer than three domains, where Eq. 10 is constant.
+        UserError: with fewer than three domains, where Eq. 10 is constant, or fewer than two
+            items to a sample, which leave no pair to compare.
     """
     if not variant.generalizes:
         return {}
@@ -92,6 +93,11 @@ def generalization_domains(
             f"the inter-domain loss compares an item with at least two other domains, but the pool "
             f"and the source are {sorted(domains)}: add domains to pool.domains, or set "
             "inter: off in the variant"
+        )
+    if min(domain_sample, *map(len, domains.values())) < 2:
+        raise UserError(
+            "the generalization loss compares the items of a domain with each other: "
+            f"train.domain_sample ({domain_sample}) and every domain must have two at least"
         )
     return domains
 
@@ -150,7 +156,7 @@ class Trainer:
         if not len(self.rows):
             raise UserError(f"{source.name}: no user has two training items; nothing to learn from")
         self.features = model_features(spec.variant, source.text).to(self.device)
-        domains = generalization_domains(source, pool, spec.variant)
+        domains = generalization_domains(source, pool, spec.variant, config.domain_sample)
         self.domains = [torch.from_numpy(text).to(self.device) for text in domains.values()]
         self.holdout = _subset(source.sequences.holdout("valid"), config.valid_users)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)

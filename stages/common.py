@@ -1,6 +1,7 @@
 """What every stage script shares: strict params and errors without tracebacks."""
 
 import logging
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,7 +61,40 @@ def read_params(path: Path) -> Params:
         raise UserError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected sections of keys")
-    return Params(values, path)
+    params = Params(values, path)
+    if "grid" in values:
+        _check_grid(params)
+    return params
+
+
+def _check_grid(params: Params) -> None:
+    """Refuse a grid that would fail, or mix in old outputs, only after hours of training.
+
+    DVC makes stage names of the grid's names, and `a-b` with `c` would be one with `a` and `b-c`.
+    """
+    grid = {
+        key: params.get(f"grid.{key}", list[str])
+        for key in ("domains", "sources", "backbones", "variants")
+        if key in params.section("grid")
+    }
+    for key, names in grid.items():
+        place = f"{params.path}: grid.{key}"
+        if not names or len(set(names)) < len(names):
+            raise UserError(f"{place}: expected different names, at least one, got {names}")
+        for name in names:
+            if not re.fullmatch(r"[A-Za-z0-9_]+", name) or name == "none":
+                raise UserError(f"{place}: '{name}' is no name; use letters, digits and _")
+    domains = grid.get("domains")
+    if domains is None:
+        return
+    used = {"grid.sources": grid.get("sources", [])}
+    if "pool" in params.values:
+        used["pool.domains"] = params.get("pool.domains", list[str])
+    for address, names in used.items():
+        if outside := sorted(set(names) - set(domains)):
+            raise UserError(
+                f"{params.path}: {address}: {outside} not in grid.domains, which are {domains}"
+            )
 
 
 def run(main: Callable[..., None]) -> None:

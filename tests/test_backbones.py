@@ -144,6 +144,14 @@ def test_gradients_are_finite_with_padding_and_reach_every_parameter(name: str) 
 
 
 @pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("size", ["dim", "max_length", "num_layers"])
+def test_a_size_of_zero_is_refused(name: str, size: str) -> None:
+    args = {"dim": DIM, "max_length": 12, "dropout": 0.0, **ARGS[name], size: 0}
+    with pytest.raises(ValueError, match="or more"):
+        BACKBONES[name](**args)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
 def test_the_same_seed_gives_the_same_bytes(name: str) -> None:
     items, inputs = some_items()
     assert torch.equal(make(name, seed=3)(items, inputs), make(name, seed=3)(items, inputs))

@@ -117,6 +117,15 @@ def test_rows_say_what_they_use() -> None:
         assert saw["target_text_seen"] == name.endswith("_centered")
 
 
+def test_an_encoder_fitted_on_the_target_has_seen_its_texts() -> None:
+    config = BaselinesConfig(decay=0.85, sharpness=8.0)
+    rows = training_free_rows(
+        *small_domain(), config, target="games", encoder_domains=["books", "games"]
+    )
+    for row in rows:
+        assert row.content["saw"]["target_text_seen"] == row.name.startswith("knn_"), row.name
+
+
 def test_centering_removes_what_all_items_share() -> None:
     sequences, embeddings = small_domain()
     shifted = embeddings + np.float32(3)

@@ -108,6 +108,27 @@ def refusal(folder: Path, params: dict[str, Any], stage: Stage, *options: str) -
         ("backbones.gru4rec.dim", "64", "backbones.gru4rec.dim: expected int, got str '64'"),
         ("seeds", 0, "params.yaml: seeds: expected a list, got int 0"),
         ("seeds", [0.5], "params.yaml: seeds[0]: expected int, got float 0.5"),
+        ("seeds", [], "seeds: expected distinct integers from 0 to 2^31 - 1, got []"),
+        ("seeds", [1, 1], "seeds: expected distinct integers from 0 to 2^31 - 1, got [1, 1]"),
+        ("seeds", [-1], "seeds: expected distinct integers from 0 to 2^31 - 1, got [-1]"),
+        ("backbones.gru4rec.dim", 0, "backbones.gru4rec: must be 1 or more: {'dim': 0}"),
+        (
+            "grid.domains",
+            ["garden", "garden"],
+            "params.yaml: grid.domains: expected different names, at least one, "
+            "got ['garden', 'garden']",
+        ),
+        (
+            "grid.domains",
+            ["my-garden"],
+            "params.yaml: grid.domains: 'my-garden' is no name; use letters, digits and _",
+        ),
+        (
+            "pool.domains",
+            ["garden", "attic"],
+            "params.yaml: pool.domains: ['attic'] not in grid.domains, which are "
+            "['garden', 'kitchen', 'office']",
+        ),
     ],
 )
 def test_a_wrong_param_stops_training(

@@ -249,6 +249,18 @@ def test_two_domains_are_refused_for_the_inter_domain_loss(cycle: Domain, tmp_pa
         train_model(cycle, pool_of("x"), spec("sasrec", cycle, RECG), SHORT, [0], tmp_path)
 
 
+def test_a_pool_of_another_encoder_is_refused(cycle: Domain, tmp_path: Path) -> None:
+    pool = dataclasses.replace(pool_of("x", "y"), fingerprint="other")
+    with pytest.raises(UserError, match="made by another encoder than the embeddings of cycle"):
+        train_model(cycle, pool, spec("sasrec", cycle, RECG), SHORT, [0], tmp_path)
+
+
+def test_a_sample_of_one_item_is_refused(cycle: Domain, tmp_path: Path) -> None:
+    config = dataclasses.replace(SHORT, domain_sample=1)
+    with pytest.raises(UserError, match=r"train\.domain_sample \(1\)"):
+        train_model(cycle, pool_of("x", "y"), spec("sasrec", cycle, RECG), config, [0], tmp_path)
+
+
 def test_the_generalization_loss_changes_the_model_and_is_logged_apart(cycle: Domain) -> None:
     pool = pool_of("x", "y").vectors
     strong = dataclasses.replace(RECG, alpha=1.0)

@@ -42,11 +42,18 @@ class Backbone(nn.Module, ABC):
         position [B] whose state is the user vector."""
 
 
+def check_sizes(**sizes: int) -> None:
+    """Refuse sizes below 1 with a ValueError that names them."""
+    if small := {name: size for name, size in sizes.items() if size < 1}:
+        raise ValueError(f"must be 1 or more: {small}")
+
+
 class CausalBackbone(Backbone):
     """A model whose state at a position depends on this and earlier positions alone."""
 
     def __init__(self, dim: int, max_length: int) -> None:
         super().__init__()
+        check_sizes(dim=dim, max_length=max_length)
         self.dim = dim
         self.max_length = max_length
         self.training_length = max_length + 1  # the last item is only ever a target

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from recg_core.backbones.base import MASK, Backbone, Views
+from recg_core.backbones.base import MASK, Backbone, Views, check_sizes
 from recg_core.backbones.transformer import Block, Positions
 
 
@@ -25,6 +25,9 @@ class BERT4Rec(Backbone):
         mask_probability: float,
     ) -> None:
         super().__init__()
+        check_sizes(dim=dim, num_layers=num_layers, num_heads=num_heads)
+        if max_length < 2:
+            raise ValueError("max_length must be 2 or more: the mask takes one position")
         if not 0 < mask_probability < 1:
             raise ValueError(f"mask_probability must lie between 0 and 1, not {mask_probability}")
         self.dim = dim

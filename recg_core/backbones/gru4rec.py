@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from recg_core.backbones.base import CausalBackbone
+from recg_core.backbones.base import CausalBackbone, check_sizes
 
 
 class GRU4Rec(CausalBackbone):
@@ -10,6 +10,7 @@ class GRU4Rec(CausalBackbone):
 
     def __init__(self, *, dim: int, num_layers: int, dropout: float, max_length: int) -> None:
         super().__init__(dim, max_length)
+        check_sizes(num_layers=num_layers)
         self.dropout = nn.Dropout(dropout)
         between_layers = dropout if num_layers > 1 else 0.0
         self.gru = nn.GRU(dim, dim, num_layers, batch_first=True, dropout=between_layers)

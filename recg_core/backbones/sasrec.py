@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from recg_core.backbones.base import CausalBackbone
+from recg_core.backbones.base import CausalBackbone, check_sizes
 from recg_core.backbones.transformer import Block, Positions
 
 
@@ -13,6 +13,7 @@ class SASRec(CausalBackbone):
         self, *, dim: int, num_layers: int, num_heads: int, dropout: float, max_length: int
     ) -> None:
         super().__init__(dim, max_length)
+        check_sizes(num_layers=num_layers, num_heads=num_heads)
         self.positions = Positions(dim=dim, max_length=max_length)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
