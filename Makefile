@@ -10,6 +10,7 @@ INTERACTIONS ?= rating_only
 TEXT_RULE ?= features_or_description
 ENCODER ?= llm2vec
 SEEDS ?= [0,1,2,3,4]
+THREADS ?= 1
 SET ?=
 AMAZON := [IS,VG,MI]
 
@@ -33,7 +34,8 @@ amazon: install
 	    -S preprocess.text_rule=$(TEXT_RULE) -S encoder=$(ENCODER) \
 	    -S 'encoders.lsa.fit_domains=$(AMAZON)' -S 'seeds=$(SEEDS)' \
 	    -S train.batch_size=128 -S train.learning_rate=0.001 -S train.max_epochs=100 \
-	    -S train.patience=10 -S train.negatives=256 -S train.domain_sample=64 \
+	    -S train.patience=10 -S patterns.max_epochs=20 \
+	    -S train.negatives=256 -S train.domain_sample=64 -S train.threads=$(THREADS) \
 	    -S backbones.gru4rec.dropout=0.2 -S backbones.sasrec.dropout=0.2 \
 	    -S backbones.bert4rec.dropout=0.2 -S backbones.bert4rec.mask_probability=0.5 \
 	    $(SET)

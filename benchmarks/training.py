@@ -139,7 +139,7 @@ def paper_sizes(peer: Path, num_users: int, repeats: int) -> None:
     def trainer(name: str, domain_sample: int) -> Trainer:
         config = TrainConfig(
             batch_size=BATCH_SIZE, learning_rate=1e-4, max_epochs=1, patience=1, negatives=128,
-            domain_sample=domain_sample, valid_users=1,
+            domain_sample=domain_sample, valid_users=1, threads=2,
         )  # fmt: skip
         return make_trainer(name, domain, pool, config, backbone)
 
@@ -201,7 +201,7 @@ def peer_sizes(data: Path, rectools_python: Path, threads: int, repeats: int) ->
     backbone = {"dim": 64, "num_layers": 2, "num_heads": 2, "dropout": 0.2, "max_length": 20}
     config = TrainConfig(
         batch_size=128, learning_rate=1e-3, max_epochs=1, patience=1, negatives=256,
-        domain_sample=32, valid_users=1,
+        domain_sample=32, valid_users=1, threads=2,
     )  # fmt: skip
     trainers = {name: make_trainer(name, domain, {}, config, backbone) for name in ("id", "sem")}
     after_training = domain.sequences.holdout("valid")

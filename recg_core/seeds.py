@@ -39,8 +39,7 @@ def train_model(
     """Train `spec` on `source` for every seed and write weights and, last, `model.json`.
 
     An interrupted call leaves its state in the folder; the same call goes on from there and gives
-    the same bytes as an unbroken one (on CPU). Any other call starts afresh. A seed's bytes can
-    depend on the machine and on how many seeds share its cores.
+    the same bytes as an unbroken one (on the same machine's CPU). Any other call starts afresh.
 
     Args:
         pool: item texts for the generalization loss.
@@ -63,7 +62,7 @@ def train_model(
         create_model(spec)  # refuses wrong settings before the old model goes
     _clear(folder)
     task = SeedTask(source, vectors, spec, config, folder / UNFINISHED)
-    results = map_seeds(task, seeds)
+    results = map_seeds(task, seeds, config.threads)
     for seed, trained in zip(seeds, results, strict=True):
         save_weights(trained.model, folder, seed)
     ModelCard(
@@ -139,20 +138,25 @@ class SeedTask:
         return sha256_json([settings, data.hexdigest()])
 
 
-def map_seeds(task: Callable[[int], T], seeds: Sequence[int]) -> list[T]:
-    """`task(seed)` for every seed, in worker processes where there are several cores.
+def map_seeds(task: Callable[[int], T], seeds: Sequence[int], threads: int) -> list[T]:
+    """`task(seed)` for every seed with `threads` each, in as many processes as there are cores.
 
-    With a GPU, or a single seed, everything runs in this process.
+    With a GPU, or one seed at a time, everything runs in this process.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = min(len(seeds), cores or 1)
+    workers = min(len(seeds), (cores or 1) // threads)
     if workers < 2 or torch.cuda.is_available():
-        return [task(seed) for seed in seeds]
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            return [task(seed) for seed in seeds]
+        finally:
+            torch.set_num_threads(before)
     with ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
         initializer=torch.set_num_threads,
-        initargs=(max(1, (cores or 1) // workers),),
+        initargs=(threads,),
     ) as executor:
         try:
             return list(executor.map(partial(_quietly, task), seeds))

@@ -59,6 +59,7 @@ class TrainConfig:
     negatives: int  # items drawn for a batch and shared by its positions
     domain_sample: int  # items of each domain in the generalization loss of a step
     valid_users: int  # users of the source that validation ranks for
+    threads: int  # of each seed on a CPU; a small model gains nothing from a second one
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -26,7 +26,7 @@ from tests.project import (
 
 KEYS_OF_TRAIN = (
     "['batch_size', 'domain_sample', 'learning_rate', 'max_epochs', 'negatives', 'patience', "
-    "'valid_users']"
+    "'threads', 'valid_users']"
 )
 KEYS_OF_VARIANT = (
     "['alpha', 'beta', 'clusters', 'inter', 'intra', 'items', 'loss', 'pattern_temperature', "

@@ -39,7 +39,7 @@ SEM = VariantConfig(
 RECG = dataclasses.replace(SEM, projections=2, inter="centers", intra="uniformity", alpha=0.01)
 CONFIG = TrainConfig(
     batch_size=32, learning_rate=0.01, max_epochs=40, patience=10, negatives=32, domain_sample=8,
-    valid_users=200,
+    valid_users=200, threads=1,
 )  # fmt: skip
 SHORT = dataclasses.replace(CONFIG, max_epochs=3)
 ARGS: dict[str, dict[str, Any]] = {

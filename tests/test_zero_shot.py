@@ -107,6 +107,7 @@ def planted(folder: Path, pattern: float) -> dict[str, Any]:
     params["train"] |= {
         "batch_size": 32, "learning_rate": 0.003, "max_epochs": 12, "patience": 4,
         "valid_users": 800,
+        "threads": 1,
     }  # fmt: skip
     run_stages(
         folder, params, "fetch", "preprocess", "encode", "pool", "train", "cluster", "baselines",
