@@ -124,6 +124,12 @@ def refusal(folder: Path, params: dict[str, Any], stage: Stage, *options: str) -
             "params.yaml: grid.domains: 'my-garden' is no name; use letters, digits and _",
         ),
         (
+            "encoders.lsa.fit_domains",
+            ["garden", "attic"],
+            "params.yaml: encoders.lsa.fit_domains: ['attic'] not in grid.domains, which are "
+            "['garden', 'kitchen', 'office']",
+        ),
+        (
             "pool.domains",
             ["garden", "attic"],
             "params.yaml: pool.domains: ['attic'] not in grid.domains, which are "
