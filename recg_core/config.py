@@ -1,5 +1,6 @@
 """Strict construction of configuration from plain mappings, such as a section of `params.yaml`."""
 
+import dataclasses
 import inspect
 import types
 import typing
@@ -108,6 +109,13 @@ def convert(value: Any, expected: Any, address: str) -> Any:
     if hasattr(expected, "__dataclass_fields__"):
         return build(expected, value, address)
     raise UserError(f"{address}: expected {_name(expected)}, got {_describe(value)}")
+
+
+def require_positive(config: Any) -> None:
+    """Refuse a dataclass of numbers, all of which must be above 0, with a ValueError."""
+    for field in dataclasses.fields(config):
+        if getattr(config, field.name) <= 0:
+            raise ValueError(f"{field.name} must be above 0")
 
 
 def _convert_union(value: Any, expected: Any, address: str) -> Any:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from recg_core.config import require_positive
 from recg_core.data import Holdout, Ragged
 from recg_core.domain import Domain
 from recg_core.errors import UserError
@@ -41,9 +42,7 @@ class PatternConfig:
     negatives: int  # items drawn for a batch
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if getattr(self, field.name) <= 0:
-                raise ValueError(f"{field.name} must be above 0")
+        require_positive(self)
 
 
 @dataclass(frozen=True)
@@ -144,12 +143,13 @@ def fit_patterns(
     patterns = Patterns(torch.from_numpy(centroids), start, variant.pattern_temperature)
 
     history, target = _last_transitions(training)
+    valid = source.sequences.holdout("valid")
     fitter = FusionFitter(
         table=table,
         users=user_matrix(model, table, history),
         target=torch.from_numpy(target).long(),
-        valid=source.sequences.holdout("valid"),
-        valid_users=user_matrix(model, table, source.sequences.holdout("valid").history),
+        valid=valid,
+        valid_users=user_matrix(model, table, valid.history),
         loss=variant.loss,
         config=config,
         seed=seed,

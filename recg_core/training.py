@@ -4,7 +4,6 @@ Shapes: B users, L positions, P predicted positions, M negatives, U distinct ite
 K domains, S items sampled of each, E = K S, H dimension of the text embeddings, D model dim.
 """
 
-import dataclasses
 import logging
 import math
 import time
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from recg_core.batches import length_bucketed_batches
 from recg_core.checkpoints import Progress, load_progress, save_progress
+from recg_core.config import require_positive
 from recg_core.data import Holdout, Ragged
 from recg_core.domain import Domain
 from recg_core.errors import UserError
@@ -62,9 +62,7 @@ class TrainConfig:
     threads: int  # of each seed on a CPU; a small model gains nothing from a second one
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if getattr(self, field.name) <= 0:
-                raise ValueError(f"{field.name} must be above 0")
+        require_positive(self)
 
 
 @dataclass(frozen=True)

@@ -90,10 +90,10 @@ def _check_grid(params: Params) -> None:
     used = {"grid.sources": grid.get("sources", [])}
     if "pool" in params.values:
         used["pool.domains"] = params.get("pool.domains", list[str])
-    encoder = params.values.get("encoder")
-    if "fit_domains" in params.values.get("encoders", {}).get(encoder, {}):
-        address = f"encoders.{encoder}.fit_domains"
-        used[address] = params.get(address, list[str])
+    if {"encoder", "encoders"} <= params.values.keys():
+        row = f"encoders.{params.get('encoder', str)}"
+        if "fit_domains" in params.section(row):
+            used[f"{row}.fit_domains"] = params.get(f"{row}.fit_domains", list[str])
     for address, names in used.items():
         if outside := sorted(set(names) - set(domains)):
             raise UserError(

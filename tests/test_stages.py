@@ -124,6 +124,11 @@ def refusal(folder: Path, params: dict[str, Any], stage: Stage, *options: str) -
             "params.yaml: grid.domains: 'my-garden' is no name; use letters, digits and _",
         ),
         (
+            "encoders",
+            None,
+            "params.yaml: no key 'lsa' at encoders; valid keys are []",
+        ),
+        (
             "encoders.lsa.fit_domains",
             ["garden", "attic"],
             "params.yaml: encoders.lsa.fit_domains: ['attic'] not in grid.domains, which are "
