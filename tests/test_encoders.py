@@ -519,7 +519,7 @@ def test_nothing_new_loads_no_model(tiny_bert: Path, tmp_path: Path) -> None:
     encode_items(items, transformer(tiny_bert), tmp_path, CONFIG)
     again = transformer(tiny_bert)
     encode_items(items, again, tmp_path, CONFIG)
-    assert again._loaded is None
+    assert again._model is None
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/no/where", "plain", "a/b/c"])

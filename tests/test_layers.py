@@ -26,7 +26,9 @@ LAYERS = (
     "raw.interactions",
     # building raw.blocks of models, and the encoders
     "backbones.base backbones.transformer encoders.base encoders.text encoders.hub",
-    "backbones.gru4rec backbones.sasrec backbones.bert4rec encoders.forward",
+    "backbones.gru4rec backbones.sasrec backbones.bert4rec encoders.forward encoders.decoder "
+    "encoders.loading",
+    "encoders.selftest",
     "backbones encoders.lsa encoders.transformer encoders.llm2vec",
     "encoders encoders.encode",
     # data and models in memory
@@ -43,9 +45,10 @@ LEVELS = {name: level for level, line in enumerate(LAYERS) for name in line.spli
 HEAVY = {
     "torch": "losses checkpoints model evaluation training patterns baselines seeds cells "
     "backbones.base backbones.transformer backbones.gru4rec backbones.sasrec backbones.bert4rec "
-    "encoders.forward encoders.llm2vec",
-    "transformers": "encoders.forward encoders.transformer encoders.llm2vec",
-    "peft": "encoders.llm2vec",
+    "encoders.forward encoders.decoder encoders.loading encoders.selftest",
+    "transformers": "encoders.forward encoders.decoder encoders.loading encoders.selftest "
+    "encoders.transformer encoders.llm2vec",
+    "peft": "encoders.loading",
     "huggingface_hub": "encoders.hub",
     "sklearn": "encoders.lsa patterns",
     "requests": "download",

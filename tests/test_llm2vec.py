@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from recg_core.encoders.forward import additive_mask, check_bidirectional, hidden_states
+from recg_core.encoders.decoder import packed_states
 from recg_core.encoders.llm2vec import CHAT_TEMPLATES, Llm2Vec, shorten
 from recg_core.errors import UserError
 
@@ -198,7 +198,7 @@ def plain_mean(folders: dict[str, str], text: str, first: int) -> np.ndarray:
     """Base and adapters applied unmerged, one unpadded text, mean of states from `first` on."""
     encoder = ours(folders)
     encoder.encode(["load"])
-    tokenizer, model = encoder._loaded
+    tokenizer, model = encoder._tokenizer, encoder._model
     ids = torch.tensor([tokenizer(text)["input_ids"]])
     with torch.no_grad():
         mask = torch.zeros(1, 1, ids.shape[1], ids.shape[1])
@@ -214,7 +214,7 @@ def test_instruction_and_first_token_are_attended_to_but_not_averaged(
     tokenizer.encode(["load"])
     for text, vector in zip(("red scarf", "blue hat"), found, strict=True):
         whole = f"{INSTRUCTION} {text}"
-        size = len(tokenizer._loaded[0](text, add_special_tokens=False)["input_ids"])
+        size = len(tokenizer._tokenizer(text, add_special_tokens=False)["input_ids"])
         np.testing.assert_allclose(vector, plain_mean(folders, whole, -size), atol=1e-5)
     assert np.abs(found - ours(folders).encode(["red scarf", "blue hat"])).max() > 1e-2
 
@@ -239,7 +239,7 @@ def test_a_long_text_without_spaces_is_cut_by_tokens(folders: dict[str, str], or
     vectors = encoder.encode(["", SPACELESS, SPACELESS + "tail"])
     assert np.abs(vectors[1] - vectors[0]).max() > 1e-2
     np.testing.assert_array_equal(vectors[1], vectors[2])
-    tokenizer = encoder._loaded[0]
+    tokenizer = encoder._tokenizer
     (cut,) = shorten([SPACELESS], tokenizer, MAX_TOKENS, MAX_LENGTH)
     assert SPACELESS.startswith(cut)
     count = len(tokenizer(cut, add_special_tokens=False)["input_ids"])
@@ -251,7 +251,7 @@ def test_a_long_text_without_spaces_is_cut_by_tokens(folders: dict[str, str], or
 def test_every_script_is_cut_within_the_limit(folders: dict[str, str], text: str) -> None:
     encoder = ours(folders)
     assert np.isfinite(encoder.encode([text])).all()
-    tokenizer = encoder._loaded[0]
+    tokenizer = encoder._tokenizer
     (cut,) = shorten([text], tokenizer, MAX_TOKENS, MAX_LENGTH)
     assert cut
     assert text.startswith(cut)
@@ -275,47 +275,21 @@ def test_a_batch_changes_vectors_by_rounding_only(folders: dict[str, str]) -> No
     np.testing.assert_allclose(together, small, atol=1e-5)
 
 
-def test_the_first_token_sees_the_last(folders: dict[str, str]) -> None:
+def test_packed_states_are_those_of_the_library_for_each_text_alone(
+    folders: dict[str, str],
+) -> None:
+    """Equal lengths that are no neighbours included."""
     encoder = ours(folders)
     encoder.encode(["load"])
-    _, model = encoder._loaded
-    ids = torch.randint(10, 200, (2, 12), generator=torch.Generator().manual_seed(0))
-    ids[1, :11] = ids[0, :11]
-    ids[1, 11] = ids[0, 11] + 1
-    valid = torch.ones_like(ids, dtype=torch.bool)
-    both = hidden_states(model, ids, valid, bidirectional=True)
-    causal = hidden_states(model, ids, valid, bidirectional=False)
-    assert (both[0, 0] - both[1, 0]).abs().max() > 1e-4
-    np.testing.assert_allclose(causal[0, :11], causal[1, :11], atol=1e-6)
-
-
-def test_padding_is_hidden_and_everything_else_seen() -> None:
-    valid = torch.tensor([[True, True, False], [True, True, True]])
-    mask = additive_mask(valid, torch.float32)
-    lowest = torch.finfo(torch.float32).min
-    assert mask.shape == (2, 1, 3, 3)
-    assert mask[0, 0].tolist() == [[0.0, 0.0, lowest]] * 3
-    assert (mask[1] == 0).all()
-
-
-def test_a_model_that_stays_causal_is_refused(folders: dict[str, str]) -> None:
-    encoder = ours(folders)
-    encoder.encode(["load"])
-    _, model = encoder._loaded
-
-    class Causal(torch.nn.Module):
-        dtype = torch.float32
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = model
-
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
-            return self.inner(input_ids=input_ids, attention_mask=attention_mask[:, 0, 0].eq(0))
-
-    check_bidirectional(model, "base")
-    with pytest.raises(UserError, match="attention stays causal under transformers"):
-        check_bidirectional(Causal(), "base")
+    model = encoder._model
+    generator = torch.Generator().manual_seed(0)
+    lengths = (9, 9, 4, 1, 9, 30)
+    sequences = [torch.randint(200, (n,), generator=generator).tolist() for n in lengths]
+    with torch.inference_mode():
+        for ids, found in zip(sequences, packed_states(model, sequences), strict=True):
+            mask = torch.zeros(1, 1, len(ids), len(ids))
+            expected = model(input_ids=torch.tensor([ids]), attention_mask=mask)
+            np.testing.assert_allclose(found, expected.last_hidden_state[0], atol=1e-5)
 
 
 def test_every_adapter_counts_and_so_does_their_merging(folders: dict[str, str]) -> None:
@@ -337,7 +311,7 @@ def test_an_adapter_that_does_not_fit_is_refused(folders: dict[str, str], tmp_pa
     weights = load_file(tmp_path / "adapter_model.safetensors")
     renamed = {key.replace("layers", "blocks"): value for key, value in weights.items()}
     save_file(renamed, tmp_path / "adapter_model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match="none of its weights fits the model"):
+    with pytest.raises(UserError, match=r"12 weight\(s\) \(base_model.*missing from the weights"):
         ours(folders, adapters=(str(tmp_path),)).encode(["red"])
 
 

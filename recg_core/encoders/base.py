@@ -1,6 +1,7 @@
 """What every text encoder offers."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -34,4 +35,25 @@ class CorpusEncoder(Encoder, Protocol):
 
     def fit(self, texts: Sequence[str]) -> None:
         """Take the texts that span the space; needed before `identity` and `encode`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Texts as a model reads them."""
+
+    sequences: list[list[int]]  # token ids, special tokens included
+    num_pooled: list[int]  # of the last tokens of each: those whose states make the vector
+
+
+@runtime_checkable
+class TokenEncoder(Encoder, Protocol):
+    """An encoder in two steps, the first of which needs no model and may run in a thread."""
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """The tokens of `texts`, in their order."""
+        ...
+
+    def embed(self, tokens: Tokens, advance: Advance | None = None) -> np.ndarray:
+        """What `encode` returns for the texts of `tokens`."""
         ...

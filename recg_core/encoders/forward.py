@@ -1,71 +1,24 @@
-"""The forward pass of pretrained encoders: loading, batches by tokens, mean pooling.
+"""From token ids to pooled vectors: batches by tokens, the padded forward pass, mean pooling.
 
 This module imports torch and transformers; the encoders import it at the first text only.
 Shapes: B texts of a batch, L tokens of its longest, D hidden size.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from collections import deque
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-import transformers
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from recg_core.encoders.base import Advance
+from recg_core.encoders.base import Advance, Tokens
 from recg_core.errors import UserError
 
-Dtype = Literal["float32", "float16", "bfloat16"]
+# The last hidden states of each text of a batch, [length, D].
+Forward = Callable[[Sequence[Sequence[int]]], Sequence[Tensor]]
 
-
-def choose_device() -> torch.device:
-    """CUDA where there is one, else Apple's MPS, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def load_tokenizer(folder: Path, name: str) -> Any:
-    """The fast tokenizer in `folder`.
-
-    Raises:
-        UserError: when there is none.
-    """
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"model {name!r}: {folder} has no tokenizer that loads ({error})"
-        ) from error
-    if not tokenizer.is_fast:
-        raise UserError(f"model {name!r}: needs a fast tokenizer (tokenizer.json)")
-    return tokenizer
-
-
-def load_model(
-    folder: Path, name: str, dtype: Dtype, attention: str | None = None
-) -> PreTrainedModel:
-    """The bare model in `folder`, in evaluation mode, on the CPU.
-
-    Raises:
-        UserError: when there is none with safetensors weights.
-    """
-    options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
-    # transformers 5 renamed the first and made the second the default.
-    if int(transformers.__version__.split(".")[0]) >= 5:
-        options |= {"dtype": getattr(torch, dtype)}
-    else:
-        options |= {"torch_dtype": getattr(torch, dtype), "low_cpu_mem_usage": True}
-    try:
-        model = transformers.AutoModel.from_pretrained(
-            folder, trust_remote_code=False, use_safetensors=True, **options
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"model {name!r}: {folder} holds no model that loads ({error})") from error
-    model.config.use_cache = False  # every text is read once: a key-value cache is only memory
-    return model.eval()
+_USABLE_SHARE = 0.8  # of the free memory; the rest is for what the allocator cannot reuse
 
 
 def token_batches(lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
@@ -82,90 +35,125 @@ def token_batches(lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
     return batches
 
 
+@torch.inference_mode()
 def embed(
-    model: PreTrainedModel,
-    sequences: Sequence[Sequence[int]],
-    num_pooled: Sequence[int],
-    batch_tokens: int,
-    bidirectional: bool,
-    advance: Advance | None = None,
+    forward: Forward, tokens: Tokens, batch_tokens: int, advance: Advance | None = None
 ) -> np.ndarray:
-    """Mean of the last hidden states over the last `num_pooled` tokens of every sequence.
+    """Mean of the last hidden states over the pooled tokens of every text.
+
+    On a GPU a batch is launched before the one ahead of it has come back.
 
     Args:
-        model: on its device.
-        sequences: token ids, at least one each.
-        num_pooled: per sequence, 1..its length.
-        batch_tokens: padded tokens a batch.
-        bidirectional: override a causal model's mask by one that hides padding alone.
+        forward: the model.
+        tokens: at least one text, at least one token each.
+        batch_tokens: tokens a batch, see `token_batches`.
         advance: called with the size of every finished batch.
 
     Returns:
-        float32 [len(sequences), D]. What else is in a batch changes a vector by rounding only.
+        float32 [texts, D]. What else is in a batch changes a vector by rounding only.
     """
-    lengths = np.array([len(sequence) for sequence in sequences])
-    device = next(model.parameters()).device
-    pooled = np.empty((len(sequences), model.config.hidden_size), dtype=np.float32)
-    for batch in token_batches(lengths, batch_tokens):
-        ids_BL = np.zeros((len(batch), lengths[batch].max()), dtype=np.int64)
-        for row, index in enumerate(batch):
-            ids_BL[row, : lengths[index]] = sequences[index]
-        column_L = np.arange(ids_BL.shape[1])
-        valid_BL = column_L < lengths[batch, None]
-        first_B1 = (lengths[batch] - np.asarray(num_pooled)[batch])[:, None]
-        pooled[batch] = _pooled_states(
-            model,
-            torch.from_numpy(ids_BL).to(device),
-            torch.from_numpy(valid_BL).to(device),
-            torch.from_numpy(valid_BL & (column_L >= first_B1)).to(device),
-            bidirectional,
-        )
+    lengths = np.array([len(sequence) for sequence in tokens.sequences])
+    batches = token_batches(lengths, batch_tokens)
+    waiting: deque[tuple[int, Callable[[], np.ndarray]]] = deque()
+    parts = []
+
+    def collect() -> None:
+        size, arrive = waiting.popleft()
+        parts.append(arrive())
         if advance is not None:
-            advance(len(batch))
+            advance(size)
+
+    for batch in batches:
+        states = forward([tokens.sequences[index] for index in batch])
+        # In float32: half precision would lose digits over long texts.
+        means = [
+            state[-tokens.num_pooled[index] :].float().mean(dim=0)
+            for state, index in zip(states, batch, strict=True)
+        ]
+        waiting.append((len(batch), _to_host(torch.stack(means))))
+        if len(waiting) > 1:
+            collect()
+    collect()
+    pooled = np.empty((len(lengths), parts[0].shape[1]), dtype=np.float32)
+    pooled[np.concatenate(batches)] = np.concatenate(parts)
     return pooled
 
 
-@torch.inference_mode()
-def hidden_states(
-    model: PreTrainedModel, ids_BL: Tensor, valid_BL: Tensor, bidirectional: bool
-) -> Tensor:
-    """The last hidden states, [B, L, D]; sequences are padded on the right."""
-    mask = additive_mask(valid_BL, model.dtype) if bidirectional else valid_BL.long()
-    return model(input_ids=ids_BL, attention_mask=mask).last_hidden_state
+def padded_states(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> list[Tensor]:
+    """The last hidden states of every text, with the model's own kind of attention."""
+    ids_BL, valid_BL = pad(sequences, model.device)
+    states_BLD = model(input_ids=ids_BL, attention_mask=valid_BL.long()).last_hidden_state
+    return [row[: len(ids)] for row, ids in zip(states_BLD, sequences, strict=True)]
 
 
-def additive_mask(valid_BL: Tensor, dtype: torch.dtype) -> Tensor:
-    """A 4-D attention mask [B, 1, L, L]: 0 for every valid key, the dtype's minimum for padding.
+def pad(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids padded on the right with 0, and which of them are valid, both [B, L]."""
+    ids_BL = np.zeros((len(sequences), max(map(len, sequences))), dtype=np.int64)
+    valid_BL = np.zeros_like(ids_BL, dtype=bool)
+    for row, ids in enumerate(sequences):
+        ids_BL[row, : len(ids)] = ids
+        valid_BL[row, : len(ids)] = True
+    return torch.from_numpy(ids_BL).to(device), torch.from_numpy(valid_BL).to(device)
 
-    A decoder takes a 4-D mask as it is instead of adding its causal one.
-    """
-    hidden_B11L = torch.zeros(valid_BL.shape, dtype=dtype, device=valid_BL.device).masked_fill(
-        ~valid_BL, torch.finfo(dtype).min
-    )[:, None, None, :]
-    return hidden_B11L.expand(-1, 1, valid_BL.shape[1], -1)
 
-
-def check_bidirectional(model: PreTrainedModel, name: str) -> None:
-    """Refuse a model whose first token does not see the last one.
+def fit_batch_tokens_of(model: PreTrainedModel, batch_tokens: int, longest: int, name: str) -> int:
+    """`fit_batch_tokens` for a model on its device; only CUDA runs out of memory by batches.
 
     Raises:
-        UserError: when attention stays causal under the 4-D mask.
+        UserError: when not even one text fits.
     """
-    device = next(model.parameters()).device
-    ids_BL = torch.tensor([[0, 1], [0, 2]], device=device)
-    states = hidden_states(model, ids_BL, torch.ones_like(ids_BL, dtype=torch.bool), True)
-    if torch.equal(states[0, 0], states[1, 0]):
+    if model.device.type != "cuda":
+        return batch_tokens
+    free, _ = torch.cuda.mem_get_info(model.device)
+    return fit_batch_tokens(batch_tokens, longest, _token_bytes(model), free, name)
+
+
+def fit_batch_tokens(
+    batch_tokens: int, longest: int, token_bytes: int, free_bytes: int, name: str
+) -> int:
+    """The largest of `batch_tokens` and its halves whose activations fit into the free memory.
+
+    Halving keeps the batches, and so the last bits of vectors, the same on machines that differ
+    little. The longest text alone is the least that has to fit.
+
+    Raises:
+        UserError: when it does not.
+    """
+    usable = int(free_bytes * _USABLE_SHARE)
+    while batch_tokens > longest and batch_tokens * token_bytes > usable:
+        batch_tokens //= 2
+    if longest * token_bytes > usable:
         raise UserError(
-            f"model {name!r}: attention stays causal under transformers "
-            f"{transformers.__version__}; LLM2Vec needs a decoder that honours a 4-D mask"
+            f"model {name!r}: {free_bytes / 2**30:.1f} GiB of GPU memory are left beside the "
+            f"weights, and a text of {longest} tokens may take "
+            f"{longest * token_bytes / 2**30:.1f} GiB; use a larger GPU, a smaller model, or "
+            "shorter texts"
         )
+    return batch_tokens
 
 
-def _pooled_states(
-    model: PreTrainedModel, ids_BL: Tensor, valid_BL: Tensor, pooled_BL: Tensor, bidirectional: bool
-) -> np.ndarray:
-    states_BLD = hidden_states(model, ids_BL, valid_BL, bidirectional)
-    # Summed in float32: half precision would lose digits over long texts.
-    weights_BL1 = pooled_BL[..., None].float()
-    mean_BD = (states_BLD.float() * weights_BL1).sum(dim=1) / weights_BL1.sum(dim=1)
-    return mean_BD.cpu().numpy()
+def _token_bytes(model: PreTrainedModel) -> int:
+    """Upper estimate of the memory that one token takes in a forward pass.
+
+    In one layer: residual, normed, query, key, value and mixed states and their copies; gate, up
+    and their product; and the pooled copy in float32.
+    """
+    config = model.config
+    wide = getattr(config, "intermediate_size", 4 * config.hidden_size)
+    return model.dtype.itemsize * (12 * config.hidden_size + 4 * wide) + 4 * config.hidden_size
+
+
+def _to_host(tensor: Tensor) -> Callable[[], np.ndarray]:
+    """Start the copy to the host; the returned function waits for it."""
+    if tensor.device.type != "cuda":
+        return tensor.cpu().numpy
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    host.copy_(tensor, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+
+    def arrive() -> np.ndarray:
+        copied.synchronize()
+        return host.numpy()
+
+    return arrive

@@ -11,12 +11,12 @@ The forward pass is our own, so any transformers from 4.43 on will do; the vecto
 """
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from recg_core.encoders.base import ENCODER_VERSION, Advance
+from recg_core.encoders.base import ENCODER_VERSION, Advance, Tokens
 from recg_core.encoders.hub import describe, resolve
 from recg_core.encoders.text import check_template
 from recg_core.errors import UserError
@@ -47,7 +47,8 @@ class Llm2Vec:
         instruction: stands before the text.
         max_tokens: content tokens; longer texts lose words at their end.
         max_length: tokens of the whole sequence.
-        batch_tokens: padded tokens a batch; changes speed and memory, not the vectors.
+        batch_tokens: tokens a batch at most; on a GPU with little memory left, half or a quarter
+            of it. Changes speed and memory, not the vectors.
         dtype: of weights and activations.
     """
 
@@ -81,7 +82,8 @@ class Llm2Vec:
         self._max_length = max_length
         self._batch_tokens = batch_tokens
         self._dtype: Literal["float32", "float16", "bfloat16"] = dtype
-        self._loaded: tuple[Any, PreTrainedModel] | None = None
+        self._tokenizer: Any = None
+        self._model: PreTrainedModel | None = None
 
     def identity(self) -> dict[str, Any]:
         """Everything that can change a vector; `prefix` and `suffix` are the resolved template."""
@@ -107,19 +109,18 @@ class Llm2Vec:
 
         Raises:
             UserError: when a model or adapter cannot be had or loaded, adapters do not fit, the
-                instruction leaves no room for `max_tokens`, or attention stays causal.
+                instruction leaves no room for `max_tokens`, or the self-test fails.
         """
-        # torch and transformers take seconds to import; a run that reuses every shard needs none.
-        from recg_core.encoders.forward import embed
+        return self.embed(self.tokenize(texts), advance)
 
-        tokenizer, model = self._load()
-        sequences, num_content = self._tokenize(texts, tokenizer)
-        return embed(
-            model, sequences, num_content, self._batch_tokens, bidirectional=True, advance=advance
-        )
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """The tokens of every text in its chat format; the content is pooled.
 
-    def _tokenize(self, texts: Sequence[str], tokenizer: Any) -> tuple[list[list[int]], list[int]]:
-        """Token ids of every sequence, and how many of its last tokens are content."""
+        Raises:
+            UserError: when the tokenizer cannot be had or loaded, or the instruction leaves no
+                room for `max_tokens`.
+        """
+        tokenizer = self._load_tokenizer()
         shortened = shorten(texts, tokenizer, self._max_tokens, self._max_length)
         if self._chat_template != "none":
             shortened = [text.rstrip() for text in shortened]
@@ -134,19 +135,21 @@ class Llm2Vec:
             min(len(ids), len(sequence)) or len(sequence)
             for ids, sequence in zip(alone, sequences, strict=True)
         ]
-        return sequences, num_content
+        return Tokens(sequences, num_content)
 
-    def _load(self) -> "tuple[Any, PreTrainedModel]":
-        if self._loaded is None:
-            from recg_core.encoders.forward import (
-                check_bidirectional,
-                choose_device,
-                load_model,
-                load_tokenizer,
-            )
+    def embed(self, tokens: Tokens, advance: Advance | None = None) -> np.ndarray:
+        """The vectors of tokenized texts, as `encode` returns them."""
+        # torch and transformers take seconds to import; a run that reuses every shard needs none.
+        from recg_core.encoders.decoder import packed_states
+        from recg_core.encoders.forward import embed
 
-            # Adapters first: they are small, and a wrong name should not cost the large download.
-            adapter_folders = [resolve(adapter) for adapter in self._adapters]
+        model = self._load_model()
+        return embed(partial(packed_states, model), tokens, self._batch_tokens, advance)
+
+    def _load_tokenizer(self) -> Any:
+        if self._tokenizer is None:
+            from recg_core.encoders.loading import load_tokenizer
+
             folder = resolve(self._model_name)
             if (folder / "adapter_config.json").exists():
                 raise UserError(
@@ -155,14 +158,33 @@ class Llm2Vec:
                 )
             tokenizer = load_tokenizer(folder, self._model_name)
             self._check_room(tokenizer)
-            # SDPA takes the 4-D mask on every version; flash attention would ignore it.
-            model = load_model(folder, self._model_name, self._dtype, attention="sdpa")
-            for name, adapter_folder in zip(self._adapters, adapter_folders, strict=True):
-                model = merge_adapter(model, adapter_folder, name)
+            self._tokenizer = tokenizer
+        return self._tokenizer
+
+    def _load_model(self) -> "PreTrainedModel":
+        if self._model is None:
+            from recg_core.encoders.decoder import check_architecture
+            from recg_core.encoders.forward import fit_batch_tokens_of
+            from recg_core.encoders.loading import choose_device, load_model, merge_adapter
+            from recg_core.encoders.selftest import PROBES, check_decoder
+
+            # Adapters first: they are small, and a wrong name should not cost the large download.
+            adapter_folders = [resolve(adapter) for adapter in self._adapters]
+            name = self._model_name
+            # The self-test's reference: SDPA takes a 4-D mask on every version.
+            model = load_model(resolve(name), name, self._dtype, attention="sdpa")
+            check_architecture(model, name, self._max_length)
+            for adapter, adapter_folder in zip(self._adapters, adapter_folders, strict=True):
+                model = merge_adapter(model, adapter_folder, adapter)
             model = model.eval().to(choose_device())
-            check_bidirectional(model, self._model_name)
-            self._loaded = tokenizer, model
-        return self._loaded
+            check_decoder(
+                model, self._load_tokenizer(), self.identity(), self.tokenize(PROBES), name
+            )
+            self._batch_tokens = fit_batch_tokens_of(
+                model, self._batch_tokens, self._max_length, name
+            )
+            self._model = model
+        return self._model
 
     def _check_room(self, tokenizer: Any) -> None:
         used = len(tokenizer(self._prefix + self._suffix)["input_ids"])
@@ -193,29 +215,6 @@ def shorten(texts: Sequence[str], tokenizer: Any, max_tokens: int, max_length: i
         cut if cut or not text.strip() else _cut_by_tokens(text, tokenizer, max_tokens)
         for cut, text in zip(shortened, texts, strict=True)
     ]
-
-
-def merge_adapter(model: "PreTrainedModel", folder: Path, name: str) -> "PreTrainedModel":
-    """Merge a LoRA adapter into the weights of `model`.
-
-    Raises:
-        UserError: when the folder holds no adapter, or none of its weights fits the model.
-    """
-    # Without this import peft 0.18 and later fails beside transformers 4.44.
-    import torch.distributed.tensor  # noqa: F401
-    from peft import PeftModel
-
-    try:
-        merged = PeftModel.from_pretrained(model, folder)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"adapter {name!r}: {folder} does not load onto the model ({error})") from (
-            error
-        )
-    # peft only warns when weights are missing, and a LoRA without weights has B = 0: no effect.
-    updates = [weight for key, weight in merged.named_parameters() if "lora_B" in key]
-    if not any(bool(weight.any()) for weight in updates):
-        raise UserError(f"adapter {name!r}: none of its weights fits the model")
-    return merged.merge_and_unload()
 
 
 def _count_tokens(texts: list[str], tokenizer: Any, max_length: int) -> list[int]:

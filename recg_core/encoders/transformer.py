@@ -1,11 +1,12 @@
 """Any sentence encoder: tokens, one forward pass, mean over the tokens."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from recg_core.encoders.base import ENCODER_VERSION, Advance
+from recg_core.encoders.base import ENCODER_VERSION, Advance, Tokens
 from recg_core.encoders.hub import describe, resolve
 from recg_core.encoders.text import check_template
 from recg_core.errors import UserError
@@ -21,7 +22,8 @@ class Transformer:
         model: a name that `recg_core.encoders.hub` understands.
         template: how an item becomes a text.
         max_tokens: longer texts are cut, special tokens included.
-        batch_tokens: padded tokens a batch; changes speed and memory, not the vectors.
+        batch_tokens: padded tokens a batch at most; on a GPU with little memory left, half or a
+            quarter of it. Changes speed and memory, not the vectors.
         dtype: of weights and activations.
         normalize: scale every vector to norm 1.
     """
@@ -47,7 +49,8 @@ class Transformer:
         self._batch_tokens = batch_tokens
         self._dtype: Literal["float32", "float16", "bfloat16"] = dtype
         self._normalize = normalize
-        self._loaded: tuple[Any, PreTrainedModel] | None = None
+        self._tokenizer: Any = None
+        self._model: PreTrainedModel | None = None
 
     def identity(self) -> dict[str, Any]:
         """Everything that can change a vector."""
@@ -69,36 +72,48 @@ class Transformer:
         Raises:
             UserError: when the model cannot be had or loaded, or takes fewer than `max_tokens`.
         """
-        # torch and transformers take seconds to import; a run that reuses every shard needs none.
-        from recg_core.encoders.forward import embed
+        return self.embed(self.tokenize(texts), advance)
 
-        tokenizer, model = self._load()
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """The tokens of every text, all of them pooled.
+
+        Raises:
+            UserError: when the tokenizer cannot be had or loaded.
+        """
+        tokenizer = self._load_tokenizer()
         sequences = tokenizer(list(texts), truncation=True, max_length=self._max_tokens)[
             "input_ids"
         ]
         # A text without any token, where the tokenizer adds none either, is one padding token.
         sequences = [sequence or [tokenizer.pad_token_id or 0] for sequence in sequences]
-        vectors = embed(
-            model,
-            sequences,
-            [len(sequence) for sequence in sequences],
-            self._batch_tokens,
-            bidirectional=False,
-            advance=advance,
-        )
+        return Tokens(sequences, [len(sequence) for sequence in sequences])
+
+    def embed(self, tokens: Tokens, advance: Advance | None = None) -> np.ndarray:
+        """The vectors of tokenized texts, as `encode` returns them."""
+        # torch and transformers take seconds to import; a run that reuses every shard needs none.
+        from recg_core.encoders.forward import embed, padded_states
+
+        model = self._load_model()
+        vectors = embed(partial(padded_states, model), tokens, self._batch_tokens, advance)
         if self._normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors
 
-    def _load(self) -> "tuple[Any, PreTrainedModel]":
-        if self._loaded is None:
-            from recg_core.encoders.forward import choose_device, load_model, load_tokenizer
+    def _load_tokenizer(self) -> Any:
+        if self._tokenizer is None:
+            from recg_core.encoders.loading import load_tokenizer
 
-            folder = resolve(self._model_name)
-            tokenizer = load_tokenizer(folder, self._model_name)
-            model = load_model(folder, self._model_name, self._dtype)
+            self._tokenizer = load_tokenizer(resolve(self._model_name), self._model_name)
+        return self._tokenizer
+
+    def _load_model(self) -> "PreTrainedModel":
+        if self._model is None:
+            from recg_core.encoders.forward import fit_batch_tokens_of
+            from recg_core.encoders.loading import choose_device, load_model
+
+            model = load_model(resolve(self._model_name), self._model_name, self._dtype)
             limit = min(
-                tokenizer.model_max_length,
+                self._load_tokenizer().model_max_length,
                 getattr(model.config, "max_position_embeddings", self._max_tokens),
             )
             if self._max_tokens > limit:
@@ -106,5 +121,9 @@ class Transformer:
                     f"model {self._model_name!r}: takes {limit} tokens at most, "
                     f"max_tokens is {self._max_tokens}"
                 )
-            self._loaded = tokenizer, model.to(choose_device())
-        return self._loaded
+            model = model.to(choose_device())
+            self._batch_tokens = fit_batch_tokens_of(
+                model, self._batch_tokens, self._max_tokens, self._model_name
+            )
+            self._model = model
+        return self._model

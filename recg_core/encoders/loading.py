@@ -1,0 +1,117 @@
+"""Loading tokenizers, models and adapters, every weight of them.
+
+This module imports torch, transformers and peft; the encoders import it at the first text only.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from transformers import PreTrainedModel
+
+from recg_core.errors import UserError
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+
+_UNUSED = (
+    "pooler."  # a head of BERT-like models, which many checkpoints lack and nothing here reads
+)
+
+
+def choose_device() -> torch.device:
+    """CUDA where there is one, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def load_tokenizer(folder: Path, name: str) -> Any:
+    """The fast tokenizer in `folder`.
+
+    Raises:
+        UserError: when there is none.
+    """
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"model {name!r}: {folder} has no tokenizer that loads ({error})"
+        ) from error
+    if not tokenizer.is_fast:
+        raise UserError(f"model {name!r}: needs a fast tokenizer (tokenizer.json)")
+    return tokenizer
+
+
+def load_model(
+    folder: Path, name: str, dtype: Dtype, attention: str | None = None
+) -> PreTrainedModel:
+    """The bare model in `folder`, in evaluation mode, on the CPU.
+
+    Raises:
+        UserError: when there is none with safetensors weights, or some of its weights are missing
+            or of another shape, so that they would be random.
+    """
+    options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
+    # transformers 5 renamed the first and made the second the default.
+    if int(transformers.__version__.split(".")[0]) >= 5:
+        options |= {"dtype": getattr(torch, dtype)}
+    else:
+        options |= {"torch_dtype": getattr(torch, dtype), "low_cpu_mem_usage": True}
+    try:
+        model, info = transformers.AutoModel.from_pretrained(
+            folder,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"model {name!r}: {folder} holds no model that loads ({error})") from error
+    random = [str(key) for key in [*info["missing_keys"], *info["mismatched_keys"]]]
+    if random := [key for key in random if not key.startswith(_UNUSED)]:
+        raise UserError(
+            f"model {name!r}: {_some(random)} missing from the weights in {folder}, and would be "
+            "random; get the files anew"
+        )
+    model.config.use_cache = False  # every text is read once: a key-value cache is only memory
+    return model.eval()
+
+
+def merge_adapter(model: PreTrainedModel, folder: Path, name: str) -> PreTrainedModel:
+    """Merge a LoRA adapter into the weights of `model`.
+
+    Raises:
+        UserError: when the folder holds no adapter, its weights are not exactly those that its
+            configuration asks for, or it changes nothing.
+    """
+    # Without this import peft 0.18 and later fails beside transformers 4.44.
+    import torch.distributed.tensor  # noqa: F401
+    from peft import PeftModel, get_peft_model_state_dict
+    from peft.utils.save_and_load import load_peft_weights
+
+    try:
+        found = load_peft_weights(str(folder), device="cpu", use_safetensors=True)
+        adapted = PeftModel.from_pretrained(model, folder)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"adapter {name!r}: {folder} does not load onto the model ({error})") from (
+            error
+        )
+    # peft only warns when weights are missing, and a LoRA without weights has B = 0: no effect.
+    wanted = get_peft_model_state_dict(adapted)
+    if missing := wanted.keys() - found.keys():
+        raise UserError(
+            f"adapter {name!r}: {_some(missing)} missing from the weights in {folder}; it is an "
+            "adapter of another model, or its files are damaged"
+        )
+    if unknown := found.keys() - wanted.keys():
+        raise UserError(f"adapter {name!r}: {_some(unknown)} in {folder} fit no layer of the model")
+    if not any(bool(weight.any()) for key, weight in wanted.items() if "lora_B" in key):
+        raise UserError(f"adapter {name!r}: changes nothing, so it was never trained")
+    return adapted.merge_and_unload()
+
+
+def _some(names: Collection[str]) -> str:
+    return f"{len(names)} weight(s) ({', '.join(sorted(names)[:3])}{', ...' * (len(names) > 3)})"

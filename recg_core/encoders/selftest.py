@@ -1,0 +1,113 @@
+"""What has to hold before hours of encoding: seconds on a few short texts."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from transformers import PreTrainedModel
+
+from recg_core.encoders.base import Tokens
+from recg_core.encoders.decoder import packed_states
+from recg_core.encoders.forward import Forward, embed, pad
+from recg_core.errors import UserError
+
+# The first is a single token, so that no limit cuts it.
+PROBES = ("a", "Guitar strings, light gauge.", "Red scarf of soft wool with long fringes: 180 cm.")
+
+_NUM_TOKENS = 12  # of the probe of attention
+# Relative to the longest vector: sums in another order, and halves of 8 or 11 bits.
+_TOLERANCES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+
+def check_template(identity: dict[str, Any], tokenizer: Any, text: str, ids: Sequence[int]) -> None:
+    """Refuse a sequence that does not spell the recorded prefix, the text and the recorded suffix.
+
+    Args:
+        identity: of the encoder, with `prefix` and `suffix`.
+        tokenizer: of the model.
+        text: short enough not to be cut.
+        ids: what the encoder makes of the text.
+
+    Raises:
+        UserError: on a difference, or when a special token of the chat template is none here.
+    """
+    expected = identity["prefix"] + text + identity["suffix"]
+    known = tokenizer.get_added_vocab()
+    if unknown := [mark for mark in re.findall(r"<\|\w+\|>", expected) if mark not in known]:
+        raise UserError(
+            f"chat_template {identity['chat_template']!r}: {unknown[0]} is no special token of "
+            "this model's tokenizer; choose the chat_template of the model, or none"
+        )
+    spelt = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    if not "".join(spelt.split()).endswith("".join(expected.split())):
+        raise UserError(
+            f"llm2vec: the model would read {spelt!r} where the recorded template gives "
+            f"{expected!r}; this tokenizer and this chat_template do not belong together"
+        )
+
+
+def check_forward(model: PreTrainedModel, forward: Forward, vocabulary: int, name: str) -> None:
+    """Refuse a forward pass that is causal, or differs from the library's own under no mask.
+
+    Raises:
+        UserError: when the first token does not see the last, or the last states differ from those
+            of transformers with a 4-D mask that hides nothing.
+    """
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(vocabulary, (_NUM_TOKENS,), generator=generator).tolist()
+    other = [*ids[:-1], (ids[-1] + 1) % vocabulary]
+    with torch.inference_mode():
+        states, changed = (forward([each])[0] for each in (ids, other))
+        if torch.equal(states[0], changed[0]):
+            raise UserError(
+                f"model {name!r}: attention is causal: the first token does not see the last"
+            )
+        ids_BL, _ = pad([ids], model.device)
+        mask = torch.zeros(1, 1, len(ids), len(ids), dtype=model.dtype, device=model.device)
+        expected = model(input_ids=ids_BL, attention_mask=mask).last_hidden_state[0]
+    if (
+        _difference(states.float().cpu().numpy(), expected.float().cpu().numpy())
+        > (_TOLERANCES[model.dtype])
+    ):
+        raise UserError(
+            f"model {name!r}: the states differ from those of its own layers under transformers "
+            f"{transformers.__version__}, so its vectors would not be LLM2Vec's"
+        )
+
+
+def check_batches(forward: Forward, tokens: Tokens, dtype: torch.dtype, name: str) -> None:
+    """Refuse a forward pass in which a text's neighbours in the batch change its vector.
+
+    Raises:
+        UserError: when a text alone and in a batch differ by more than rounding.
+    """
+    together = embed(forward, tokens, sum(map(len, tokens.sequences)) * len(tokens.sequences))
+    alone = embed(forward, tokens, 1)
+    if _difference(together, alone) > _TOLERANCES[dtype]:
+        raise UserError(f"model {name!r}: a text's vector depends on the rest of its batch")
+
+
+def check_decoder(
+    model: PreTrainedModel, tokenizer: Any, identity: dict[str, Any], tokens: Tokens, name: str
+) -> None:
+    """All checks; `tokens` are those of `PROBES`.
+
+    Raises:
+        UserError: what is wrong with the model, its attention, its batches or its template.
+    """
+
+    def forward(sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        return packed_states(model, sequences)
+
+    check_template(identity, tokenizer, PROBES[0], tokens.sequences[0])
+    check_forward(model, forward, min(len(tokenizer), model.config.vocab_size), name)
+    check_batches(forward, tokens, model.dtype, name)
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> float:
+    """The largest difference of a row, relative to the longest row; NaN counts as infinite."""
+    largest = np.linalg.norm(one - other, axis=1).max() / np.linalg.norm(other, axis=1).max()
+    return float(largest) if np.isfinite(largest) else np.inf
