@@ -30,7 +30,8 @@ LAYERS = (
     "encoders.loading",
     "encoders.selftest",
     "backbones encoders.lsa encoders.transformer encoders.llm2vec",
-    "encoders encoders.encode",
+    "encoders encoders.workers encoders.catalogue encoders.reuse",
+    "encoders.encode",
     # data and models in memory
     "data pool preprocess",
     "domain model evaluation",
@@ -49,6 +50,7 @@ HEAVY = {
     "transformers": "encoders.forward encoders.decoder encoders.loading encoders.selftest "
     "encoders.transformer encoders.llm2vec",
     "peft": "encoders.loading",
+    "ray": "encoders.workers",
     "huggingface_hub": "encoders.hub",
     "sklearn": "encoders.lsa patterns",
     "requests": "download",

@@ -2,7 +2,10 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,8 +14,11 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
+from recg_core.config import require_positive
 from recg_core.encoders.base import Encoder
-from recg_core.encoders.text import render_texts, text_sha256
+from recg_core.encoders.catalogue import Catalogue, Task, survey_shards
+from recg_core.encoders.reuse import VectorStore
+from recg_core.encoders.workers import encode_lists
 from recg_core.errors import UserError
 from recg_core.files import sha256_file
 from recg_core.shards import (
@@ -24,7 +30,6 @@ from recg_core.shards import (
     fingerprint_of,
     read_manifest,
     read_shard,
-    shard_name,
     write_manifest,
     write_shard,
 )
@@ -34,39 +39,38 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EncodeConfig:
-    """How embeddings are laid out on disk."""
+    """How embeddings are laid out on disk, and who computes them."""
 
     rows_per_shard: int
+    workers: int = 1  # more are Ray actors, each with a GPU where there is one
 
     def __post_init__(self) -> None:
-        if self.rows_per_shard < 1:
-            raise ValueError(f"rows_per_shard: expected 1 or more, got {self.rows_per_shard}")
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """One shard to be: its items, their texts, and the name that follows from them."""
-
-    name: str
-    item_ids: list[str]
-    texts: list[str]
-    text_sha256: list[str]
+        require_positive(self)
 
 
 def encode_items(
-    items: pl.DataFrame, encoder: Encoder, folder: Path, config: EncodeConfig
-) -> Manifest:
+    items: pl.DataFrame,
+    encoder: Encoder,
+    folder: Path,
+    config: EncodeConfig,
+    max_minutes: float | None = None,
+) -> Manifest | None:
     """Make `folder` hold exactly the embeddings of `items` by `encoder`.
 
     Shard i holds items i * rows_per_shard onward in the order of `item_idx`, so the layout does not
     depend on how often a run was interrupted. A vector is computed only for a text that no intact
-    shard of the same fingerprint holds; shards of other fingerprints are deleted first. Every shard
-    is written as soon as it is encoded, and the manifest last.
+    shard of the same fingerprint holds; shards of other fingerprints are deleted first. Shards are
+    written in their order, each while the next is being computed, and the manifest last.
 
     Args:
         items: an ITEMS frame.
         encoder: a corpus encoder must have been fitted.
         folder: created when missing; owned by this function.
+        max_minutes: stop before the first shard, after one at least, that would not be finished by
+            then at the pace of the slowest so far.
+
+    Returns:
+        The manifest; None when time ran out. A later call goes on from there.
 
     Raises:
         UserError: when there is no item, the encoder returns NaN, infinity or a zero row (the items
@@ -77,49 +81,39 @@ def encode_items(
     folder.mkdir(parents=True, exist_ok=True)
     identity = encoder.identity()
     fingerprint = fingerprint_of(identity)
-    plans = list(_plan(items, encoder.template, fingerprint, config.rows_per_shard))
+    catalogue = Catalogue(items, encoder.template, fingerprint, config.rows_per_shard)
     old = _usable_manifest(folder, fingerprint)
-    vectors = _reusable_vectors(folder, fingerprint)
-    todo = len({key for plan in plans for key in plan.text_sha256} - vectors.keys())
-    logger.info("%d items: %d texts to encode", len(items), todo)
-    with tqdm(total=todo, unit="text", desc="encode", disable=None) as bar:
-        for index, plan in enumerate(plans):
-            started = time.perf_counter()
-            num_encoded = _encode_missing(plan, encoder, vectors, bar)
-            path = folder / plan.name
-            if not path.exists():
-                embeddings = np.stack([vectors[key] for key in plan.text_sha256])
-                write_shard(path, Shard(plan.item_ids, plan.text_sha256, embeddings), fingerprint)
-                logger.info(
-                    "shard %d/%d: %d items, %d texts encoded, %.1f s",
-                    index + 1,
-                    len(plans),
-                    len(plan.item_ids),
-                    num_encoded,
-                    time.perf_counter() - started,
-                )
+    survey = survey_shards(folder, fingerprint)
+    for path in [*survey.unusable, *folder.glob(".*.tmp")]:  # the latter of a killed process
+        path.unlink()
+    tasks = catalogue.tasks(survey)
+    num_new = sum(len(task.new_rows) for task in tasks)
+    logger.info("%d items: %d texts to encode", len(items), num_new)
+    with closing(VectorStore(folder)) as store:
+        store.collect({key for task in tasks for key in task.plan.text_sha256}, survey.places)
+        with (
+            tqdm(total=num_new, unit="text", desc="encode", disable=None) as bar,
+            closing(_shards(catalogue, tasks, encoder, store, config.workers, bar)) as shards,
+        ):
+            if not _write_all(shards, len(tasks), folder, fingerprint, max_minutes):
+                return None
+    entries = [
+        ShardEntry(plan.name, len(plan.item_ids), sha256_file(folder / plan.name))
+        for plan in catalogue.plans
+    ]
+    _, first = read_shard(folder / entries[0].name)
     manifest = Manifest(
         encoder=identity,
         fingerprint=fingerprint,
-        dim=len(next(iter(vectors.values()))),
+        dim=first.embeddings.shape[1],
         rows=len(items),
-        shards=tuple(ShardEntry(p.name, len(p.texts), sha256_file(folder / p.name)) for p in plans),
-        libraries=_versions(encoder.libraries) if todo or old is None else old.libraries,
+        shards=tuple(entries),
+        libraries=_versions(encoder.libraries) if num_new or old is None else old.libraries,
     )
     if manifest != old:
         write_manifest(folder, manifest)
-    _delete_all_but({plan.name for plan in plans}, folder)
+    _delete_all_but({plan.name for plan in catalogue.plans}, folder)
     return manifest
-
-
-def _plan(
-    items: pl.DataFrame, template: str, fingerprint: str, rows_per_shard: int
-) -> Iterator[_Plan]:
-    for index, rows in enumerate(items.sort("item_idx").iter_slices(rows_per_shard)):
-        item_ids = rows["item_id"].to_list()
-        texts = render_texts(rows, template)
-        hashes = [text_sha256(text) for text in texts]
-        yield _Plan(shard_name(index, fingerprint, item_ids, hashes), item_ids, texts, hashes)
 
 
 def _usable_manifest(folder: Path, fingerprint: str) -> Manifest | None:
@@ -138,46 +132,86 @@ def _usable_manifest(folder: Path, fingerprint: str) -> Manifest | None:
     return None
 
 
-def _reusable_vectors(folder: Path, fingerprint: str) -> dict[str, np.ndarray]:
-    """The vectors of all intact shards of this encoder by text; other shards are deleted."""
-    vectors: dict[str, np.ndarray] = {}
-    for leftover in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
-        leftover.unlink()
-    for path in sorted(folder.glob("*.parquet")):
-        try:
-            found, shard = read_shard(path)
-        except UserError as error:
-            logger.warning("dropped: %s", error)
-            path.unlink()
-            continue
-        if found != fingerprint:
-            path.unlink()
-            continue
-        for key, vector in zip(shard.text_sha256, shard.embeddings, strict=True):
-            vectors.setdefault(key, vector)
-    return vectors
+def _shards(
+    catalogue: Catalogue,
+    tasks: Sequence[Task],
+    encoder: Encoder,
+    store: VectorStore,
+    workers: int,
+    bar: tqdm,
+) -> Generator[tuple[Task, Shard], None, None]:
+    """Every task's shard, in order."""
+    uses = Counter(key for task in tasks for key in task.plan.text_sha256)
+    lists = (catalogue.texts(task) for task in tasks if task.new_rows)
+    dim = store.dim
+    with closing(encode_lists(encoder, lists, workers, bar.update)) as vectors:
+        for task in tasks:
+            plan = task.plan
+            keys = [plan.text_sha256[row] for row in task.new_rows]
+            fresh = np.empty((0, dim or 0), dtype=np.float16)
+            if keys:
+                ids = [plan.item_ids[row] for row in task.new_rows]
+                fresh = _checked(next(vectors), ids, dim)
+                dim = fresh.shape[1]
+            shared = [row for row, key in enumerate(keys) if uses[key] > 1]
+            store.add([keys[row] for row in shared], fresh[shared])
+            embeddings = np.empty((len(plan.item_ids), fresh.shape[1]), dtype=np.float16)
+            embeddings[task.new_rows] = fresh
+            known = sorted(set(range(len(plan.item_ids))) - set(task.new_rows))
+            if known:
+                embeddings[known] = store.take([plan.text_sha256[row] for row in known])
+            yield task, Shard(plan.item_ids, plan.text_sha256, embeddings)
 
 
-def _encode_missing(
-    plan: _Plan, encoder: Encoder, vectors: dict[str, np.ndarray], bar: tqdm
-) -> int:
-    """Add the vectors of the plan's new texts to `vectors`; their number."""
-    missing: dict[str, int] = {}
-    for row, key in enumerate(plan.text_sha256):
-        if key not in vectors:
-            missing.setdefault(key, row)
-    if not missing:
-        return 0
-    rows = list(missing.values())
-    encoded = encoder.encode([plan.texts[row] for row in rows], bar.update)
-    dim = len(next(iter(vectors.values()))) if vectors else encoded.shape[-1]
-    if encoded.shape != (len(rows), dim):
-        raise UserError(f"the encoder returned {encoded.shape} for {len(rows)} texts of dim {dim}")
+def _checked(encoded: np.ndarray, item_ids: Sequence[str], dim: int | None) -> np.ndarray:
+    """The encoder's output as it is stored, float16."""
+    expected = (len(item_ids), encoded.shape[-1] if dim is None else dim)
+    if encoded.shape != expected:
+        raise UserError(
+            f"the encoder returned {encoded.shape} for {expected[0]} texts of dim {expected[1]}"
+        )
     with np.errstate(over="ignore"):  # an overflow becomes infinity, which is refused
         halved = encoded.astype(np.float16)
-    check_embeddings(halved, [plan.item_ids[row] for row in rows], "the encoder's output")
-    vectors.update(zip(missing, halved, strict=True))
-    return len(rows)
+    check_embeddings(halved, item_ids, "the encoder's output")
+    return halved
+
+
+def _write_all(
+    shards: Iterator[tuple[Task, Shard]],
+    num_shards: int,
+    folder: Path,
+    fingerprint: str,
+    max_minutes: float | None,
+) -> bool:
+    """Write the shards, each in a thread while the next is computed; False when time ran out."""
+    started = last = time.monotonic()
+    slowest, number = 0.0, 0
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        written: Future[None] | None = None
+        for number, (task, shard) in enumerate(shards, start=1):
+            if written is not None:
+                written.result()
+            path = folder / task.plan.name
+            written = thread.submit(write_shard, path, shard, fingerprint)
+            now = time.monotonic()
+            slowest, seconds, last = max(slowest, now - last), now - last, now
+            logger.info(
+                "shard %d/%d: %d items, %d texts encoded, %.1f s",
+                number,
+                num_shards,
+                len(shard.item_ids),
+                len(task.new_rows),
+                seconds,
+            )
+            if (
+                max_minutes is not None
+                and number < num_shards
+                and now - started + slowest > 60 * max_minutes
+            ):
+                break
+        if written is not None:
+            written.result()
+    return number == num_shards
 
 
 def _delete_all_but(names: set[str], folder: Path) -> None:
