@@ -16,6 +16,7 @@ from recg_core.config import convert
 from recg_core.errors import UserError
 
 INTERRUPTED = 130  # the exit status that typer gives to Ctrl-C
+UNFINISHED = 75  # of a stage whose time ran out: the same command goes on (EX_TEMPFAIL of sysexits)
 
 
 @dataclass(frozen=True)
@@ -114,4 +115,6 @@ def run(main: Callable[..., None]) -> None:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             print("interrupted", file=sys.stderr)
+        if end.code == UNFINISHED:
+            print("time ran out; the same command goes on from here", file=sys.stderr)
         raise

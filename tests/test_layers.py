@@ -32,6 +32,7 @@ LAYERS = (
     "backbones encoders.lsa encoders.transformer encoders.llm2vec",
     "encoders encoders.workers encoders.catalogue encoders.reuse",
     "encoders.encode",
+    "encoders.estimate",
     # data and models in memory
     "data pool preprocess",
     "domain model evaluation",
