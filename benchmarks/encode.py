@@ -1,7 +1,8 @@
-"""Encode real item texts with a random Llama, ours and the `llm2vec` package in turns.
+r"""Encode real item texts with a random Llama, ours and the `llm2vec` package in turns.
 
 python -m benchmarks.encode --data FOLDER                              # 88M parameters, for a CPU
-python -m benchmarks.encode --data FOLDER --size llama3-8b --texts 4096 --dtypes bfloat16   # a GPU
+python -m benchmarks.encode --data FOLDER --size llama3-8b --texts 4096 --dtypes bfloat16 \
+    --batch-tokens 16384                                               # a GPU
 
 FOLDER holds meta_Industrial_and_Scientific.jsonl.gz (Amazon Reviews 2023 schema). The tokenizer is
 a byte-level BPE of 16,000 tokens, trained on these texts, so that nothing is downloaded. Needs the
@@ -28,7 +29,6 @@ from llm2vec import LLM2Vec
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
-from recg_core.encoders.base import Tokens
 from recg_core.encoders.forward import token_batches
 from recg_core.encoders.llm2vec import Llm2Vec
 from recg_core.encoders.loading import choose_device
@@ -48,6 +48,7 @@ SIZES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>"]
 WARM_UP_TEXTS = 16
+BATCH = 32  # texts, the package's own
 
 
 def read_texts(data: Path) -> list[str]:
@@ -60,6 +61,18 @@ def read_texts(data: Path) -> list[str]:
     )
     template = read_params(Path("params.yaml")).get("encoders.llm2vec.template", str)
     return sorted(set(render_texts(items, template)))
+
+
+def draw(texts: list[str], number: int) -> list[str]:
+    """Some of the batches that the package makes of all texts, at equal distances.
+
+    Their lengths are those of the whole catalogue, and so is the package's padding.
+    """
+    by_length = sorted(texts, key=len)
+    starts = np.arange(0, len(texts) - BATCH + 1, BATCH)
+    chosen = np.linspace(0, len(starts) - 1, max(1, number // BATCH)).round().astype(int)
+    drawn = [text for start in starts[chosen] for text in by_length[start : start + BATCH]]
+    return [drawn[index] for index in np.random.default_rng(0).permutation(len(drawn))]
 
 
 def save_model(texts: list[str], size: str, folder: Path) -> None:
@@ -78,7 +91,10 @@ def save_model(texts: list[str], size: str, folder: Path) -> None:
         single=f"{SPECIAL[0]} $A", special_tokens=[(SPECIAL[0], 0)]
     )
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=SPECIAL[0], eos_token=SPECIAL[1]
+        tokenizer_object=tokenizer,
+        bos_token=SPECIAL[0],
+        eos_token=SPECIAL[1],
+        model_input_names=["input_ids", "attention_mask"],
     ).save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -115,17 +131,18 @@ def flops(model: Any, lengths: np.ndarray) -> float:
     return 2.0 * linear * lengths.sum() + attention
 
 
-def padding_shares(texts: list[str], tokens: Tokens, batch_tokens: int) -> dict[str, float]:
-    """Padding among all computed tokens, where batches are padded."""
-    lengths = np.array([len(ids) for ids in tokens.sequences])
+def padding_shares(texts: list[str], folder: Path, batch_tokens: int) -> dict[str, float]:
+    """Padding among all tokens that are computed for the whole catalogue."""
+    encoder = Llm2Vec(model=str(folder), adapters=(), template="{title}", chat_template="none")
+    lengths = np.array([len(ids) for ids in encoder.tokenize(texts).sequences])
     characters = np.argsort([-len(text) for text in texts])
     batches = {
-        "llm2vec, sorted by characters, 32 a batch": [
-            characters[start : start + 32] for start in range(0, len(texts), 32)
+        f"llm2vec, sorted by characters, {BATCH} a batch": [
+            characters[start : start + BATCH] for start in range(0, len(texts), BATCH)
         ],
         f"sorted by tokens, {batch_tokens} tokens a batch": token_batches(lengths, batch_tokens),
     }
-    return {
+    return {"packed": 0.0} | {
         name: 1 - lengths.sum() / sum(len(b) * lengths[b].max() for b in rows)
         for name, rows in batches.items()
     }
@@ -166,7 +183,8 @@ def compare(folder: Path, dtype: str, texts: list[str], batch_tokens: int, repea
     work = flops(package.model, lengths)
     print(f"\n{dtype}: measured matrix rate {rate / 1e9:,.0f} GFLOP/s\n")
     print(
-        "| encoder | tokens/s | texts/s | utilisation | ratio | peak GiB |\n|---|---:|---:|---:|---:|---:|"
+        "| encoder | tokens/s | texts/s | utilisation | ratio | peak GiB |\n"
+        "|---|---:|---:|---:|---:|---:|"
     )
     for name, seconds in best.items():
         print(
@@ -179,9 +197,7 @@ def compare(folder: Path, dtype: str, texts: list[str], batch_tokens: int, repea
     print(
         f"\nlargest difference {np.abs(theirs - ours).max():.1e}, least cosine {cosines.min():.6f}"
     )
-    for name, share in padding_shares(texts, tokens, batch_tokens).items():
-        print(f"padding: {name}: {share:.1%}")
-    print(f"padding: packed: 0.0%\nlongest text: {int(lengths.max())} tokens", flush=True)
+    print(f"longest text: {int(lengths.max())} tokens", flush=True)
 
 
 def _synchronize() -> None:
@@ -194,16 +210,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="a folder with the item metadata")
     parser.add_argument("--size", choices=SIZES, default="small")
-    parser.add_argument("--texts", type=int, default=256, help="drawn at random")
+    parser.add_argument("--texts", type=int, default=256, help="how many, in 32s")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--batch-tokens", type=int, default=16384)
+    parser.add_argument("--batch-tokens", type=int, default=8192)
     parser.add_argument("--threads", type=int, default=2, help="on a CPU")
     parser.add_argument("--repeats", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     every = read_texts(options.data)
-    chosen = np.random.default_rng(0).permutation(len(every))[: options.texts]
-    texts = [every[index] for index in chosen]
+    texts = draw(every, options.texts)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     print(f"`python -m benchmarks.encode {' '.join(sys.argv[1:])}`\n")
     print(
@@ -213,6 +228,8 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as name:
         save_model(every, options.size, Path(name))
+        for way, share in padding_shares(every, Path(name), options.batch_tokens).items():
+            print(f"padding of all texts, {way}: {share:.1%}")
         for dtype in options.dtypes:
             compare(Path(name), dtype, texts, options.batch_tokens, options.repeats)
 

@@ -1,10 +1,12 @@
 """Texts, the encode run over shards (reuse, resume, faults), LSA and transformer encoders."""
 
-import hashlib
+import contextlib
 import json
 import logging
 import subprocess
 import sys
+import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +18,8 @@ import polars as pl
 import pytest
 import torch
 from huggingface_hub import errors
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recg_core.encoders import CorpusEncoder, build_encoder, hub
 from recg_core.encoders.encode import EncodeConfig, encode_items
@@ -26,54 +30,10 @@ from recg_core.encoders.transformer import Transformer
 from recg_core.errors import UserError
 from recg_core.schema import ITEMS
 from recg_core.shards import load_embeddings, read_manifest, write_shard
+from tests.fakes import CountingEncoder, contents, items_frame
 
 torch.set_num_threads(1)
 CONFIG = EncodeConfig(rows_per_shard=3)
-
-
-def items_frame(ids: Sequence[str], titles: Sequence[str] | None = None) -> pl.DataFrame:
-    """A catalogue whose texts are its titles; by default the ids."""
-    return pl.DataFrame(
-        {
-            "item_idx": range(1, len(ids) + 1),
-            "item_id": ids,
-            "title": ids if titles is None else titles,
-            "features": [""] * len(ids),
-            "description": [""] * len(ids),
-        },
-        schema=ITEMS.columns,
-    )
-
-
-class CountingEncoder:
-    """Vectors from the hash of the text; remembers what it was asked to encode."""
-
-    template = "{title}"
-    libraries: tuple[str, ...] = ("numpy",)
-
-    def __init__(self, version: int = 1, stop_at: int | None = None) -> None:
-        self.version = version
-        self.stop_at = stop_at  # raise KeyboardInterrupt at this call of encode
-        self.calls = 0
-        self.texts: list[str] = []
-
-    def identity(self) -> dict[str, Any]:
-        return {"kind": "counting", "version": self.version}
-
-    def encode(self, texts: Sequence[str], advance: object = None) -> np.ndarray:
-        self.calls += 1
-        if self.calls == self.stop_at:
-            raise KeyboardInterrupt
-        self.texts += texts
-        return np.array([self.vector(text) for text in texts], dtype=np.float32)
-
-    def vector(self, text: str) -> list[float]:
-        digest = hashlib.sha256(f"{self.version}{text}".encode()).digest()
-        return [1.0 + byte / 256 for byte in digest[:4]]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 # --- texts ---------------------------------------------------------------------------------------
@@ -286,6 +246,97 @@ def test_a_full_disk_keeps_the_finished_shards_for_the_next_run(
     assert resumed.texts == ["i6", "i7"]
 
 
+class SlowEncoder(CountingEncoder):
+    """A minute of the clock a call."""
+
+    clock = 0.0
+
+    def encode(self, texts: Sequence[str], advance: object = None) -> np.ndarray:
+        SlowEncoder.clock += 60
+        return super().encode(texts)
+
+
+@pytest.mark.parametrize(("max_minutes", "shards"), [(0.0, 1), (1.9, 1), (2.0, 2), (3.5, 3)])
+def test_a_run_ends_at_the_shard_that_time_allows_and_goes_on(
+    tmp_path: Path, max_minutes: float, shards: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recg_core.encoders.encode.time.monotonic", lambda: SlowEncoder.clock)
+    items = items_frame([f"i{n}" for n in range(11)])
+    assert encode_items(items, SlowEncoder(), tmp_path / "short", CONFIG, max_minutes) is None
+    assert len(list((tmp_path / "short").iterdir())) == shards
+    assert encode_items(items, SlowEncoder(), tmp_path / "short", CONFIG, 99) is not None
+    encode_items(items, CountingEncoder(), tmp_path / "long", CONFIG)
+    assert contents(tmp_path / "short") == contents(tmp_path / "long")
+    few = items_frame(["i0"])
+    assert encode_items(few, SlowEncoder(2), tmp_path / "few", CONFIG, 0.0) is not None
+
+
+def test_a_resumed_run_encodes_the_same_texts_together(tmp_path: Path) -> None:
+    class Noting(CountingEncoder):
+        def encode(self, texts: Sequence[str], advance: object = None) -> np.ndarray:
+            lists.append(list(texts))
+            return super().encode(texts)
+
+    titles = list("abcadbefaghg")
+    items = items_frame([f"i{n}" for n in range(12)], titles)
+    lists: list[list[str]] = []
+    encode_items(items, Noting(), tmp_path / "unbroken", CONFIG)
+    unbroken, lists = lists, []
+    for stop_at in (2, 3, None):
+        with contextlib.suppress(KeyboardInterrupt):
+            encode_items(items, Noting(stop_at=stop_at), tmp_path / "broken", CONFIG)
+    assert [texts for n, texts in enumerate(lists) if texts not in lists[:n]] == unbroken
+    assert unbroken == [["a", "b", "c"], ["d"], ["e", "f"], ["g", "h"]]
+    assert contents(tmp_path / "broken") == contents(tmp_path / "unbroken")
+
+
+def test_a_process_killed_outright_loses_the_shard_in_flight_alone(tmp_path: Path) -> None:
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom tests.fakes import *\n"
+        "from recg_core.encoders.encode import *\n"
+        "class Slow(CountingEncoder):\n"
+        "    def encode(self, texts, advance=None):\n"
+        "        time.sleep(0.2)\n"
+        "        return super().encode(texts)\n"
+        "encode_items(items_frame([f'i{n}' for n in range(60)]), Slow(), Path(sys.argv[1]),"
+        " EncodeConfig(3))"
+    )
+    killed, root = tmp_path / "killed", Path(__file__).parents[1]
+    process = subprocess.Popen([sys.executable, "-c", program, str(killed)], cwd=root)
+    while len(list(killed.glob("*.parquet"))) < 3:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    finished = len(list(killed.glob("*.parquet")))
+    items, resumed = items_frame([f"i{n}" for n in range(60)]), CountingEncoder()
+    encode_items(items, resumed, killed, CONFIG)
+    assert len(resumed.texts) == 60 - 3 * finished
+    encode_items(items, CountingEncoder(), tmp_path / "unbroken", CONFIG)
+    assert contents(killed) == contents(tmp_path / "unbroken")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.lists(st.integers(0, 9)))
+def test_any_change_of_a_catalogue_encodes_the_new_texts_alone(
+    old: list[int], new: list[int]
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        frames = [
+            items_frame([f"{key}{n}" for n in range(len(texts))], [str(t) for t in texts])
+            for key, texts in (("o", old), ("n", new or old))
+        ]
+        encode_items(frames[0], CountingEncoder(), folder, CONFIG)
+        encoder = CountingEncoder()
+        encode_items(frames[1], encoder, folder, CONFIG)
+        assert sorted(encoder.texts) == sorted({str(t) for t in new} - {str(t) for t in old})
+        np.testing.assert_array_equal(
+            load_embeddings(folder, frames[1]["item_id"].to_list()),
+            np.array([encoder.vector(t) for t in frames[1]["title"]], dtype=np.float16),
+        )
+
+
 def test_an_empty_catalogue_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no items"):
         encode_items(items_frame([]), CountingEncoder(), tmp_path / "new", CONFIG)
@@ -492,6 +543,12 @@ def test_token_batches_cover_all_texts_within_the_budget() -> None:
     assert sorted(np.concatenate(batches).tolist()) == list(range(7))
     assert batches[0].tolist() == [5]
     assert all(lengths[b].max() * len(b) <= 12 for b in batches[1:])
+
+
+def test_less_than_a_twentieth_of_a_padded_shard_is_padding() -> None:
+    lengths = np.random.default_rng(0).lognormal(5, 0.8, 4096).astype(int).clip(1, 512)
+    padded = sum(len(b) * lengths[b].max() for b in token_batches(lengths, 8192))
+    assert lengths.sum() > 0.95 * padded
 
 
 def test_more_tokens_than_the_model_takes_are_refused(tiny_bert: Path) -> None:

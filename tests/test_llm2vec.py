@@ -8,108 +8,23 @@ import numpy as np
 import pytest
 import torch
 
+from recg_core.encoders.base import Tokens
 from recg_core.encoders.decoder import packed_states
+from recg_core.encoders.encode import EncodeConfig, encode_items
 from recg_core.encoders.llm2vec import CHAT_TEMPLATES, Llm2Vec, shorten
 from recg_core.errors import UserError
+from recg_core.shards import load_embeddings
+from tests.fakes import contents, items_frame
+from tests.tiny_llama import INSTRUCTION, MAX_LENGTH, MAX_TOKENS, SENTENCES, ours, save_models
 
 torch.set_num_threads(1)
 
-MAX_TOKENS, MAX_LENGTH = 40, 64
-INSTRUCTION = "Retrieve items like this one:"
-SENTENCES = [
-    "Red wool scarf with fringes",
-    "Title: Guitar strings.\nFeatures: light, bronze.\nDescription: .",
-    "a",
-    "word " * 300,
-    "trailing space  ",
-    "  leading space",
-    "emoji 🎸🎻 and flags 🇮🇸",
-    "مرحبا بالعالم שלום",
-    'quotes "and" [INST] brackets',
-    "many different words " + " ".join(f"word{i}" for i in range(60)),
-]
 SPACELESS = "x1y2z3" * 60
-
-
-def save_tokenizer(folder: Path) -> int:
-    """A byte-level BPE with Llama 3's special tokens, trained on the spot; its size."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    special = ["<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>"]
-    special += ["<|start_header_id|>", "<|end_header_id|>", "<|im_start|>", "<|im_end|>"]
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([*SENTENCES, INSTRUCTION, "user"], trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<|begin_of_text|> $A", special_tokens=[("<|begin_of_text|>", 0)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=special[0],
-        eos_token=special[1],
-        model_input_names=["input_ids", "attention_mask"],
-    ).save_pretrained(folder)
-    return tokenizer.get_vocab_size()
-
-
-def save_adapter(base: Path, folder: Path, seed: int) -> Path:
-    import torch.distributed.tensor
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModel
-
-    torch.manual_seed(seed)
-    config = LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "v_proj", "down_proj"])
-    model = get_peft_model(AutoModel.from_pretrained(base), config)
-    for name, weight in model.named_parameters():
-        if "lora_" in name:
-            torch.nn.init.normal_(weight, std=0.1)
-    model.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A base model and two adapters, as MNTP and supervised training would leave them."""
-    from transformers import LlamaConfig, LlamaModel
-
-    root = tmp_path_factory.mktemp("llm2vec")
-    size = save_tokenizer(root / "base")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=size,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        initializer_range=0.2,
-    )
-    LlamaModel(config).save_pretrained(root / "base")
-    save_adapter(root / "base", root / "mntp", seed=1)
-    save_adapter(root / "base", root / "supervised", seed=2)
-    return {name: str(root / name) for name in ("base", "mntp", "supervised")}
-
-
-def ours(folders: dict[str, str], **options: Any) -> Llm2Vec:
-    settings: dict[str, Any] = {
-        "model": folders["base"],
-        "adapters": (folders["mntp"], folders["supervised"]),
-        "template": "{title}",
-        "chat_template": "none",
-        "max_tokens": MAX_TOKENS,
-        "max_length": MAX_LENGTH,
-        "dtype": "float32",
-    }
-    return Llm2Vec(**{**settings, **options})
+    return save_models(tmp_path_factory.mktemp("llm2vec"))
 
 
 @pytest.fixture(scope="module")
@@ -302,19 +217,6 @@ def test_every_adapter_counts_and_so_does_their_merging(folders: dict[str, str])
     assert np.abs(one - two).max() > 1e-2
 
 
-def test_an_adapter_that_does_not_fit_is_refused(folders: dict[str, str], tmp_path: Path) -> None:
-    from safetensors.numpy import load_file, save_file
-
-    for path in Path(folders["mntp"]).iterdir():
-        if path.is_file():
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    weights = load_file(tmp_path / "adapter_model.safetensors")
-    renamed = {key.replace("layers", "blocks"): value for key, value in weights.items()}
-    save_file(renamed, tmp_path / "adapter_model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"12 weight\(s\) \(base_model.*missing from the weights"):
-        ours(folders, adapters=(str(tmp_path),)).encode(["red"])
-
-
 def test_an_adapter_named_as_model_is_refused(folders: dict[str, str]) -> None:
     with pytest.raises(UserError, match="is an adapter; give its base model"):
         ours(folders, model=folders["mntp"], adapters=()).encode(["red"])
@@ -350,3 +252,66 @@ def test_identity_tells_every_setting_that_changes_vectors(folders: dict[str, st
     ):
         assert ours(folders, **change).identity() != base
     assert ours(folders, chat_template="llama3").identity()["suffix"] == "<|eot_id|>"
+
+
+ITEM_TEXTS = ["Red wool scarf", "a", "emoji 🎸", "blue hat", "مرحبا שלום"]
+
+
+@pytest.mark.parametrize(
+    ("change", "encoded"),
+    [
+        ({}, 0),
+        ({"batch_tokens": 64}, 0),
+        ({"adapters": "swapped"}, 5),
+        ({"chat_template": "llama3"}, 5),
+        ({"instruction": INSTRUCTION}, 5),
+        ({"template": "{title}."}, 5),
+        ({"dtype": "bfloat16"}, 5),
+        ({"max_tokens": 30}, 5),
+    ],
+)
+def test_what_changes_a_vector_costs_everything_and_the_rest_nothing(
+    folders: dict[str, str],
+    change: dict[str, Any],
+    encoded: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Renamed and reordered items besides; and no token of the hub's is written anywhere."""
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    config = EncodeConfig(rows_per_shard=2)
+    encode_items(items_frame(list("abcde"), ITEM_TEXTS), ours(folders), tmp_path, config)
+    if change.get("adapters") == "swapped":
+        change = {"adapters": (folders["supervised"], folders["mntp"])}
+    sizes: list[int] = []
+    embed = Llm2Vec.embed
+
+    def counting(self: Llm2Vec, tokens: Tokens, advance: Any = None) -> np.ndarray:
+        sizes.append(len(tokens.sequences))
+        return embed(self, tokens, advance)
+
+    monkeypatch.setattr(Llm2Vec, "embed", counting)
+    changed = ours(folders, **change)
+    encode_items(items_frame(list("vwxyz"), ITEM_TEXTS[::-1]), changed, tmp_path, config)
+    assert sum(sizes) == encoded
+    np.testing.assert_allclose(
+        load_embeddings(tmp_path, list("vwxyz")),
+        changed.encode([f"{text}{'.' * ('template' in change)}" for text in ITEM_TEXTS[::-1]]),
+        atol=5e-3,
+    )
+    assert not [path for path in tmp_path.iterdir() if b"hf_secret" in path.read_bytes()]
+
+
+def test_an_interrupted_run_gives_the_bytes_of_an_unbroken_one(
+    folders: dict[str, str], tmp_path: Path
+) -> None:
+    """Though texts come again in later shards, and half precision tells batches apart."""
+    texts = [*SENTENCES, "", *SENTENCES[4:8], "blue hat", *SENTENCES[::-1]]
+    items = items_frame([f"i{n}" for n in range(len(texts))], texts)
+    config = EncodeConfig(rows_per_shard=4)
+    for minutes in (0.0, 0.0, None):  # a shard each, then the rest
+        encoder = ours(folders, dtype="bfloat16")
+        manifest = encode_items(items, encoder, tmp_path / "broken", config, minutes)
+        assert (manifest is None) == (minutes is not None)
+    encode_items(items, ours(folders, dtype="bfloat16"), tmp_path / "unbroken", config)
+    assert contents(tmp_path / "broken") == contents(tmp_path / "unbroken")

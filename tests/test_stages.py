@@ -255,6 +255,30 @@ def test_two_domains_are_too_few_for_the_inter_domain_loss(project: Path) -> Non
     )
 
 
+def test_a_plan_of_encoding_is_printed_and_nothing_written(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = bytes_below(project)
+    stage = stage_of(small_params(), "encode")
+    done = run_command([*stage.command, "--plan"], project)
+    assert (done.status, bytes_below(project)) == (0, before)
+    assert "in 1 shards, 0 to write" in capsys.readouterr().out
+
+
+def test_encoding_that_runs_out_of_time_says_so_and_goes_on(project: Path) -> None:
+    params = with_value(small_params(), "encode.rows_per_shard", 20)
+    write_params(project, params)
+    folder = project / "data" / "embeddings" / "lsa" / "garden"
+    shutil.rmtree(folder)
+    stage = stage_of(params, "encode")
+    done = run_command([*stage.command, "--max-minutes", "0"], project)
+    assert done.status == 75
+    assert done.stderr.endswith("time ran out; the same command goes on from here\n")
+    assert len(list(folder.iterdir())) == 1
+    assert run_command(stage.command, project).status == 0
+    assert (folder / "manifest.json").exists()
+
+
 @pytest.mark.parametrize(
     ("stage", "missing", "message"),
     [

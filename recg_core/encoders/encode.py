@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -97,23 +98,34 @@ def encode_items(
         ):
             if not _write_all(shards, len(tasks), folder, fingerprint, max_minutes):
                 return None
-    entries = [
-        ShardEntry(plan.name, len(plan.item_ids), sha256_file(folder / plan.name))
-        for plan in catalogue.plans
-    ]
-    _, first = read_shard(folder / entries[0].name)
-    manifest = Manifest(
-        encoder=identity,
-        fingerprint=fingerprint,
-        dim=first.embeddings.shape[1],
-        rows=len(items),
-        shards=tuple(entries),
-        libraries=_versions(encoder.libraries) if num_new or old is None else old.libraries,
-    )
+    libraries = _versions(encoder.libraries) if num_new or old is None else old.libraries
+    manifest = _manifest(catalogue, folder, identity, libraries)
     if manifest != old:
         write_manifest(folder, manifest)
-    _delete_all_but({plan.name for plan in catalogue.plans}, folder)
+    names = {plan.name for plan in catalogue.plans}
+    for path in folder.glob("*.parquet"):
+        if path.name not in names:
+            path.unlink()
     return manifest
+
+
+def _manifest(
+    catalogue: Catalogue, folder: Path, identity: dict[str, Any], libraries: dict[str, str]
+) -> Manifest:
+    """The manifest of a folder whose shards are all there."""
+    entries = tuple(
+        ShardEntry(plan.name, len(plan.item_ids), sha256_file(folder / plan.name))
+        for plan in catalogue.plans
+    )
+    _, first = read_shard(folder / entries[0].name)
+    return Manifest(
+        encoder=identity,
+        fingerprint=fingerprint_of(identity),
+        dim=first.embeddings.shape[1],
+        rows=sum(entry.rows for entry in entries),
+        shards=entries,
+        libraries=libraries,
+    )
 
 
 def _usable_manifest(folder: Path, fingerprint: str) -> Manifest | None:
@@ -212,12 +224,6 @@ def _write_all(
         if written is not None:
             written.result()
     return number == num_shards
-
-
-def _delete_all_but(names: set[str], folder: Path) -> None:
-    for path in folder.glob("*.parquet"):
-        if path.name not in names:
-            path.unlink()
 
 
 def _versions(distributions: Sequence[str]) -> dict[str, str]:

@@ -83,6 +83,7 @@ class Llm2Vec:
         self._batch_tokens = batch_tokens
         self._dtype: Literal["float32", "float16", "bfloat16"] = dtype
         self._tokenizer: Any = None
+        self._probes = Tokens([], [])  # of the self-test, once there is a tokenizer
         self._model: PreTrainedModel | None = None
 
     def identity(self) -> dict[str, Any]:
@@ -120,7 +121,9 @@ class Llm2Vec:
             UserError: when the tokenizer cannot be had or loaded, or the instruction leaves no
                 room for `max_tokens`.
         """
-        tokenizer = self._load_tokenizer()
+        return self._tokenize(texts, self._load_tokenizer())
+
+    def _tokenize(self, texts: Sequence[str], tokenizer: Any) -> Tokens:
         shortened = shorten(texts, tokenizer, self._max_tokens, self._max_length)
         if self._chat_template != "none":
             shortened = [text.rstrip() for text in shortened]
@@ -149,7 +152,11 @@ class Llm2Vec:
     def _load_tokenizer(self) -> Any:
         if self._tokenizer is None:
             from recg_core.encoders.loading import load_tokenizer
+            from recg_core.encoders.selftest import PROBES, check_template
 
+            # Adapters first: they are small, and a wrong name should not cost the large download.
+            for adapter in self._adapters:
+                resolve(adapter)
             folder = resolve(self._model_name)
             if (folder / "adapter_config.json").exists():
                 raise UserError(
@@ -158,6 +165,9 @@ class Llm2Vec:
                 )
             tokenizer = load_tokenizer(folder, self._model_name)
             self._check_room(tokenizer)
+            # Here and not beside the model: a tokenizer serves one thread at a time.
+            self._probes = self._tokenize(PROBES, tokenizer)
+            check_template(self.identity(), tokenizer, PROBES[0], self._probes.sequences[0])
             self._tokenizer = tokenizer
         return self._tokenizer
 
@@ -166,20 +176,17 @@ class Llm2Vec:
             from recg_core.encoders.decoder import check_architecture
             from recg_core.encoders.forward import fit_batch_tokens_of
             from recg_core.encoders.loading import choose_device, load_model, merge_adapter
-            from recg_core.encoders.selftest import PROBES, check_decoder
+            from recg_core.encoders.selftest import check_decoder
 
-            # Adapters first: they are small, and a wrong name should not cost the large download.
-            adapter_folders = [resolve(adapter) for adapter in self._adapters]
             name = self._model_name
             # The self-test's reference: SDPA takes a 4-D mask on every version.
             model = load_model(resolve(name), name, self._dtype, attention="sdpa")
             check_architecture(model, name, self._max_length)
-            for adapter, adapter_folder in zip(self._adapters, adapter_folders, strict=True):
-                model = merge_adapter(model, adapter_folder, adapter)
+            for adapter in self._adapters:
+                model = merge_adapter(model, resolve(adapter), adapter)
             model = model.eval().to(choose_device())
-            check_decoder(
-                model, self._load_tokenizer(), self.identity(), self.tokenize(PROBES), name
-            )
+            self._load_tokenizer()
+            check_decoder(model, self._probes, name)
             self._batch_tokens = fit_batch_tokens_of(
                 model, self._batch_tokens, self._max_length, name
             )

@@ -70,11 +70,13 @@ def load_model(
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"model {name!r}: {folder} holds no model that loads ({error})") from error
-    random = [str(key) for key in [*info["missing_keys"], *info["mismatched_keys"]]]
-    if random := [key for key in random if not key.startswith(_UNUSED)]:
+    # Weights of another shape are not reported by every version; they stay without a value.
+    empty = {key for key, weight in model.named_parameters() if weight.is_meta}
+    random = {key for key in empty.union(info["missing_keys"]) if not key.startswith(_UNUSED)}
+    if random:
         raise UserError(
-            f"model {name!r}: {_some(random)} missing from the weights in {folder}, and would be "
-            "random; get the files anew"
+            f"model {name!r}: {_some(random)} missing from the weights in {folder} or of another "
+            "shape, and would be random; get the files anew"
         )
     model.config.use_cache = False  # every text is read once: a key-value cache is only memory
     return model.eval()

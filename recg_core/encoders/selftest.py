@@ -18,8 +18,8 @@ from recg_core.errors import UserError
 PROBES = ("a", "Guitar strings, light gauge.", "Red scarf of soft wool with long fringes: 180 cm.")
 
 _NUM_TOKENS = 12  # of the probe of attention
-# Relative to the longest vector: sums in another order, and halves of 8 or 11 bits.
-_TOLERANCES = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+# Relative to the longest vector: sums in another order, of 24, 11 or 8 bits, over tens of layers.
+_TOLERANCES = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
 def check_template(identity: dict[str, Any], tokenizer: Any, text: str, ids: Sequence[int]) -> None:
@@ -49,13 +49,14 @@ def check_template(identity: dict[str, Any], tokenizer: Any, text: str, ids: Seq
         )
 
 
-def check_forward(model: PreTrainedModel, forward: Forward, vocabulary: int, name: str) -> None:
+def check_forward(model: PreTrainedModel, forward: Forward, name: str) -> None:
     """Refuse a forward pass that is causal, or differs from the library's own under no mask.
 
     Raises:
         UserError: when the first token does not see the last, or the last states differ from those
             of transformers with a 4-D mask that hides nothing.
     """
+    vocabulary = model.config.vocab_size
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(vocabulary, (_NUM_TOKENS,), generator=generator).tolist()
     other = [*ids[:-1], (ids[-1] + 1) % vocabulary]
@@ -90,21 +91,18 @@ def check_batches(forward: Forward, tokens: Tokens, dtype: torch.dtype, name: st
         raise UserError(f"model {name!r}: a text's vector depends on the rest of its batch")
 
 
-def check_decoder(
-    model: PreTrainedModel, tokenizer: Any, identity: dict[str, Any], tokens: Tokens, name: str
-) -> None:
-    """All checks; `tokens` are those of `PROBES`.
+def check_decoder(model: PreTrainedModel, probes: Tokens, name: str) -> None:
+    """All checks of a loaded decoder; `probes` are the tokens of `PROBES`.
 
     Raises:
-        UserError: what is wrong with the model, its attention, its batches or its template.
+        UserError: what is wrong with its attention, its layers or its batches.
     """
 
     def forward(sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
         return packed_states(model, sequences)
 
-    check_template(identity, tokenizer, PROBES[0], tokens.sequences[0])
-    check_forward(model, forward, min(len(tokenizer), model.config.vocab_size), name)
-    check_batches(forward, tokens, model.dtype, name)
+    check_forward(model, forward, name)
+    check_batches(forward, probes, model.dtype, name)
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> float:
