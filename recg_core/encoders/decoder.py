@@ -36,7 +36,8 @@ def check_architecture(model: PreTrainedModel, name: str, max_length: int) -> No
         raise UserError(
             f"model {name!r}: is a {config.model_type!r} model; llm2vec takes {ARCHITECTURES}"
         )
-    rope = getattr(config, "rope_scaling", None) or {}
+    # transformers 5 renamed it.
+    rope = getattr(config, "rope_parameters", getattr(config, "rope_scaling", None)) or {}
     if rope.get("rope_type", rope.get("type")) in _VARYING_ROPE:
         raise UserError(f"model {name!r}: its rotary scaling {rope} depends on the text's length")
     window = getattr(config, "sliding_window", None)
