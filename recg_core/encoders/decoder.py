@@ -104,12 +104,10 @@ def _rotation(
     """Cosines and signed sines of the rotary embedding, [T, 1, E] each."""
     # Where the frequencies are kept depends on the version of transformers.
     rotary = getattr(model, "rotary_emb", None) or model.layers[0].self_attn.rotary_emb
-    angles = places_T[:, None].float() * rotary.inv_freq.float()
+    angles = places_T[:, None, None].float() * rotary.inv_freq.float()
     scale = getattr(rotary, "attention_scaling", 1.0)
     cos, sin = angles.cos() * scale, angles.sin() * scale
-    return torch.cat([cos, cos], -1)[:, None].to(dtype), torch.cat([-sin, sin], -1)[:, None].to(
-        dtype
-    )
+    return torch.cat([cos, cos], dim=-1).to(dtype), torch.cat([-sin, sin], dim=-1).to(dtype)
 
 
 def _rotate(heads: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
@@ -123,8 +121,6 @@ def _normalize(norm: Any, states: Tensor) -> Tensor:
 
 def _to_device(values: np.ndarray, device: torch.device) -> Tensor:
     tensor = torch.from_numpy(values)
-    return (
-        tensor.pin_memory().to(device, non_blocking=True)
-        if device.type == "cuda"
-        else (tensor.to(device))
-    )
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
