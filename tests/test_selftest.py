@@ -78,13 +78,12 @@ def test_vectors_that_depend_on_the_batch_are_refused(loaded: Llm2Vec) -> None:
         check_batches(centred, tokens, model.dtype, "base")
 
 
-def test_a_template_that_is_not_the_recorded_one_is_refused(folders: dict[str, str]) -> None:
-    class Other(Llm2Vec):
-        def identity(self) -> dict[str, Any]:
-            return super().identity() | {"suffix": "<|im_end|>"}
-
+def test_a_template_that_is_not_the_recorded_one_is_refused(
+    folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoder = ours(folders, chat_template="llama3")
-    encoder.__class__ = Other
+    recorded = encoder.identity() | {"suffix": "<|im_end|>"}
+    monkeypatch.setattr(encoder, "identity", lambda: recorded)
     with pytest.raises(UserError, match=r"would read .*eot_id.* recorded template .*im_end"):
         encoder.encode(["red"])
 
