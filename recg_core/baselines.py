@@ -16,9 +16,7 @@ from torch import Tensor
 from recg_core.data import Holdout, Ragged, Sequences
 from recg_core.evaluation import Saw, ScoreBatch, cell_content, rank_holdout, ranks_frame
 from recg_core.metrics import NO_SOURCE
-
-# Up to here the whole item-item kernel is kept (4 GiB); beyond, its rows are made for every batch.
-MAX_KERNEL_ITEMS = 32_768
+from recg_core.neighbors import MAX_KERNEL_ITEMS, ages, kernel_scorer, weighted_sum
 
 
 @dataclass(frozen=True)
@@ -28,16 +26,20 @@ class BaselinesConfig:
     Args:
         decay: weight of a history item relative to the next younger one, in the recency rows.
         sharpness: factor of the cosine in the log-sum-exp rows.
+        popularity: weight of the log count in the row that has one, relative to cosines.
     """
 
     decay: float
     sharpness: float
+    popularity: float
 
     def __post_init__(self) -> None:
         if not 0 < self.decay <= 1:
             raise ValueError(f"decay must be above 0 and at most 1, got {self.decay}")
         if self.sharpness <= 0:
             raise ValueError(f"sharpness must be above 0, got {self.sharpness}")
+        if self.popularity <= 0:
+            raise ValueError(f"popularity must be above 0, got {self.popularity}")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def training_free_rows(
     """Rank the test items of a domain by every training-free row, one row at a time.
 
     `random` ties all items, so that its metrics are the exact expectation of a random order;
-    `popularity` counts the domain's training items and so uses target interactions; the `knn_`
+    `popularity` counts the items n(j) of the domain's histories and so uses target interactions; the `knn_`
     rows score candidate j by the cosines c(i, j) of item embeddings to the history items i, whose
     age a(i) is 0 for the latest:
 
@@ -70,7 +72,8 @@ def training_free_rows(
         lse         log sum_i decay^a(i) exp(sharpness c(i, j))
 
     each `raw` and `centered`: with the mean embedding of the domain's items subtracted first,
-    which reads all item texts of the target.
+    which reads all item texts of the target. `knn_lse_popularity_centered` adds popularity
+    log(1 + n(j)) to lse / sharpness.
 
     Args:
         embeddings: float32 [N, H], row j - 1 for item_idx j.
@@ -87,10 +90,10 @@ def training_free_rows(
             holdout.users,
         )
         saw = Saw(
-            zero_shot=name != "popularity",
+            zero_shot="popularity" not in name,
             target_text_seen=name.endswith("_centered")
             or (name.startswith("knn_") and target in encoder_domains),
-            target_interactions_used=name == "popularity",
+            target_interactions_used="popularity" in name,
             user_overlap=0.0,
             item_overlap=0.0,
         )
@@ -121,7 +124,8 @@ def weighted_mean_scorer(history: Ragged, items_NH: Tensor, decay: float) -> Sco
     """Scores sum_i decay^a(i) x_i . x_j for unit item vectors x; decay 0 is the last item alone."""
 
     def score(rows: np.ndarray) -> Tensor:
-        return _decayed_sum(history.take(rows), items_NH, decay) @ items_NH.T
+        chosen = history.take(rows)
+        return weighted_sum(chosen, items_NH, _decayed(chosen, decay)) @ items_NH.T
 
     return score
 
@@ -139,33 +143,13 @@ def log_sum_exp_scorer(
     scores stay apart in float32.
     """
 
-    def kernel(history_items: Tensor) -> Tensor:
-        return (history_items @ items_NH.T).sub_(1).mul_(sharpness).exp_()
-
-    def score_from_batch(rows: np.ndarray) -> Tensor:
-        chosen = history.take(rows)
-        distinct, position = np.unique(chosen.values, return_inverse=True)
-        local = Ragged((position + 1).astype(np.int32), chosen.offsets)
-        return _decayed_sum(local, kernel(items_NH[torch.from_numpy(distinct).long() - 1]), decay)
-
-    if len(items_NH) > max_kernel_items:
-        return score_from_batch
-    kernel_NN = kernel(items_NH)
-    return lambda rows: _decayed_sum(history.take(rows), kernel_NN, decay)
+    weights = _decayed(history, decay)
+    return kernel_scorer(history, items_NH, weights, sharpness, max_kernel_items)
 
 
-def _decayed_sum(history: Ragged, table: Tensor, decay: float) -> Tensor:
-    """sum_i decay^a(i) table[i - 1] over every history row, [B, columns of the table]."""
-    lengths = history.lengths
-    age = np.repeat(history.offsets[1:], lengths) - 1 - np.arange(len(history.values))
-    return F.embedding_bag(
-        torch.from_numpy(history.values).long() - 1,
-        table,
-        torch.from_numpy(history.offsets),
-        mode="sum",
-        per_sample_weights=torch.from_numpy((decay**age).astype(np.float32)),
-        include_last_offset=True,
-    )
+def _decayed(history: Ragged, decay: float) -> Tensor:
+    """decay^age of every value of the history."""
+    return torch.from_numpy((decay ** ages(history)).astype(np.float32))
 
 
 def _same_for_all(scores: np.ndarray) -> ScoreBatch:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,10 +18,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from recg_core.anchor import (
+    LATEST,
+    Anchor,
+    anchor_items,
+    average_log_count,
+    observed_counts,
+)
 from recg_core.batches import length_bucketed_batches
 from recg_core.checkpoints import Progress, load_progress, save_progress
 from recg_core.config import require_positive
-from recg_core.data import Holdout, Ragged
+from recg_core.data import Holdout, Ragged, without_last
 from recg_core.domain import Domain
 from recg_core.errors import UserError
 from recg_core.evaluation import validation_ndcg
@@ -40,11 +47,13 @@ from recg_core.model import (
     create_model,
     dot_scorer,
     model_features,
+    sum_scorer,
     user_matrix,
 )
 
 log = logging.getLogger(__name__)
 
+ANCHOR_RATE = 5.0  # learning rate of the anchor relative to that of the other parameters
 SAVE_SECONDS = 10.0  # the state of a run is written after an epoch when the last one is this old
 
 
@@ -73,6 +82,13 @@ class Trained:
     best_epoch: int
     best_ndcg: float
     curve: list[dict[str, float]]
+
+
+class AnchorInputs(NamedTuple):
+    """What the anchor reads of the source."""
+
+    items_NH: Tensor  # unit vectors
+    counts_N2: Tensor  # of the training sequences without their last items
 
 
 def generalization_domains(
@@ -156,9 +172,18 @@ class Trainer:
             raise UserError(f"{source.name}: no user has two training items; nothing to learn from")
         self.features = model_features(spec.variant, source.text).to(self.device)
         domains = generalization_domains(source, pool, spec.variant, config.domain_sample)
-        self.domains = [torch.from_numpy(text).to(self.device) for text in domains.values()]
+        self.domains = [
+            model_features(spec.variant, text).to(self.device) for text in domains.values()
+        ]
         self.holdout = _subset(source.sequences.holdout("valid"), config.valid_users)
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+        self.anchored: AnchorInputs | None = None
+        if model.anchor is not None:
+            text = torch.from_numpy(source.text).to(self.device)
+            counts = observed_counts(without_last(self.sequences), source.num_items)
+            self.anchored = AnchorInputs(anchor_items(text), counts.to(self.device))
+        self.optimizer = torch.optim.Adam(
+            _parameter_groups(model, config.learning_rate), lr=config.learning_rate, fused=True
+        )
 
     def fit(self, progress_path: Path | None, run: str) -> Trained:
         """Run epochs until validation has not improved for `patience` of them."""
@@ -251,13 +276,15 @@ class Trainer:
             variant.loss,
             generator,
             sampled_EH,
+            self.anchored,
         )
         inter = intra = recommendation.new_zeros(())
         total = recommendation
         if self.domains:
             items_KSD = sampled_ED.view(len(self.domains), -1, sampled_ED.shape[1])
             inter = inter_domain_loss(items_KSD, variant.inter, variant.tau)
-            intra = intra_domain_loss(items_KSD, variant.intra, variant.tau)
+            texts_KSH = sampled_EH.view(len(self.domains), -1, sampled_EH.shape[1])
+            intra = intra_domain_loss(items_KSD, variant.intra, variant.tau, texts_KSH)
             alpha, beta = self._weights()
             total = recommendation + alpha * intra + beta * inter
         self.optimizer.zero_grad(set_to_none=True)
@@ -292,6 +319,9 @@ class Trainer:
         table = self.model.item_table(self.features)
         users = user_matrix(self.model, table, self.holdout.history)
         scorer = dot_scorer(users, table)
+        if self.model.anchor is not None and self.anchored is not None:
+            near = self.model.anchor.scorer(self.holdout.history, *self.anchored)
+            scorer = sum_scorer(near, scorer)
         return validation_ndcg(scorer, self.holdout, len(table) - 1, label=self.label)
 
     def _state(self) -> dict[str, Tensor]:
@@ -306,6 +336,7 @@ def recommendation_loss(
     loss: Recommendation,
     generator: torch.Generator,
     more_features_EH: Tensor,
+    anchored: AnchorInputs | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Eq. 6 (or sampled softmax) over all predicted positions of a batch.
 
@@ -316,6 +347,10 @@ def recommendation_loss(
         features: what the model's items read, one row an item of the source.
         sequences_BL: item_idx, padded with 0 on the right.
         more_features_EH: further items to project in the same product, possibly none.
+
+    With an anchor the loss has two terms: that of the anchor alone on every user's last item, which
+    is the question that another domain will ask, and that of the whole score, in which the anchor
+    is taken as given.
 
     Returns:
         The loss, and the vectors [E, D] of the further items.
@@ -332,17 +367,80 @@ def recommendation_loss(
         torch.cat([padding, inputs, targets_P, negatives_M]), return_inverse=True
     )
     batch_features = features.index_select(0, distinct_U[1:] - 1)
-    vectors = model.items(torch.cat([batch_features, more_features_EH]))
+    vectors = model.item_vectors(torch.cat([batch_features, more_features_EH]))
     vectors_UD, more_ED = vectors.split([len(batch_features), len(more_features_EH)])
     table_UD = F.pad(vectors_UD, (0, 0, 1, 0))  # row 0 is the padding
     sizes = [1, len(inputs), len(targets_P), num_negatives]
     _, input_rows, target_rows, negative_rows = rows.split(sizes)
     items_BLD = F.embedding(input_rows.view_as(views.inputs_BL), table_UD)
-    states_PD = model.backbone(items_BLD, views.inputs_BL)[predict_BL]
+    states_PD = model.states(items_BLD, views.inputs_BL)[predict_BL]
     positives_P = (states_PD * F.embedding(target_rows, table_UD)).sum(dim=-1)
     negatives_PM = states_PD @ F.embedding(negative_rows, table_UD).T
     valid_PM = targets_P[:, None] != negatives_M
-    return RECOMMENDATION_LOSSES[loss](positives_P, negatives_PM, valid_PM), more_ED
+    if model.anchor is None or anchored is None:
+        return RECOMMENDATION_LOSSES[loss](positives_P, negatives_PM, valid_PM), more_ED
+    near_P, near_PM = anchor_scores(model.anchor, anchored, sequences_BL, predict_BL, negatives_M)
+    whole = RECOMMENDATION_LOSSES[loss](
+        positives_P + near_P.detach(), negatives_PM + near_PM.detach(), valid_PM
+    )
+    last_BL = last_positions(sequences_BL)
+    near_B, near_BM = anchor_scores(model.anchor, anchored, sequences_BL, last_BL, negatives_M)
+    alone = RECOMMENDATION_LOSSES[loss](
+        near_B, near_BM, sequences_BL[last_BL][:, None] != negatives_M
+    )
+    return alone + whole, more_ED
+
+
+def anchor_scores(
+    anchor: Anchor,
+    anchored: AnchorInputs,
+    sequences_BL: Tensor,
+    predict_BL: Tensor,
+    negatives_M: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The anchor's scores of the predicted items [P] and of the negatives [P, M].
+
+    Args:
+        sequences_BL: item_idx, padded with 0 on the right.
+        predict_BL: the predicted positions; with fewer columns, those of the last positions.
+    """
+    items_BLH = F.embedding(sequences_BL, F.pad(anchored.items_NH, (0, 0, 1, 0)))
+    near_BL, near_BLM = anchor.training_scores(items_BLH, anchored.items_NH[negatives_M - 1])
+    counts_BL2 = F.embedding(sequences_BL, F.pad(anchored.counts_N2, (0, 0, 1, 0)))
+    # The occurrence that is to be predicted is not part of what has been observed; a sequence's
+    # last item is not counted in the first place.
+    last_B1 = (sequences_BL > 0).sum(dim=1, keepdim=True) - 1
+    position_L = torch.arange(sequences_BL.shape[1], device=sequences_BL.device)
+    counted_BL = position_L < last_B1
+    itself_BL2 = torch.stack([counted_BL, counted_BL & (position_L >= last_B1 - LATEST)], dim=2)
+    observed_BL2 = (counts_BL2 - itself_BL2.float()).clamp(min=0)
+    log_N2 = torch.log1p(anchored.counts_N2)
+    excess_BL = F.embedding(sequences_BL, F.pad(log_N2, (0, 0, 1, 0)))[:, :, 0]
+    excess_BL = (excess_BL - average_log_count(log_N2)) * (sequences_BL > 0)
+    # the mean over the items before the position
+    excess_BL = (excess_BL.cumsum(dim=1) - excess_BL) / position_L.clamp(min=1)
+    near_BL = near_BL + anchor.count_scores(torch.log1p(observed_BL2), excess_BL)
+    near_BLM = near_BLM + anchor.count_scores(log_N2[negatives_M - 1], excess_BL[:, :, None])
+    skipped = sequences_BL.shape[1] - predict_BL.shape[1]
+    return near_BL[:, skipped:][predict_BL], near_BLM[:, skipped:][predict_BL]
+
+
+def last_positions(sequences_BL: Tensor) -> Tensor:
+    """True at the last item of every sequence, [B, L]."""
+    position_L = torch.arange(sequences_BL.shape[1], device=sequences_BL.device)
+    return position_L == (sequences_BL > 0).sum(dim=1, keepdim=True) - 1
+
+
+def _parameter_groups(model: SequentialRecommender, learning_rate: float) -> list[dict[str, Any]]:
+    """The anchor's few parameters, whose gradients agree, take larger steps than the others."""
+    anchor = [] if model.anchor is None else list(model.anchor.parameters())
+    own = {id(parameter) for parameter in anchor}
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in model.parameters() if id(p) not in own]}
+    ]
+    if anchor:
+        groups.append({"params": anchor, "lr": ANCHOR_RATE * learning_rate})
+    return groups
 
 
 def _subset(holdout: Holdout, size: int) -> Holdout:
