@@ -9,6 +9,7 @@ Shapes: B users, L positions, M candidates, N items of a domain, H dimension of 
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -102,6 +103,53 @@ class Anchor(nn.Module):
 
     def _log(self, kernel_sum: Tensor) -> Tensor:
         return self.log_scale.exp() * kernel_sum.clamp(min=_SMALLEST).log()
+
+
+class AnchorInputs(NamedTuple):
+    """What the anchor reads of the source."""
+
+    items_NH: Tensor  # unit vectors
+    counts_N2: Tensor  # of the training sequences without their last items
+
+
+def anchor_scores(
+    anchor: Anchor,
+    inputs: AnchorInputs,
+    sequences_BL: Tensor,
+    predict_BL: Tensor,
+    negatives_M: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The anchor's scores of the predicted items [P] and of the negatives [P, M].
+
+    Args:
+        sequences_BL: item_idx, padded with 0 on the right.
+        predict_BL: the predicted positions; with fewer columns, those of the last positions.
+    """
+    items_BLH = F.embedding(sequences_BL, F.pad(inputs.items_NH, (0, 0, 1, 0)))
+    near_BL, near_BLM = anchor.training_scores(items_BLH, inputs.items_NH[negatives_M - 1])
+    counts_BL2 = F.embedding(sequences_BL, F.pad(inputs.counts_N2, (0, 0, 1, 0)))
+    # The occurrence that is to be predicted is not part of what has been observed; a sequence's
+    # last item is not counted in the first place.
+    last_B1 = (sequences_BL > 0).sum(dim=1, keepdim=True) - 1
+    position_L = torch.arange(sequences_BL.shape[1], device=sequences_BL.device)
+    counted_BL = position_L < last_B1
+    itself_BL2 = torch.stack([counted_BL, counted_BL & (position_L >= last_B1 - LATEST)], dim=2)
+    observed_BL2 = (counts_BL2 - itself_BL2.float()).clamp(min=0)
+    log_N2 = torch.log1p(inputs.counts_N2)
+    excess_BL = F.embedding(sequences_BL, F.pad(log_N2, (0, 0, 1, 0)))[:, :, 0]
+    excess_BL = (excess_BL - average_log_count(log_N2)) * (sequences_BL > 0)
+    # the mean over the items before the position
+    excess_BL = (excess_BL.cumsum(dim=1) - excess_BL) / position_L.clamp(min=1)
+    near_BL = near_BL + anchor.count_scores(torch.log1p(observed_BL2), excess_BL)
+    near_BLM = near_BLM + anchor.count_scores(log_N2[negatives_M - 1], excess_BL[:, :, None])
+    skipped = sequences_BL.shape[1] - predict_BL.shape[1]
+    return near_BL[:, skipped:][predict_BL], near_BLM[:, skipped:][predict_BL]
+
+
+def last_positions(sequences_BL: Tensor) -> Tensor:
+    """True at the last item of every sequence, [B, L]."""
+    position_L = torch.arange(sequences_BL.shape[1], device=sequences_BL.device)
+    return position_L == (sequences_BL > 0).sum(dim=1, keepdim=True) - 1
 
 
 def anchor_items(text: Tensor) -> Tensor:

@@ -62,9 +62,9 @@ def training_free_rows(
     """Rank the test items of a domain by every training-free row, one row at a time.
 
     `random` ties all items, so that its metrics are the exact expectation of a random order;
-    `popularity` counts the items n(j) of the domain's histories and so uses target interactions; the `knn_`
-    rows score candidate j by the cosines c(i, j) of item embeddings to the history items i, whose
-    age a(i) is 0 for the latest:
+    `popularity` counts the items n(j) of the domain's histories, and so uses target interactions;
+    the `knn_` rows score candidate j by the cosines c(i, j) of item embeddings to the history items
+    i, whose age a(i) is 0 for the latest:
 
         last        c(latest, j)
         mean        sum_i c(i, j)
@@ -84,7 +84,7 @@ def training_free_rows(
     """
     holdout = sequences.holdout("test")
     num_items = len(embeddings)
-    for name, score_batch in _scorers(sequences.training(), holdout, embeddings, config):
+    for name, score_batch in _scorers(holdout, embeddings, config):
         ranks = ranks_frame(
             {0: rank_holdout(score_batch, holdout, num_items, label=f"{name} on {target}")},
             holdout.users,
@@ -102,22 +102,23 @@ def training_free_rows(
 
 
 def _scorers(
-    training: Ragged, holdout: Holdout, embeddings: np.ndarray, config: BaselinesConfig
+    holdout: Holdout, embeddings: np.ndarray, config: BaselinesConfig
 ) -> Iterator[tuple[str, ScoreBatch]]:
     """The rows one after the other, so that only one kernel is in memory at a time."""
     num_items = len(embeddings)
     yield "random", _same_for_all(np.zeros(num_items))
-    yield "popularity", _same_for_all(np.bincount(training.values, minlength=num_items + 1)[1:])
+    counts_N = np.bincount(holdout.history.values, minlength=num_items + 1)[1:]
+    yield "popularity", _same_for_all(counts_N)
     raw_NH = torch.from_numpy(embeddings)
     decays = {"last": 0.0, "mean": 1.0, "recency": config.decay}
     for version, centre in (("raw", 0.0), ("centered", raw_NH.mean(dim=0))):
         items_NH = F.normalize(raw_NH - centre, dim=1)
         for name, decay in decays.items():
             yield f"knn_{name}_{version}", weighted_mean_scorer(holdout.history, items_NH, decay)
-        yield (
-            f"knn_lse_{version}",
-            log_sum_exp_scorer(holdout.history, items_NH, config.decay, config.sharpness),
-        )
+        lse = log_sum_exp_scorer(holdout.history, items_NH, config.decay, config.sharpness)
+        yield f"knn_lse_{version}", lse
+    prior_N = torch.from_numpy(np.log1p(counts_N).astype(np.float32)) * config.popularity
+    yield "knn_lse_popularity_centered", lambda rows: lse(rows).log() / config.sharpness + prior_N
 
 
 def weighted_mean_scorer(history: Ragged, items_NH: Tensor, decay: float) -> ScoreBatch:
@@ -142,7 +143,6 @@ def log_sum_exp_scorer(
     The logarithm is left out and the exponent shifted: both keep the order, and near-equal
     scores stay apart in float32.
     """
-
     weights = _decayed(history, decay)
     return kernel_scorer(history, items_NH, weights, sharpness, max_kernel_items)
 
