@@ -16,9 +16,7 @@ from torch import Tensor
 from recg_core.data import Holdout, Ragged, Sequences
 from recg_core.evaluation import Saw, ScoreBatch, cell_content, rank_holdout, ranks_frame
 from recg_core.metrics import NO_SOURCE
-
-# Up to here the whole item-item kernel is kept (4 GiB); beyond, its rows are made for every batch.
-MAX_KERNEL_ITEMS = 32_768
+from recg_core.neighbors import MAX_KERNEL_ITEMS, ages, kernel_scorer, weighted_sum
 
 
 @dataclass(frozen=True)
@@ -28,16 +26,20 @@ class BaselinesConfig:
     Args:
         decay: weight of a history item relative to the next younger one, in the recency rows.
         sharpness: factor of the cosine in the log-sum-exp rows.
+        popularity: weight of the log count in the row that has one, relative to cosines.
     """
 
     decay: float
     sharpness: float
+    popularity: float
 
     def __post_init__(self) -> None:
         if not 0 < self.decay <= 1:
             raise ValueError(f"decay must be above 0 and at most 1, got {self.decay}")
         if self.sharpness <= 0:
             raise ValueError(f"sharpness must be above 0, got {self.sharpness}")
+        if self.popularity <= 0:
+            raise ValueError(f"popularity must be above 0, got {self.popularity}")
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ def training_free_rows(
     """Rank the test items of a domain by every training-free row, one row at a time.
 
     `random` ties all items, so that its metrics are the exact expectation of a random order;
-    `popularity` counts the domain's training items and so uses target interactions; the `knn_`
-    rows score candidate j by the cosines c(i, j) of item embeddings to the history items i, whose
-    age a(i) is 0 for the latest:
+    `popularity` counts the items n(j) of the domain's histories, and so uses target interactions;
+    the `knn_` rows score candidate j by the cosines c(i, j) of item embeddings to the history items
+    i, whose age a(i) is 0 for the latest:
 
         last        c(latest, j)
         mean        sum_i c(i, j)
@@ -70,7 +72,8 @@ def training_free_rows(
         lse         log sum_i decay^a(i) exp(sharpness c(i, j))
 
     each `raw` and `centered`: with the mean embedding of the domain's items subtracted first,
-    which reads all item texts of the target.
+    which reads all item texts of the target. `knn_lse_popularity_centered` adds popularity
+    log(1 + n(j)) to lse / sharpness.
 
     Args:
         embeddings: float32 [N, H], row j - 1 for item_idx j.
@@ -81,16 +84,16 @@ def training_free_rows(
     """
     holdout = sequences.holdout("test")
     num_items = len(embeddings)
-    for name, score_batch in _scorers(sequences.training(), holdout, embeddings, config):
+    for name, score_batch in _scorers(holdout, embeddings, config):
         ranks = ranks_frame(
             {0: rank_holdout(score_batch, holdout, num_items, label=f"{name} on {target}")},
             holdout.users,
         )
         saw = Saw(
-            zero_shot=name != "popularity",
+            zero_shot="popularity" not in name,
             target_text_seen=name.endswith("_centered")
             or (name.startswith("knn_") and target in encoder_domains),
-            target_interactions_used=name == "popularity",
+            target_interactions_used="popularity" in name,
             user_overlap=0.0,
             item_overlap=0.0,
         )
@@ -99,29 +102,31 @@ def training_free_rows(
 
 
 def _scorers(
-    training: Ragged, holdout: Holdout, embeddings: np.ndarray, config: BaselinesConfig
+    holdout: Holdout, embeddings: np.ndarray, config: BaselinesConfig
 ) -> Iterator[tuple[str, ScoreBatch]]:
     """The rows one after the other, so that only one kernel is in memory at a time."""
     num_items = len(embeddings)
     yield "random", _same_for_all(np.zeros(num_items))
-    yield "popularity", _same_for_all(np.bincount(training.values, minlength=num_items + 1)[1:])
+    counts_N = np.bincount(holdout.history.values, minlength=num_items + 1)[1:]
+    yield "popularity", _same_for_all(counts_N)
     raw_NH = torch.from_numpy(embeddings)
     decays = {"last": 0.0, "mean": 1.0, "recency": config.decay}
     for version, centre in (("raw", 0.0), ("centered", raw_NH.mean(dim=0))):
         items_NH = F.normalize(raw_NH - centre, dim=1)
         for name, decay in decays.items():
             yield f"knn_{name}_{version}", weighted_mean_scorer(holdout.history, items_NH, decay)
-        yield (
-            f"knn_lse_{version}",
-            log_sum_exp_scorer(holdout.history, items_NH, config.decay, config.sharpness),
-        )
+        lse = log_sum_exp_scorer(holdout.history, items_NH, config.decay, config.sharpness)
+        yield f"knn_lse_{version}", lse
+    prior_N = torch.from_numpy(np.log1p(counts_N).astype(np.float32)) * config.popularity
+    yield "knn_lse_popularity_centered", lambda rows: lse(rows).log() / config.sharpness + prior_N
 
 
 def weighted_mean_scorer(history: Ragged, items_NH: Tensor, decay: float) -> ScoreBatch:
     """Scores sum_i decay^a(i) x_i . x_j for unit item vectors x; decay 0 is the last item alone."""
 
     def score(rows: np.ndarray) -> Tensor:
-        return _decayed_sum(history.take(rows), items_NH, decay) @ items_NH.T
+        chosen = history.take(rows)
+        return weighted_sum(chosen, items_NH, _decayed(chosen, decay)) @ items_NH.T
 
     return score
 
@@ -138,34 +143,13 @@ def log_sum_exp_scorer(
     The logarithm is left out and the exponent shifted: both keep the order, and near-equal
     scores stay apart in float32.
     """
-
-    def kernel(history_items: Tensor) -> Tensor:
-        return (history_items @ items_NH.T).sub_(1).mul_(sharpness).exp_()
-
-    def score_from_batch(rows: np.ndarray) -> Tensor:
-        chosen = history.take(rows)
-        distinct, position = np.unique(chosen.values, return_inverse=True)
-        local = Ragged((position + 1).astype(np.int32), chosen.offsets)
-        return _decayed_sum(local, kernel(items_NH[torch.from_numpy(distinct).long() - 1]), decay)
-
-    if len(items_NH) > max_kernel_items:
-        return score_from_batch
-    kernel_NN = kernel(items_NH)
-    return lambda rows: _decayed_sum(history.take(rows), kernel_NN, decay)
+    weights = _decayed(history, decay)
+    return kernel_scorer(history, items_NH, weights, sharpness, max_kernel_items)
 
 
-def _decayed_sum(history: Ragged, table: Tensor, decay: float) -> Tensor:
-    """sum_i decay^a(i) table[i - 1] over every history row, [B, columns of the table]."""
-    lengths = history.lengths
-    age = np.repeat(history.offsets[1:], lengths) - 1 - np.arange(len(history.values))
-    return F.embedding_bag(
-        torch.from_numpy(history.values).long() - 1,
-        table,
-        torch.from_numpy(history.offsets),
-        mode="sum",
-        per_sample_weights=torch.from_numpy((decay**age).astype(np.float32)),
-        include_last_offset=True,
-    )
+def _decayed(history: Ragged, decay: float) -> Tensor:
+    """decay^age of every value of the history."""
+    return torch.from_numpy((decay ** ages(history)).astype(np.float32))
 
 
 def _same_for_all(scores: np.ndarray) -> ScoreBatch:

@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 
+from recg_core.anchor import anchor_items, observed_counts
 from recg_core.domain import Domain
 from recg_core.errors import UserError
 from recg_core.evaluation import (
     Ranks,
     Saw,
+    ScoreBatch,
     cell_content,
     overlap_share,
     rank_holdout,
@@ -27,6 +29,7 @@ from recg_core.model import (
     load_model,
     model_features,
     read_card,
+    sum_scorer,
     user_matrix,
 )
 from recg_core.patterns import (
@@ -90,7 +93,13 @@ def evaluate_model(
     fusions = {seed: _fusion(patterns, seed, card.spec, recommenders[seed]) for seed in card.seeds}
     for target in targets:
         ranks = {
-            seed: rank_target(recommenders[seed], fusions[seed], card.spec, target)
+            seed: rank_target(
+                recommenders[seed],
+                fusions[seed],
+                card.spec,
+                target,
+                in_domain=target.name == source.name,
+            )
             for seed in card.seeds
         }
         frame = ranks_frame(ranks, target.sequences.holdout("test").users)
@@ -112,31 +121,52 @@ def evaluate_model(
 
 @torch.no_grad()
 def rank_target(
-    model: SequentialRecommender, patterns: Patterns | None, spec: ModelSpec, target: Domain
+    model: SequentialRecommender,
+    patterns: Patterns | None,
+    spec: ModelSpec,
+    target: Domain,
+    *,
+    in_domain: bool,
 ) -> Ranks:
-    """Exact full-catalogue ranks of a target's test items by one trained model."""
+    """Exact full-catalogue ranks of a target's test items by one trained model.
+
+    A model with an anchor ranks another domain by the anchor alone: what the rest of it knows is
+    about the products of its source.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device)
     holdout = target.sequences.holdout("test")
+    label = f"{spec.backbone} on {target.name}"
+    scorers: list[ScoreBatch] = []
+    if model.anchor is not None:
+        items_NH = anchor_items(torch.from_numpy(target.text).to(device))
+        counts_N2 = observed_counts(holdout.history, target.num_items).to(device)
+        scorers.append(model.anchor.scorer(holdout.history, items_NH, counts_N2))
+        if not in_domain:
+            return rank_holdout(scorers[0], holdout, target.num_items, label=label)
     table = model.item_table(model_features(spec.variant, target.text).to(device))
     users = user_matrix(model, table, holdout.history)
     if patterns is not None:
         users = patterns.to(device).fuse(users)
-    label = f"{spec.backbone} on {target.name}"
-    return rank_holdout(dot_scorer(users, table), holdout, target.num_items, label=label)
+    scorers.append(dot_scorer(users, table))
+    return rank_holdout(sum_scorer(*scorers), holdout, target.num_items, label=label)
 
 
 def certificate(card: ModelCard, source: Domain, target: Domain) -> Saw:
     """What the model saw of the target before it was asked to rank there."""
+    variant = card.spec.variant
     in_domain = source.name == target.name
+    counts = variant.anchor == "similarity_counts"
     text_domains: set[str] = set()
-    if card.spec.variant.items == "text":
+    if variant.items == "text":
         text_domains = {source.name, *card.pool_domains, *source.encoder_domains}
     test_users = target.sequences.holdout("test").users
     return Saw(
-        zero_shot=not in_domain,
-        target_text_seen=target.name in text_domains,
-        target_interactions_used=in_domain,
+        zero_shot=not (in_domain or counts),
+        target_text_seen=target.name in text_domains
+        or variant.inter == "centered"
+        or variant.anchor != "off",  # both subtract the mean of the target's texts
+        target_interactions_used=in_domain or counts,
         user_overlap=overlap_share(
             (target.sequences.user_ids[user] for user in test_users), source.sequences.user_ids
         ),

@@ -45,6 +45,14 @@ class Ragged:
         return padded
 
 
+def without_last(rows: Ragged) -> Ragged:
+    """Every row without its last value; an empty row stays empty."""
+    lengths = np.maximum(rows.lengths - 1, 0)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    positions = np.arange(offsets[-1]) + np.repeat(rows.offsets[:-1] - offsets[:-1], lengths)
+    return Ragged(rows.values[positions], offsets)
+
+
 @dataclass(frozen=True)
 class Sequences:
     """A domain's users: all items of each, oldest first, and where its split lies."""

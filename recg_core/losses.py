@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Recommendation = Literal["bpr", "softmax"]
-Inter = Literal["entropy_max", "entropy_min", "centers", "off"]
-Intra = Literal["entropy", "uniformity", "off"]
+Inter = Literal["entropy_max", "entropy_min", "centers", "centered", "off"]
+Intra = Literal["entropy", "uniformity", "isometry", "off"]
 
 
 def bpr_loss(positives_P: Tensor, negatives_PM: Tensor, valid_PM: Tensor) -> Tensor:
@@ -51,12 +51,13 @@ def inter_domain_loss(items_KSD: Tensor, reading: Inter, tau: float) -> Tensor:
         entropy_max: mean of sum_d Q log Q, Eqs. 9-10 as printed; minimising it spreads Q.
         entropy_min: its negative, the paper's text; minimising it picks one other domain.
         centers: mean of 1 - cos(item, centre) over the other domains.
+        centered: no loss; `model_features` subtracts each domain's mean, so that all centres agree.
 
     Args:
         items_KSD: S items of each of K domains, any scale.
         tau: temperature of Eq. 10; `centers` has none.
     """
-    if reading == "off":
+    if reading in ("off", "centered"):
         return items_KSD.new_zeros(())
     num_domains = len(items_KSD)
     centers_KD = F.normalize(items_KSD.mean(dim=1), dim=-1)  # Eq. 8 on the sample
@@ -70,7 +71,9 @@ def inter_domain_loss(items_KSD: Tensor, reading: Inter, tau: float) -> Tensor:
     return negative_entropy if reading == "entropy_max" else -negative_entropy
 
 
-def intra_domain_loss(items_KSD: Tensor, reading: Intra, tau: float) -> Tensor:
+def intra_domain_loss(
+    items_KSD: Tensor, reading: Intra, tau: float, texts_KSH: Tensor | None = None
+) -> Tensor:
     """Intra-domain diversity: how alike the items of one domain are.
 
     Readings:
@@ -78,15 +81,23 @@ def intra_domain_loss(items_KSD: Tensor, reading: Intra, tau: float) -> Tensor:
             Its minimum is total collapse, where every row of P is uniform.
         uniformity: log mean exp(-2 |x - y|^2) over pairs of distinct items on the unit sphere,
             averaged over domains (Wang & Isola 2020).
+        isometry: mean squared difference of the items' cosines from those of their texts, over
+            pairs of one domain: items stay as diverse as their texts are, in every domain.
 
     Args:
         items_KSD: S items of each of K domains, any scale.
-        tau: temperature of Eq. 12; `uniformity` has none.
+        tau: temperature of Eq. 12; the other readings have none.
+        texts_KSH: what the items were made of; `isometry` alone reads it.
     """
     if reading == "off":
         return items_KSD.new_zeros(())
     directions_KSD = F.normalize(items_KSD, dim=-1)
     cosine_KSS = directions_KSD @ directions_KSD.transpose(1, 2)
+    if reading == "isometry":
+        if texts_KSH is None:
+            raise ValueError("the isometry reading compares items with their texts")
+        text_KSH = F.normalize(texts_KSH, dim=-1)
+        return (cosine_KSS - text_KSH @ text_KSH.transpose(1, 2)).square().mean()
     if reading == "entropy":
         return -_entropy(cosine_KSS / tau).mean(dim=1).sum()
     num_items = cosine_KSS.shape[1]

@@ -5,7 +5,7 @@ text embeddings, D model dim.
 """
 
 import dataclasses
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,16 +17,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from recg_core.anchor import Anchor
 from recg_core.backbones import BACKBONES, Backbone
 from recg_core.config import build
 from recg_core.data import Ragged
 from recg_core.errors import UserError
+from recg_core.evaluation import ScoreBatch
 from recg_core.files import read_json, write_bytes, write_json
 from recg_core.losses import Inter, Intra, Recommendation
 
 MODEL_FILE = "model.json"
 ITEMS_AT_ONCE = 8192  # projected together outside training, so that memory stays flat
 USERS_AT_ONCE = 1024
+COSINE_SCALE = 15.0  # initial factor of cosine scores
+RESIDUAL_DECAY = 0.85  # initial weight of an item relative to the next younger one
+RESIDUAL_WEIGHT = 2.0  # initial length of the mean relative to an item vector's
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,9 @@ class VariantConfig:
     tau: float  # temperature of Eqs. 10 and 12
     clusters: int  # sequential patterns k, Eq. 16; 0: none
     pattern_temperature: float  # 1.0: Eq. 18
+    score: Literal["dot", "cosine"] = "dot"  # dot: Eq. 5
+    user: Literal["state", "residual"] = "state"  # state: Eq. 4; residual: see `HistoryResidual`
+    anchor: Literal["off", "similarity", "similarity_counts"] = "off"  # see `recg_core.anchor`
 
     def __post_init__(self) -> None:
         if self.projections not in (1, 2):
@@ -55,6 +63,8 @@ class VariantConfig:
             raise ValueError("alpha and beta must not be negative")
         if self.tau <= 0 or self.pattern_temperature <= 0:
             raise ValueError("tau and pattern_temperature must be above 0")
+        if self.anchor != "off" and (self.items, self.clusters) != ("text", 0):
+            raise ValueError("an anchor needs items: text and clusters: 0")
         if self.clusters < 0:
             raise ValueError(f"clusters must not be negative, got {self.clusters}")
 
@@ -111,13 +121,65 @@ class TextItems(nn.Module):
         return F.linear(features_UH, weight / self.feature_rms, bias)
 
 
+class HistoryResidual(nn.Module):
+    """Adds the recency-weighted mean of a user's item vectors to the states of a backbone.
+
+    What is added stays in the space of the item vectors of any domain, whatever the backbone has
+    learned of its source. The weight of an item relative to the next younger one, and that of the
+    mean relative to the state, are learned.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_decay = nn.Parameter(torch.tensor(math.log(RESIDUAL_DECAY)))
+        self.log_weight = nn.Parameter(torch.tensor(math.log(RESIDUAL_WEIGHT)))
+
+    def forward(self, states_BLD: Tensor, items_BLD: Tensor) -> Tensor:
+        """States [B, L, D] plus, at each position, the mean of the items up to there."""
+        position_L = torch.arange(items_BLD.shape[1], device=items_BLD.device)
+        age_LL = position_L[:, None] - position_L[None]
+        weight_LL = (self.log_decay * age_LL.clamp(min=0)).exp() * (age_LL >= 0)
+        mean_BLD = F.normalize(weight_LL @ items_BLD, dim=-1) * math.sqrt(items_BLD.shape[-1])
+        return states_BLD + self.log_weight.exp() * mean_BLD
+
+
 class SequentialRecommender(nn.Module):
     """Scores a domain's items for a user history: <y, e> (Eqs. 4-5)."""
 
-    def __init__(self, items: IdItems | TextItems, backbone: Backbone) -> None:
+    def __init__(
+        self,
+        items: IdItems | TextItems,
+        backbone: Backbone,
+        *,
+        cosine: bool = False,
+        residual: HistoryResidual | None = None,
+        anchor: Anchor | None = None,
+    ) -> None:
         super().__init__()
         self.items = items
         self.backbone = backbone
+        self.log_scale = nn.Parameter(torch.tensor(math.log(COSINE_SCALE))) if cosine else None
+        self.residual = residual
+        self.anchor = anchor
+
+    def item_vectors(self, features: Tensor) -> Tensor:
+        """Item vectors e [U, D]; under cosine scores all of length sqrt(D), so that the backbone
+        reads numbers of the usual size."""
+        vectors_UD = self.items(features)
+        if self.log_scale is None:
+            return vectors_UD
+        return F.normalize(vectors_UD, dim=-1) * math.sqrt(vectors_UD.shape[-1])
+
+    def states(self, items_BLD: Tensor, inputs_BL: Tensor) -> Tensor:
+        """States [B, L, D] whose product with item vectors is the score: <y, e> of Eq. 5, or
+        the learned scale times the cosine."""
+        states_BLD = self.backbone(items_BLD, inputs_BL)
+        if self.residual is not None:
+            states_BLD = self.residual(states_BLD, items_BLD)
+        if self.log_scale is None:
+            return states_BLD
+        length = self.log_scale.exp() / math.sqrt(states_BLD.shape[-1])
+        return F.normalize(states_BLD, dim=-1) * length
 
     def item_table(self, features: Tensor) -> Tensor:
         """Vectors [N + 1, D] of all items of a domain; row 0, the padding, is zero.
@@ -125,13 +187,13 @@ class SequentialRecommender(nn.Module):
         Args:
             features: [N, H] text embeddings, or [N] item_idx for a model of item ids.
         """
-        rows = [self.items(part) for part in features.split(ITEMS_AT_ONCE)]
+        rows = [self.item_vectors(part) for part in features.split(ITEMS_AT_ONCE)]
         return torch.cat([rows[0].new_zeros((1, rows[0].shape[1])), *rows])
 
     def user_vectors(self, table: Tensor, histories_BL: Tensor) -> Tensor:
         """User vectors y [B, D] of histories over the rows of `table`."""
         inputs_BL, last_B = self.backbone.inference_views(histories_BL)
-        states_BLD = self.backbone(table[inputs_BL.clamp(min=0)], inputs_BL)
+        states_BLD = self.states(table[inputs_BL.clamp(min=0)], inputs_BL)
         return states_BLD[torch.arange(len(last_B), device=last_B.device), last_B]
 
 
@@ -154,7 +216,17 @@ def create_model(spec: ModelSpec) -> SequentialRecommender:
             dim=backbone.dim,
             projections=spec.variant.projections,
         )
-    return SequentialRecommender(items, backbone)
+    anchor = None
+    if spec.variant.anchor != "off":
+        counts = spec.variant.anchor == "similarity_counts"
+        anchor = Anchor(max_age=backbone.max_length, counts=counts)
+    return SequentialRecommender(
+        items,
+        backbone,
+        cosine=spec.variant.score == "cosine",
+        residual=HistoryResidual() if spec.variant.user == "residual" else None,
+        anchor=anchor,
+    )
 
 
 @dataclass(frozen=True)
@@ -216,10 +288,14 @@ def load_model(folder: Path, seed: int, spec: ModelSpec) -> SequentialRecommende
 
 
 def model_features(variant: VariantConfig, text: np.ndarray) -> Tensor:
-    """What a model's items read, one row an item of a domain: embeddings [N, H], or ids [N]."""
+    """What a model's items read, one row an item of a domain: embeddings [N, H], or ids [N].
+
+    With `inter: centered` the domain's mean embedding is subtracted, which needs no interactions.
+    """
     if variant.items == "id":
         return torch.arange(1, len(text) + 1)
-    return torch.from_numpy(text)
+    features_NH = torch.from_numpy(text)
+    return features_NH - features_NH.mean(dim=0) if variant.inter == "centered" else features_NH
 
 
 @torch.no_grad()
@@ -235,7 +311,12 @@ def user_matrix(model: SequentialRecommender, table: Tensor, histories: Ragged) 
     return users
 
 
-def dot_scorer(users: Tensor, table: Tensor) -> Callable[[np.ndarray], Tensor]:
+def dot_scorer(users: Tensor, table: Tensor) -> ScoreBatch:
     """A function from rows of `users` [rows, D] to scores [B, N] of all items of `table`, Eq. 5."""
     items_DN = table[1:].T
     return lambda rows: users[torch.from_numpy(rows).to(users.device)] @ items_DN
+
+
+def sum_scorer(*scorers: ScoreBatch) -> ScoreBatch:
+    """The sum of several scorers of the same rows and items."""
+    return lambda rows: torch.stack([scorer(rows) for scorer in scorers]).sum(dim=0)

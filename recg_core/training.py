@@ -18,10 +18,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from recg_core.anchor import (
+    AnchorInputs,
+    anchor_items,
+    anchor_scores,
+    last_positions,
+    observed_counts,
+)
 from recg_core.batches import length_bucketed_batches
 from recg_core.checkpoints import Progress, load_progress, save_progress
 from recg_core.config import require_positive
-from recg_core.data import Holdout, Ragged
+from recg_core.data import Holdout, Ragged, without_last
 from recg_core.domain import Domain
 from recg_core.errors import UserError
 from recg_core.evaluation import validation_ndcg
@@ -40,11 +47,13 @@ from recg_core.model import (
     create_model,
     dot_scorer,
     model_features,
+    sum_scorer,
     user_matrix,
 )
 
 log = logging.getLogger(__name__)
 
+ANCHOR_RATE = 5.0  # learning rate of the anchor relative to that of the other parameters
 SAVE_SECONDS = 10.0  # the state of a run is written after an epoch when the last one is this old
 
 
@@ -156,9 +165,18 @@ class Trainer:
             raise UserError(f"{source.name}: no user has two training items; nothing to learn from")
         self.features = model_features(spec.variant, source.text).to(self.device)
         domains = generalization_domains(source, pool, spec.variant, config.domain_sample)
-        self.domains = [torch.from_numpy(text).to(self.device) for text in domains.values()]
+        self.domains = [
+            model_features(spec.variant, text).to(self.device) for text in domains.values()
+        ]
         self.holdout = _subset(source.sequences.holdout("valid"), config.valid_users)
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+        self.anchored: AnchorInputs | None = None
+        if model.anchor is not None:
+            text = torch.from_numpy(source.text).to(self.device)
+            counts = observed_counts(without_last(self.sequences), source.num_items)
+            self.anchored = AnchorInputs(anchor_items(text), counts.to(self.device))
+        self.optimizer = torch.optim.Adam(
+            _parameter_groups(model, config.learning_rate), lr=config.learning_rate, fused=True
+        )
 
     def fit(self, progress_path: Path | None, run: str) -> Trained:
         """Run epochs until validation has not improved for `patience` of them."""
@@ -251,13 +269,15 @@ class Trainer:
             variant.loss,
             generator,
             sampled_EH,
+            self.anchored,
         )
         inter = intra = recommendation.new_zeros(())
         total = recommendation
         if self.domains:
             items_KSD = sampled_ED.view(len(self.domains), -1, sampled_ED.shape[1])
             inter = inter_domain_loss(items_KSD, variant.inter, variant.tau)
-            intra = intra_domain_loss(items_KSD, variant.intra, variant.tau)
+            texts_KSH = sampled_EH.view(len(self.domains), -1, sampled_EH.shape[1])
+            intra = intra_domain_loss(items_KSD, variant.intra, variant.tau, texts_KSH)
             alpha, beta = self._weights()
             total = recommendation + alpha * intra + beta * inter
         self.optimizer.zero_grad(set_to_none=True)
@@ -292,6 +312,9 @@ class Trainer:
         table = self.model.item_table(self.features)
         users = user_matrix(self.model, table, self.holdout.history)
         scorer = dot_scorer(users, table)
+        if self.model.anchor is not None and self.anchored is not None:
+            near = self.model.anchor.scorer(self.holdout.history, *self.anchored)
+            scorer = sum_scorer(near, scorer)
         return validation_ndcg(scorer, self.holdout, len(table) - 1, label=self.label)
 
     def _state(self) -> dict[str, Tensor]:
@@ -306,6 +329,7 @@ def recommendation_loss(
     loss: Recommendation,
     generator: torch.Generator,
     more_features_EH: Tensor,
+    anchored: AnchorInputs | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Eq. 6 (or sampled softmax) over all predicted positions of a batch.
 
@@ -316,6 +340,10 @@ def recommendation_loss(
         features: what the model's items read, one row an item of the source.
         sequences_BL: item_idx, padded with 0 on the right.
         more_features_EH: further items to project in the same product, possibly none.
+
+    With an anchor the loss has two terms: that of the anchor alone on every user's last item, which
+    is the question that another domain will ask, and that of the whole score, in which the anchor
+    is taken as given.
 
     Returns:
         The loss, and the vectors [E, D] of the further items.
@@ -332,17 +360,38 @@ def recommendation_loss(
         torch.cat([padding, inputs, targets_P, negatives_M]), return_inverse=True
     )
     batch_features = features.index_select(0, distinct_U[1:] - 1)
-    vectors = model.items(torch.cat([batch_features, more_features_EH]))
+    vectors = model.item_vectors(torch.cat([batch_features, more_features_EH]))
     vectors_UD, more_ED = vectors.split([len(batch_features), len(more_features_EH)])
     table_UD = F.pad(vectors_UD, (0, 0, 1, 0))  # row 0 is the padding
     sizes = [1, len(inputs), len(targets_P), num_negatives]
     _, input_rows, target_rows, negative_rows = rows.split(sizes)
     items_BLD = F.embedding(input_rows.view_as(views.inputs_BL), table_UD)
-    states_PD = model.backbone(items_BLD, views.inputs_BL)[predict_BL]
+    states_PD = model.states(items_BLD, views.inputs_BL)[predict_BL]
     positives_P = (states_PD * F.embedding(target_rows, table_UD)).sum(dim=-1)
     negatives_PM = states_PD @ F.embedding(negative_rows, table_UD).T
     valid_PM = targets_P[:, None] != negatives_M
-    return RECOMMENDATION_LOSSES[loss](positives_P, negatives_PM, valid_PM), more_ED
+    if model.anchor is None or anchored is None:
+        return RECOMMENDATION_LOSSES[loss](positives_P, negatives_PM, valid_PM), more_ED
+    near_P, near_PM = anchor_scores(model.anchor, anchored, sequences_BL, predict_BL, negatives_M)
+    whole = RECOMMENDATION_LOSSES[loss](
+        positives_P + near_P.detach(), negatives_PM + near_PM.detach(), valid_PM
+    )
+    last_BL = last_positions(sequences_BL)
+    near_B, near_BM = anchor_scores(model.anchor, anchored, sequences_BL, last_BL, negatives_M)
+    alone = RECOMMENDATION_LOSSES[loss](
+        near_B, near_BM, sequences_BL[last_BL][:, None] != negatives_M
+    )
+    return alone + whole, more_ED
+
+
+def _parameter_groups(model: SequentialRecommender, learning_rate: float) -> list[dict[str, Any]]:
+    """The anchor's few parameters, whose gradients agree, take larger steps than the others."""
+    anchor = [] if model.anchor is None else list(model.anchor.parameters())
+    own = {id(parameter) for parameter in anchor}
+    groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if id(p) not in own]}]
+    if anchor:
+        groups.append({"params": anchor, "lr": ANCHOR_RATE * learning_rate})
+    return groups
 
 
 def _subset(holdout: Holdout, size: int) -> Holdout:

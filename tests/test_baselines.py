@@ -4,6 +4,7 @@ import gzip
 import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +36,12 @@ from recg_core.shards import (
 from stages.baselines import main
 from tests.conftest import cycle_domain, leave_one_out, ragged
 
-CONFIG = BaselinesConfig(decay=0.85, sharpness=8.0)
+CONFIG = BaselinesConfig(decay=0.85, sharpness=8.0, popularity=0.1)
 HISTORY_ROWS = ("last", "mean", "recency", "lse")
 ROWS = ["random", "popularity"] + [
     f"knn_{name}_{version}" for version in ("raw", "centered") for name in HISTORY_ROWS
 ]
+ROWS += ["knn_lse_popularity_centered"]
 
 
 def small_domain(seed: int = 0) -> tuple[Sequences, np.ndarray]:
@@ -97,13 +99,30 @@ def test_random_ties_every_candidate() -> None:
     assert random.content["full"]["recall@10"] == pytest.approx(mean_of_shares)
 
 
-def test_popularity_counts_training_items_only() -> None:
-    # Training items are all but the last two of a row: item 1 twice, items 2 and 3 once. Items 4
-    # and 5 occur as validation and test items only.
-    sequences = leave_one_out([[1, 2, 4, 5], [1, 3, 4, 5], [9, 4, 2]])
+def test_popularity_counts_the_histories_and_no_test_item() -> None:
+    # Histories are all but the last item of a row: item 1 twice, 2, 3, 7 and 9 once, 4 three times.
+    sequences = leave_one_out([[1, 2, 4, 5], [1, 3, 4, 5], [9, 4, 2], [2, 7, 5]])
     popularity = rows_by_name(sequences, np.eye(9, dtype=np.float32))["popularity"]
-    assert popularity.ranks["num_higher"].to_list() == [2, 2, 1]  # 3 and 9; 2 and 9; 1
-    assert popularity.ranks["num_ties"].to_list() == [3, 3, 1]  # 6-8 alike; 3
+    # above the test item: 3, 7, 9; 2, 7, 9; 1 (2 ties nothing: it is counted twice); 1, 3, 4, 9
+    assert popularity.ranks["num_higher"].to_list() == [3, 3, 0, 4]
+    assert popularity.ranks["num_ties"].to_list() == [2, 2, 1, 2]  # 6, 8; 6, 8; 1; 6, 8
+
+
+def test_the_popularity_of_the_combined_row_is_relative_to_cosines() -> None:
+    sequences, embeddings = small_domain()
+    holdout = sequences.holdout("test")
+    vectors = embeddings.astype(np.float64) - embeddings.mean(axis=0, dtype=np.float64)
+    counts = np.bincount(holdout.history.values, minlength=31)
+    ranks = rows_by_name(sequences, embeddings)["knn_lse_popularity_centered"].ranks
+    for row, target in enumerate(holdout.target):
+        history = holdout.history.take(np.array([row])).values.tolist()
+        scores = {
+            j: PLAIN["lse"]([cosine(vectors[i - 1], vectors[j - 1]) for i in history]) / 8
+            + 0.1 * math.log(1 + counts[j])
+            for j in range(1, 31)
+            if j not in history
+        }
+        assert ranks["num_higher"][row] == sum(s > scores[target] for s in scores.values())
 
 
 def test_rows_say_what_they_use() -> None:
@@ -112,15 +131,14 @@ def test_rows_say_what_they_use() -> None:
     for name, row in rows.items():
         saw = row.content["saw"]
         assert (row.content["source"], row.content["target"]) == ("none", "games")
-        assert saw["target_interactions_used"] == (name == "popularity")
-        assert saw["zero_shot"] == (name != "popularity")
+        assert saw["target_interactions_used"] == ("popularity" in name)
+        assert saw["zero_shot"] == ("popularity" not in name)
         assert saw["target_text_seen"] == name.endswith("_centered")
 
 
 def test_an_encoder_fitted_on_the_target_has_seen_its_texts() -> None:
-    config = BaselinesConfig(decay=0.85, sharpness=8.0)
     rows = training_free_rows(
-        *small_domain(), config, target="games", encoder_domains=["books", "games"]
+        *small_domain(), CONFIG, target="games", encoder_domains=["books", "games"]
     )
     for row in rows:
         assert row.content["saw"]["target_text_seen"] == row.name.startswith("knn_"), row.name
@@ -134,12 +152,12 @@ def test_centering_removes_what_all_items_share() -> None:
         assert same == (not name.endswith("_raw")), name
 
 
-def test_only_popularity_depends_on_other_users() -> None:
+def test_only_rows_with_popularity_depend_on_other_users() -> None:
     sequences, embeddings = small_domain()
     first = sequences.items.take(np.array([0])).values.tolist()
     alone = rows_by_name(leave_one_out([first]), embeddings)
     for name, row in rows_by_name(sequences, embeddings).items():
-        if name != "popularity":
+        if "popularity" not in name:
             assert row.ranks.row(0) == alone[name].ranks.row(0)
 
 
@@ -166,10 +184,10 @@ def test_embeddings_that_are_not_finite_name_the_row_and_the_domain() -> None:
         rows_by_name(sequences, embeddings)
 
 
-@pytest.mark.parametrize("key", ["decay", "sharpness"])
+@pytest.mark.parametrize("key", ["decay", "sharpness", "popularity"])
 def test_config_refuses_what_makes_no_sense(key: str) -> None:
     with pytest.raises(UserError, match=f"baselines: {key} must be above 0"):
-        build(BaselinesConfig, {"decay": 0.85, "sharpness": 8.0, key: 0.0}, "baselines")
+        build(BaselinesConfig, asdict(CONFIG) | {key: 0.0}, "baselines")
 
 
 def write_domain(folder: Path, embeddings: Path, name: str) -> None:
@@ -199,7 +217,7 @@ def test_the_stage_writes_every_row_of_every_domain(
     monkeypatch.chdir(tmp_path)
     for name in ("books", "games"):
         write_domain(tmp_path / "domains" / name, tmp_path / "embeddings" / name, name)
-    params = "grid: {domains: [books, games]}\nbaselines: {decay: 0.85, sharpness: 8.0}\n"
+    params = f"grid: {{domains: [books, games]}}\nbaselines: {json.dumps(asdict(CONFIG))}\n"
     (tmp_path / "params.yaml").write_text(params)
     main(Path("domains"), Path("embeddings"), Path("ranks"), Path("metrics"))
     expected = {f"{row}_to_{target}" for row in ROWS for target in ("books", "games")}

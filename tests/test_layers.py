@@ -35,7 +35,10 @@ LAYERS = (
     "encoders.estimate",
     # data and models in memory
     "data pool preprocess",
-    "domain model evaluation",
+    "domain evaluation",
+    "neighbors",
+    "anchor",
+    "model",
     # methods
     "training patterns baselines report",
     # whole folders
@@ -45,7 +48,8 @@ LEVELS = {name: level for level, line in enumerate(LAYERS) for name in line.spli
 
 # Who may import what takes long or is an application's business; nobody else does, in any function.
 HEAVY = {
-    "torch": "losses checkpoints model evaluation training patterns baselines seeds cells "
+    "torch": "losses checkpoints model evaluation neighbors anchor training patterns baselines "
+    "seeds cells "
     "backbones.base backbones.transformer backbones.gru4rec backbones.sasrec backbones.bert4rec "
     "encoders.forward encoders.decoder encoders.loading encoders.selftest",
     "transformers": "encoders.forward encoders.decoder encoders.loading encoders.selftest "

@@ -157,3 +157,30 @@ def test_sampled_softmax_by_hand_ignores_pairs_of_an_item_with_itself() -> None:
 
 def test_beta_of_eq_14() -> None:
     assert balanced_beta(0.001, num_items=270, num_domains=3) == pytest.approx(0.01)
+
+
+def test_isometry_equals_the_double_loop(items: Tensor) -> None:
+    texts = torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(1), dtype=items.dtype)
+    texts = texts[: items.shape[0], : items.shape[1]]
+    expected = [
+        (
+            cosine(items[k, i].tolist(), items[k, j].tolist())
+            - cosine(texts[k, i].tolist(), texts[k, j].tolist())
+        )
+        ** 2
+        for k in range(items.shape[0])
+        for i in range(items.shape[1])
+        for j in range(items.shape[1])
+    ]
+    found = intra_domain_loss(items, "isometry", 1.0, texts)
+    assert float(found) == pytest.approx(sum(expected) / len(expected), abs=1e-9)
+
+
+def test_isometry_is_zero_for_a_rotation_and_large_for_a_collapse(items: Tensor) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rotation, _ = torch.linalg.qr(
+        torch.randn(items.shape[-1], items.shape[-1], generator=generator, dtype=items.dtype)
+    )
+    collapsed = items[:, :1].expand_as(items)
+    assert float(intra_domain_loss(3 * items @ rotation, "isometry", 1.0, items)) < 1e-12
+    assert float(intra_domain_loss(collapsed, "isometry", 1.0, items)) > 0.1

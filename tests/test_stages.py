@@ -29,8 +29,8 @@ KEYS_OF_TRAIN = (
     "'threads', 'valid_users']"
 )
 KEYS_OF_VARIANT = (
-    "['alpha', 'beta', 'clusters', 'inter', 'intra', 'items', 'loss', 'pattern_temperature', "
-    "'projections', 'tau']"
+    "['alpha', 'anchor', 'beta', 'clusters', 'inter', 'intra', 'items', 'loss', "
+    "'pattern_temperature', 'projections', 'score', 'tau', 'user']"
 )
 RUN = "no such file; run the stage that writes it"
 FETCH = "no such file, though data/raw/garden/source.json names it; fetch again"
@@ -96,7 +96,7 @@ def refusal(folder: Path, params: dict[str, Any], stage: Stage, *options: str) -
             "variants.recg.inter",
             False,
             "variants.recg.inter: expected one of ['entropy_max', 'entropy_min', 'centers', "
-            "'off'], got bool False",
+            "'centered', 'off'], got bool False",
         ),
         ("variants.recg.projections", 3, "variants.recg: projections must be 1 or 2, not 3"),
         (

@@ -17,6 +17,7 @@ from recg_core.evaluation import rank_holdout
 from recg_core.files import sha256_file
 from recg_core.model import (
     MODEL_FILE,
+    HistoryResidual,
     ModelSpec,
     VariantConfig,
     create_model,
@@ -296,3 +297,48 @@ def test_weights_of_another_dimension_are_refused(cycle: Domain, tmp_path: Path)
     wider = dataclasses.replace(model, backbone_args={**model.backbone_args, "dim": 32})
     with pytest.raises(UserError, match="does not fit the model"):
         load_model(tmp_path, 0, wider)
+
+
+RESIDUAL = dataclasses.replace(SEM, score="cosine", user="residual", inter="centered")
+
+
+def test_cosine_scores_do_not_depend_on_the_length_of_a_text_embedding(cycle: Domain) -> None:
+    model = create_model(spec("gru4rec", cycle, dataclasses.replace(SEM, score="cosine"))).eval()
+    with torch.no_grad():
+        model.items.projections.bias.zero_()  # type: ignore[union-attr]
+        table = model.item_table(torch.from_numpy(cycle.text))
+        longer = model.item_table(7 * torch.from_numpy(cycle.text))
+        users = model.user_vectors(table, torch.tensor([[3, 1, 2]]))
+    torch.testing.assert_close(table, longer)
+    cosine = F.cosine_similarity(users, table[1:])
+    torch.testing.assert_close((users @ table[1:].T)[0], 15 * cosine)
+
+
+def test_centered_features_forget_what_all_items_of_a_domain_share(cycle: Domain) -> None:
+    shifted = cycle.text + np.float32(2)
+    features = model_features(RESIDUAL, cycle.text)
+    torch.testing.assert_close(features, model_features(RESIDUAL, shifted))
+    torch.testing.assert_close(features.mean(dim=0), torch.zeros(cycle.text.shape[1]))
+
+
+def test_the_history_residual_equals_a_plain_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    states, items = torch.randn(2, 2, 4, 3, generator=generator)
+    found = HistoryResidual()(states, items)
+    for user in range(2):
+        for position in range(4):
+            mean = sum(0.85 ** (position - i) * items[user, i] for i in range(position + 1))
+            expected = states[user, position] + 2 * 3**0.5 * mean / mean.norm()
+            torch.testing.assert_close(found[user, position], expected)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_with_the_history_residual_padding_and_batch_do_not_matter(
+    backbone: str, cycle: Domain
+) -> None:
+    model = create_model(spec(backbone, cycle, RESIDUAL)).eval()
+    with torch.no_grad():
+        table = model.item_table(model_features(RESIDUAL, cycle.text))
+        alone = model.user_vectors(table, torch.tensor([[4, 9]]))
+        padded = model.user_vectors(table, torch.tensor([[4, 9, 0, 0], [1, 2, 3, 4]]))
+    torch.testing.assert_close(alone[0], padded[0])

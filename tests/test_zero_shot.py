@@ -125,7 +125,7 @@ def test_a_planted_pattern_is_found_in_one_domain_and_used_in_the_others(tmp_pat
     cells = planted(tmp_path, pattern=0.9)
     for target in DOMAINS[1:]:
         recall = cells[target].pop("gru4rec-sem")
-        assert len(cells[target]) == 10
+        assert len(cells[target]) == 11
         best = max(cells[target], key=cells[target].get)
         assert recall > 1.5 * cells[target][best], f"{target}: {recall} against {cells[target]}"
 
@@ -139,6 +139,6 @@ def test_without_a_pattern_nothing_differs_from_chance(tmp_path: Path) -> None:
         expected = float(chances.mean())
         sigma = sqrt(float((chances * (1 - chances)).sum())) / len(chances)
         assert cells[target].pop("random") == pytest.approx(expected)
-        assert len(cells[target]) == 10
+        assert len(cells[target]) == 11
         for row, recall in cells[target].items():
             assert abs(recall - expected) < 4 * sigma, f"{row} on {target}"

@@ -1,0 +1,198 @@
+"""The similarity anchor against plain loops, and what it may and may not depend on."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from recg_core.anchor import (
+    Anchor,
+    AnchorInputs,
+    anchor_items,
+    anchor_scores,
+    last_positions,
+    observed_counts,
+)
+from recg_core.baselines import BaselinesConfig, training_free_rows
+from recg_core.domain import Domain
+from recg_core.evaluation import rank_holdout
+from recg_core.files import read_json
+from recg_core.model import load_model, read_card, save_weights
+from recg_core.schema import RANKS
+from tests.conftest import cycle_domain, leave_one_out, ragged
+from tests.test_cells import evaluated, trained
+from tests.test_training import SEM
+
+ANCHORED = dataclasses.replace(SEM, score="cosine", anchor="similarity")
+COUNTED = dataclasses.replace(ANCHORED, anchor="similarity_counts")
+SEQUENCES = [[3, 1, 5, 2], [4, 6, 4], [2, 5]]
+
+
+@pytest.fixture
+def anchor() -> Anchor:
+    """Parameters unlike the initial ones, with ages beyond the table."""
+    anchor = Anchor(max_age=2, counts=True)
+    with torch.no_grad():
+        anchor.log_scale.fill_(0.2)
+        anchor.log_sharpness.fill_(math.log(3.0))
+        anchor.log_weight.copy_(torch.tensor([0.3, -0.7]))
+        anchor.count_weight.copy_(torch.tensor([0.6, 0.3]))  # type: ignore[union-attr]
+        anchor.affinity.fill_(0.5)  # type: ignore[union-attr]
+    return anchor
+
+
+@pytest.fixture
+def items() -> Tensor:
+    rng = np.random.default_rng(0)
+    return anchor_items(torch.from_numpy(rng.standard_normal((6, 4)).astype(np.float32)))
+
+
+def plain_score(
+    history: list[int], item: int, items: Tensor, counts: list[list[float]], average: float
+) -> float:
+    """The score of `item` by the formula of `Anchor` with the fixture's parameters."""
+    weights = [math.exp(0.3), math.exp(-0.7)]
+    total = sum(
+        weights[min(age, 1)] * math.exp(3 * (float(items[i - 1] @ items[item - 1]) - 1))
+        for age, i in enumerate(reversed(history))
+    )
+    excess = sum(math.log1p(counts[i - 1][0]) - average for i in history) / len(history)
+    prior = 0.6 * math.log1p(counts[item - 1][0]) + 0.3 * math.log1p(counts[item - 1][1])
+    return math.exp(0.2) * math.log(total) + prior * math.exp(0.5 * excess)
+
+
+def plain_counts(histories: list[list[int]]) -> tuple[list[list[float]], float]:
+    """Counts of six items, all and among the last two, and the average log count."""
+    values = [i for history in histories for i in history]
+    latest = [i for history in histories for i in history[-2:]]
+    counts = [[float(values.count(i)), float(latest.count(i))] for i in range(1, 7)]
+    return counts, sum(math.log1p(values.count(i)) for i in values) / len(values)
+
+
+def test_scores_of_a_history_equal_a_plain_loop(anchor: Anchor, items: Tensor) -> None:
+    counts, average = plain_counts(SEQUENCES)
+    found = anchor.scorer(ragged(SEQUENCES), items, torch.tensor(counts))(np.arange(3))
+    expected = [
+        [plain_score(history, item, items, counts, average) for item in range(1, 7)]
+        for history in SEQUENCES
+    ]
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-5, atol=1e-5)
+
+
+def test_observed_counts_by_hand() -> None:
+    assert observed_counts(ragged(SEQUENCES), 6).T.tolist() == [
+        [1, 2, 1, 2, 2, 1],
+        [0, 2, 0, 1, 2, 1],
+    ]
+
+
+def test_the_last_position_of_training_asks_the_question_of_inference(
+    anchor: Anchor, items: Tensor
+) -> None:
+    """A sequence's last item is not counted, so training and inference see the same counts."""
+    histories = [row[:-1] for row in SEQUENCES]
+    counts, _ = plain_counts(histories)
+    inputs = AnchorInputs(items, torch.tensor(counts))
+    padded = torch.tensor([row + [0] * (4 - len(row)) for row in SEQUENCES])
+    last = last_positions(padded)
+    own, others = anchor_scores(anchor, inputs, padded, last, torch.tensor([1, 6]))
+    expected = anchor.scorer(ragged(histories), items, inputs.counts_N2)(np.arange(3))
+    targets = torch.tensor([row[-1] for row in SEQUENCES])
+    torch.testing.assert_close(own, expected[torch.arange(3), targets - 1])
+    torch.testing.assert_close(others, expected[:, [0, 5]])
+
+
+def test_an_earlier_item_is_not_counted_in_its_own_prediction(
+    anchor: Anchor, items: Tensor
+) -> None:
+    histories = [row[:-1] for row in SEQUENCES]
+    counts, average = plain_counts(histories)
+    inputs = AnchorInputs(items, torch.tensor(counts))
+    sequence = torch.tensor([SEQUENCES[0]])
+    third = torch.tensor([[False, False, True, False]])  # item 5, of the two latest counted
+    own, _ = anchor_scores(anchor, inputs, sequence, third, torch.tensor([1]))
+    without = [list(pair) for pair in counts]
+    assert without[4] == [1, 1]
+    without[4] = [0.0, 0.0]
+    assert own.item() == pytest.approx(plain_score([3, 1], 5, items, without, average), abs=1e-5)
+
+
+def test_a_position_sees_earlier_items_alone(anchor: Anchor, items: Tensor) -> None:
+    counts = torch.tensor(plain_counts(SEQUENCES)[0])
+    inputs = AnchorInputs(items, counts)
+    second = torch.tensor([[False, True, False, False]])
+    negatives = torch.tensor([2, 4])
+    _, before = anchor_scores(anchor, inputs, torch.tensor([[3, 1, 5, 2]]), second, negatives)
+    _, after = anchor_scores(anchor, inputs, torch.tensor([[3, 6, 4, 1]]), second, negatives)
+    assert torch.equal(before, after)
+
+
+def test_untrained_it_ranks_like_the_training_free_row() -> None:
+    rng = np.random.default_rng(1)
+    rows = [(rng.permutation(30)[: rng.integers(3, 12)] + 1).tolist() for _ in range(25)]
+    text = rng.standard_normal((30, 6)).astype(np.float32) + 1
+    sequences = leave_one_out(rows)
+    holdout = sequences.holdout("test")
+    anchor = Anchor(max_age=50, counts=False)
+    scorer = anchor.scorer(
+        holdout.history, anchor_items(torch.from_numpy(text)), torch.zeros(30, 2)
+    )
+    found = rank_holdout(scorer, holdout, 30)
+    config = BaselinesConfig(decay=0.85, sharpness=8.0, popularity=0.1)
+    free = {row.name: row for row in training_free_rows(sequences, text, config, target="t")}
+    expected = free["knn_lse_centered"].ranks
+    assert found.num_higher.tolist() == expected["num_higher"].to_list()
+
+
+def other_target(num_users: int = 30) -> Domain:
+    """The first of thirty users of another domain."""
+    domain = cycle_domain("target", num_users=30, num_items=40, seed=3)
+    items = domain.sequences.items
+    rows = [items.take(np.array([user])).values.tolist() for user in range(num_users)]
+    return dataclasses.replace(domain, sequences=leave_one_out(rows))
+
+
+def test_in_another_domain_nothing_but_the_anchor_counts(tmp_path: Path) -> None:
+    source = cycle_domain("source", num_users=60)
+    folder = trained(tmp_path, source, ANCHORED)
+    before = evaluated(folder, source, [source, other_target()])
+    card = read_card(folder / "model")
+    model = load_model(folder / "model", 0, card.spec)
+    with torch.no_grad():
+        for parameter in [*model.items.parameters(), *model.backbone.parameters()]:
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    save_weights(model, folder / "model", 0)
+    after = evaluated(folder, source, [source, other_target()])
+    assert after["source_to_target.json"] == before["source_to_target.json"]
+    assert after["source_to_source.json"] != before["source_to_source.json"]
+
+
+@pytest.mark.parametrize(("variant", "depends"), [(ANCHORED, False), (COUNTED, True)])
+def test_only_counts_make_ranks_depend_on_the_targets_other_users(
+    variant: object, depends: bool, tmp_path: Path
+) -> None:
+    source = cycle_domain("source", num_users=60)
+    folder = trained(tmp_path, source, variant)  # type: ignore[arg-type]
+    ranks = []
+    for num_users in (30, 10):
+        cell = evaluated(folder, source, [other_target(num_users)])["source_to_target.json"]
+        frame = RANKS.read(folder / "ranks" / "source_to_target.parquet")
+        ranks.append(frame.head(10).drop("user_idx").rows())
+        assert cell["saw"]["zero_shot"] is not depends
+        assert cell["saw"]["target_interactions_used"] is depends
+        assert cell["saw"]["target_text_seen"]
+    assert (ranks[0] != ranks[1]) == depends
+
+
+def test_training_moves_the_anchor_and_keeps_it_in_the_files(tmp_path: Path) -> None:
+    folder = trained(tmp_path, cycle_domain("source", num_users=60), COUNTED) / "model"
+    model = load_model(folder, 0, read_card(folder).spec)
+    start = Anchor(max_age=12, counts=True)
+    assert model.anchor is not None
+    for name, parameter in model.anchor.named_parameters():
+        assert not torch.equal(parameter, start.get_parameter(name)), name
+    assert read_json(folder / "model.json")["spec"]["variant"]["anchor"] == "similarity_counts"
