@@ -81,7 +81,7 @@ def draw_scatters(rows: Sequence[Sequence[Scatter | None]], names: Sequence[str]
             if panel is not None:
                 _draw_scatter(place, panel, len(names))
     for group, name in enumerate(names):
-        axes[0][0].scatter([], [], s=20, label=name, **_style(group))
+        axes[0][0].scatter([], [], s=20, label=name, color=_color(group), marker=_marker(group))
     canvas.legend(loc="outside lower center", ncols=len(names), frameon=False)
     return _png(canvas)
 
@@ -106,9 +106,14 @@ def draw_lines(panels: Sequence[LinePanel]) -> bytes:
         place.set_xlabel(panel.x_label)
         place.set_ylabel(panel.y_label)
         place.grid(alpha=0.3)
-    for index, label in enumerate(labels):
-        axes[0].plot([], [], label=label, **_line_style(index))
-    canvas.legend(loc="outside lower center", ncols=len(labels), frameon=False)
+    handles = {
+        str(curve.get_label()): curve for place in axes for curve in place.get_lines()
+        if curve.get_label() in labels
+    }  # fmt: skip
+    canvas.legend(
+        [handles[label] for label in labels], labels,
+        loc="outside lower center", ncols=len(labels), frameon=False,
+    )  # fmt: skip
     return _png(canvas)
 
 
@@ -116,25 +121,31 @@ def _draw_scatter(place: Axes, panel: Scatter, num_groups: int) -> None:
     place.set_title(panel.title, fontsize=8)
     for group in range(num_groups):
         points = panel.points[panel.groups == group]
-        place.scatter(points[:, 0], points[:, 1], s=5, alpha=0.7, linewidths=0, **_style(group))
+        place.scatter(
+            points[:, 0], points[:, 1], s=5, alpha=0.7, linewidths=0,
+            color=_color(group), marker=_marker(group),
+        )  # fmt: skip
 
 
 def _draw_line(place: Axes, line: Line, index: int) -> None:
     y, half = np.array(line.y), np.array(line.half_widths)
-    place.plot(line.x, y, **_line_style(index))
+    place.plot(
+        line.x, y, label=line.label, linewidth=1.2, markersize=4,
+        color=_color(index), marker=_marker(index),
+    )  # fmt: skip
     known = np.isfinite(half)
     place.errorbar(
         np.array(line.x)[known], y[known], half[known],
-        fmt="none", ecolor=COLORS[index % len(COLORS)], capsize=3,
+        fmt="none", ecolor=_color(index), capsize=3,
     )  # fmt: skip
 
 
-def _style(group: int) -> dict[str, str]:
-    return {"color": COLORS[group % len(COLORS)], "marker": MARKERS[group % len(MARKERS)]}
+def _color(index: int) -> str:
+    return COLORS[index % len(COLORS)]
 
 
-def _line_style(index: int) -> dict[str, str | float]:
-    return {**_style(index), "linewidth": 1.2, "markersize": 4}
+def _marker(index: int) -> str:
+    return MARKERS[index % len(MARKERS)]
 
 
 def _png(canvas: Canvas) -> bytes:

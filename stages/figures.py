@@ -1,4 +1,4 @@
-"""Draw the items of all domains as texts and as models see them, and measure how far apart they lie.
+"""Draw the items of all domains, as texts and in models, and measure how far apart they lie.
 
     python -m stages.figures --models models --patterns patterns \
         --domains-root data/domains --embeddings-root data/embeddings/lsa \

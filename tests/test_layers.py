@@ -31,7 +31,7 @@ LAYERS = (
     "encoders encoders.encode",
     # data and models in memory
     "data pool preprocess",
-    "domain model evaluation",
+    "domain model evaluation sensitivity",
     # methods
     "training patterns baselines report",
     # whole folders
