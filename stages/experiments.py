@@ -80,7 +80,8 @@ def run_missing(experiments: Sequence[Experiment], target: str) -> list[Experime
         log.info("%s: %s", experiment.name, setting_text(experiment.values))
         if subprocess.run(command(experiment, target), check=False).returncode:
             log.warning("%s failed and is left out", experiment.name)
-    done = finished()
+        else:
+            done.add(experiment.name)
     complete = [experiment for experiment in experiments if experiment.name in done]
     if not complete:
         raise UserError("no setting has finished; the messages above say why")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from recg_core.errors import UserError
 from recg_core.files import atomic_path
@@ -98,8 +99,10 @@ def validation_scores(experiment: Experiment, sources: list[str], model: str) ->
 def write_values(path: Path, values: Mapping[str, Any]) -> None:
     """Change values of a YAML file by address; comments and order stay."""
     yaml = YAML()
+    yaml.Representer = _Representer
     yaml.preserve_quotes = True
     yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
     content = yaml.load(path.read_text(encoding="utf-8"))
     for address, value in values.items():
         *sections, key = address.split(".")
@@ -109,6 +112,15 @@ def write_values(path: Path, values: Mapping[str, Any]) -> None:
         place[key] = value
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         yaml.dump(content, stream)
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes nothing as `null`, as people do."""
+
+
+_Representer.add_representer(
+    type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null")
+)
 
 
 def _chosen(experiment: Experiment) -> dict[str, Any]:
