@@ -9,7 +9,7 @@ import numpy as np
 
 PROBE_FOLDS = 5
 UNIFORMITY_SCALE = 2.0  # t of Wang & Isola
-TSNE_STEPS = 500
+TSNE_STEPS = 500  # half of them exaggerate the clusters, the others let them settle
 _TINY = 1e-12  # a vector shorter than this has no direction and stays zero
 
 

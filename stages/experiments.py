@@ -135,7 +135,10 @@ def read_metrics(experiment: Experiment, paths: Sequence[str]) -> list[dict[str,
 
 
 def _output(*command: str) -> str:
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{command[0]}: not found; activate the project's environment") from error
     if done.returncode:
         raise UserError(f"{' '.join(command)}: {done.stderr.strip()}")
     return done.stdout

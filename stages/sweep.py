@@ -35,12 +35,12 @@ def sweep(
     params = read_params(Path("params.yaml"))
     experiments = plan_sweep(params, key, backbone, variant)
     done = run_missing(experiments, "evaluate")
-    address = f"variants.{variant}.{key}"
-    measured = [
-        measure(params, experiment, float(experiment.values[address]), f"{backbone}-{variant}")
-        for experiment in done
-    ]
     model = f"{backbone}-{variant}"
+    values = [float(experiment.values[f"variants.{variant}.{key}"]) for experiment in done]
+    measured = [
+        measure(params, experiment, value, model)
+        for experiment, value in zip(done, values, strict=True)
+    ]
     figure = describe_sensitivity(key, model, measured)
     name = f"{key}_{backbone}_{variant}"
     write_figure(FIGURES, name, figure, draw_lines(sensitivity_panels(key, measured)))

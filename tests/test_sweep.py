@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from recg_core.errors import UserError
+from stages.cli import main
 from stages.common import Params, read_params
 from stages.experiments import check_committed, command, finished, plan
 from stages.search import plan_search, search, search_grid, write_values
@@ -153,6 +154,18 @@ def test_code_that_differs_from_the_commit_is_refused(project: Path) -> None:
     with pytest.raises(UserError, match=r"differ from it: dvc\.yaml; commit or stash"):
         check_committed()
     assert finished() == set()
+
+
+def test_the_command_line_reports_a_mistake_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["recg", "sweep", "alpha"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    expected = "error: params.yaml: no such file; run from the project's folder\n"
+    assert capsys.readouterr().err == expected
 
 
 def test_a_name_is_of_all_params_that_the_experiment_runs_with(tmp_path: Path) -> None:
