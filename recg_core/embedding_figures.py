@@ -265,7 +265,8 @@ def _describe(
             "uniformity the log mean of exp(-2 squared distance): lower is better for both. "
             "Centre distance is in units of the spread within a domain. Attention entropy is 1 "
             "for a constant mixture of patterns; pattern variance is the patterns' share of the "
-            "variance of fused user vectors. Images show the first seed, numbers are means over seeds."
+            "variance of fused user vectors. Images show the first seed, numbers are means over "
+            "seeds."
         ),
         alt=f"{title}: points of {len(labels)} domains in two dimensions, one panel for "
         f"{', '.join(spaces)}. The table has the numbers.",
