@@ -38,6 +38,7 @@ amazon: install
 	    -S train.negatives=256 -S train.domain_sample=64 -S train.threads=$(THREADS) \
 	    -S backbones.gru4rec.dropout=0.2 -S backbones.sasrec.dropout=0.2 \
 	    -S backbones.bert4rec.dropout=0.2 -S backbones.bert4rec.mask_probability=0.5 \
+	    -S figures.items=500 -S figures.users=2000 \
 	    $(SET)
 
 test: install

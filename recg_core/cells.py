@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from recg_core.anchor import anchor_items, observed_counts
+from recg_core.anchor import Anchor, anchor_items, observed_counts
+from recg_core.data import Holdout
 from recg_core.domain import Domain
 from recg_core.errors import UserError
 from recg_core.evaluation import (
@@ -18,6 +20,7 @@ from recg_core.evaluation import (
     overlap_share,
     rank_holdout,
     ranks_frame,
+    validation_ndcg,
     write_cell,
 )
 from recg_core.files import read_json, write_json
@@ -25,6 +28,7 @@ from recg_core.model import (
     ModelCard,
     ModelSpec,
     SequentialRecommender,
+    VariantConfig,
     dot_scorer,
     load_model,
     model_features,
@@ -42,25 +46,49 @@ from recg_core.patterns import (
 )
 
 PATTERNS_FILE = "patterns.json"
+VALID_METRIC = "valid_ndcg@10"
 
 
-def cluster_model(model: Path, source: Domain, config: PatternConfig, folder: Path) -> None:
+def cluster_model(
+    model: Path,
+    source: Domain,
+    config: PatternConfig,
+    folder: Path,
+    validation: Path,
+    *,
+    name: str,
+) -> None:
     """Extract the source's patterns and train W_f for every seed; `patterns.json` comes last.
 
-    A variant without patterns writes `patterns.json` alone.
+    A variant without patterns writes `patterns.json` alone into `folder`.
+
+    Args:
+        validation: JSON for NDCG@10 on the source's validation items, of the model as it will be
+            evaluated. Settings are chosen by it, since it has seen no test item and no target.
+        name: what that JSON calls the model, `<backbone>-<variant>`.
 
     Raises:
         UserError: when the model does not fit the source's embeddings, or clustering fails.
     """
     card = read_card(model)
-    _check_fit(card, source, model)
+    check_fit(card, source, model)
     variant = card.spec.variant
     summaries: dict[str, Any] = {}
-    for seed in card.seeds if variant.clusters else []:
+    ndcg: list[float] = []
+    for seed in card.seeds:
         recommender = load_model(model, seed, card.spec)
+        if not variant.clusters:
+            ndcg.append(_source_ndcg(recommender, source, variant))
+            continue
         patterns, summary = fit_patterns(recommender, source, variant, config, seed)
         save_patterns(patterns, patterns_path(folder, seed))
         summaries[f"seed-{seed}"] = dataclasses.asdict(summary)
+        ndcg.append(summary.valid_ndcg)
+    content: dict[str, Any] = {"model": name, "source": source.name, "num_seeds": len(ndcg)}
+    content[VALID_METRIC] = float(np.mean(ndcg))
+    if len(ndcg) > 1:
+        content["seed_std"] = {VALID_METRIC: float(np.std(ndcg, ddof=1))}
+    write_json(validation, content)
     write_json(folder / PATTERNS_FILE, {"clusters": variant.clusters, "seeds": summaries})
 
 
@@ -88,9 +116,11 @@ def evaluate_model(
     if card.spec.variant.items == "id":
         targets = [source]
     for target in targets:
-        _check_fit(card, target, model)
+        check_fit(card, target, model)
     recommenders = {seed: load_model(model, seed, card.spec) for seed in card.seeds}
-    fusions = {seed: _fusion(patterns, seed, card.spec, recommenders[seed]) for seed in card.seeds}
+    fusions = {
+        seed: load_fusion(patterns, seed, card.spec, recommenders[seed]) for seed in card.seeds
+    }
     for target in targets:
         ranks = {
             seed: rank_target(
@@ -137,19 +167,32 @@ def rank_target(
     model = model.to(device)
     holdout = target.sequences.holdout("test")
     label = f"{spec.backbone} on {target.name}"
-    scorers: list[ScoreBatch] = []
-    if model.anchor is not None:
-        items_NH = anchor_items(torch.from_numpy(target.text).to(device))
-        counts_N2 = observed_counts(holdout.history, target.num_items).to(device)
-        scorers.append(model.anchor.scorer(holdout.history, items_NH, counts_N2))
-        if not in_domain:
-            return rank_holdout(scorers[0], holdout, target.num_items, label=label)
-    table = model.item_table(model_features(spec.variant, target.text).to(device))
-    users = user_matrix(model, table, holdout.history)
-    if patterns is not None:
-        users = patterns.to(device).fuse(users)
-    scorers.append(dot_scorer(users, table))
+    scorers = [_anchor_scorer(model.anchor, target, holdout, device)] if model.anchor else []
+    if not scorers or in_domain:
+        fusion = patterns.to(device) if patterns is not None else None
+        scorers.append(_product_scorer(model, fusion, spec.variant, target, holdout, device))
     return rank_holdout(sum_scorer(*scorers), holdout, target.num_items, label=label)
+
+
+def _anchor_scorer(
+    anchor: Anchor, domain: Domain, holdout: Holdout, device: torch.device
+) -> ScoreBatch:
+    items_NH = anchor_items(torch.from_numpy(domain.text).to(device))
+    counts_N2 = observed_counts(holdout.history, domain.num_items).to(device)
+    return anchor.scorer(holdout.history, items_NH, counts_N2)
+
+
+def _product_scorer(
+    model: SequentialRecommender,
+    patterns: Patterns | None,
+    variant: VariantConfig,
+    domain: Domain,
+    holdout: Holdout,
+    device: torch.device,
+) -> ScoreBatch:
+    table = model.item_table(model_features(variant, domain.text).to(device))
+    users = user_matrix(model, table, holdout.history)
+    return dot_scorer(patterns.fuse(users) if patterns is not None else users, table)
 
 
 def certificate(card: ModelCard, source: Domain, target: Domain) -> Saw:
@@ -174,9 +217,23 @@ def certificate(card: ModelCard, source: Domain, target: Domain) -> Saw:
     )
 
 
-def _fusion(
+@torch.no_grad()
+def _source_ndcg(model: SequentialRecommender, source: Domain, variant: VariantConfig) -> float:
+    """NDCG@10 on the source's validation items, of a model without patterns."""
+    valid, cpu = source.sequences.holdout("valid"), torch.device("cpu")
+    scorers = [_anchor_scorer(model.anchor, source, valid, cpu)] if model.anchor else []
+    scorers.append(_product_scorer(model, None, variant, source, valid, cpu))
+    return validation_ndcg(sum_scorer(*scorers), valid, source.num_items)
+
+
+def load_fusion(
     folder: Path, seed: int, spec: ModelSpec, model: SequentialRecommender
 ) -> Patterns | None:
+    """A seed's patterns; none where the variant has none.
+
+    Raises:
+        UserError: when the folder holds the patterns of another variant or model.
+    """
     clusters = read_json(folder / PATTERNS_FILE)["clusters"]
     if clusters != spec.variant.clusters:
         raise UserError(
@@ -189,7 +246,7 @@ def _fusion(
     return load_patterns(patterns_path(folder, seed), temperature, model.backbone.dim)
 
 
-def _check_fit(card: ModelCard, domain: Domain, model: Path) -> None:
+def check_fit(card: ModelCard, domain: Domain, model: Path) -> None:
     """Refuse embeddings that are not of the encoder that the model was trained with."""
     if card.spec.variant.items == "id":
         if card.spec.feature_dim != domain.num_items:

@@ -90,6 +90,21 @@ def normalized_entropy(weights_BK: Tensor) -> float:
     return float(entropy_B.mean() / np.log(weights_BK.shape[1]))
 
 
+def pattern_variance_share(patterns: Patterns, users_BD: Tensor) -> float:
+    """The share of the variance of fused user vectors that the pattern vector adds.
+
+    With W_f = [U V], a fused vector is U y + V s. The share is var(V s) / (var(U y) + var(V s)),
+    each the sum over dimensions, their covariance left out: 0 where V is 0 or all users attend the
+    same mixture, 1 where the user's own vector no longer counts.
+    """
+    dim = users_BD.shape[1]
+    weights_BK = attention_weights(users_BD, patterns.centroids_KD, patterns.temperature)
+    own_BD = users_BD @ patterns.fusion[:, :dim].T
+    added_BD = weights_BK @ patterns.centroids_KD @ patterns.fusion[:, dim:].T
+    own, added = (float(part.var(dim=0, unbiased=False).sum()) for part in (own_BD, added_BD))
+    return added / (own + added) if added else 0.0
+
+
 def extract_patterns(users: np.ndarray, num_patterns: int, seed: int) -> tuple[np.ndarray, ...]:
     """k-means over user vectors (Eq. 16).
 

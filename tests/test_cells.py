@@ -33,8 +33,16 @@ def trained(
     """Train GRU4Rec for an epoch and cluster its users; the project folder."""
     model = spec("gru4rec", source, variant)
     train_model(source, pool_of("north", "south"), model, ONE_EPOCH, seeds, folder / "model")
-    cluster_model(folder / "model", source, PATTERNS, folder / "patterns")
+    clustered(folder, source, PATTERNS)
     return folder
+
+
+def clustered(folder: Path, source: Domain, config: PatternConfig) -> None:
+    """Cluster the users of the model in `folder`."""
+    cluster_model(
+        folder / "model", source, config, folder / "patterns", folder / "validation.json",
+        name="gru4rec-sem",
+    )  # fmt: skip
 
 
 def evaluated(folder: Path, source: Domain, targets: Sequence[Domain]) -> dict[str, Any]:
@@ -169,15 +177,14 @@ def test_patterns_change_the_ranks_only_through_w_f(source: Domain, tmp_path: Pa
     """A W_f that stayed as it starts, [I 0], leaves every rank as it was."""
     plain = trained(tmp_path / "plain", source)
     evaluated(plain, source, [source])
-    clustered = tmp_path / "clustered"
-    clustered.mkdir()
+    folder = tmp_path / "clustered"
+    folder.mkdir()
     model = spec("gru4rec", source, CLUSTERED)
-    train_model(source, pool_of("north"), model, ONE_EPOCH, [0], clustered / "model")
-    still = dataclasses.replace(PATTERNS, learning_rate=1e-30)
-    cluster_model(clustered / "model", source, still, clustered / "patterns")
-    evaluated(clustered, source, [source])
+    train_model(source, pool_of("north"), model, ONE_EPOCH, [0], folder / "model")
+    clustered(folder, source, dataclasses.replace(PATTERNS, learning_rate=1e-30))
+    evaluated(folder, source, [source])
     name = "ranks/source_to_source.parquet"
-    assert (clustered / name).read_bytes() == (plain / name).read_bytes()
+    assert (folder / name).read_bytes() == (plain / name).read_bytes()
 
 
 def test_a_variant_without_patterns_writes_an_empty_list(source: Domain, tmp_path: Path) -> None:
@@ -195,6 +202,26 @@ def test_patterns_json_counts_every_user_once(source: Domain, tmp_path: Path) ->
         assert sum(seed["users_per_pattern"]) == 60
         assert 0 < seed["attention_entropy"] <= 1
         assert seed["valid_ndcg"] >= seed["valid_ndcg_without"]
+
+
+def test_validation_is_the_mean_over_seeds_of_the_model_as_evaluated(
+    source: Domain, tmp_path: Path
+) -> None:
+    folder = trained(tmp_path, source, CLUSTERED, seeds=(0, 3))
+    seeds = read_json(folder / "patterns" / "patterns.json")["seeds"].values()
+    ndcg = [seed["valid_ndcg"] for seed in seeds]
+    validation = read_json(folder / "validation.json")
+    assert validation["num_seeds"] == 2
+    assert validation["valid_ndcg@10"] == pytest.approx(sum(ndcg) / 2)
+    assert validation["seed_std"]["valid_ndcg@10"] == pytest.approx(abs(ndcg[0] - ndcg[1]) / 2**0.5)
+
+
+def test_validation_without_patterns_is_that_of_training(source: Domain, tmp_path: Path) -> None:
+    """Training validated on all 60 users of this source, as the cluster stage does."""
+    folder = trained(tmp_path, source)
+    card = read_json(folder / "model" / "model.json")
+    validation = read_json(folder / "validation.json")
+    assert validation["valid_ndcg@10"] == pytest.approx(card["valid_ndcg"][0])
 
 
 def refusal(folder: Path, source: Domain, target: Domain) -> str:
@@ -270,7 +297,7 @@ def test_an_unfinished_model_is_refused(source: Domain, tmp_path: Path) -> None:
     missing = f"{card}: no such file; run the stage that writes it"
     assert refusal(folder, source, source) == missing
     with pytest.raises(UserError) as caught:
-        cluster_model(folder / "model", source, PATTERNS, folder / "patterns")
+        clustered(folder, source, PATTERNS)
     assert str(caught.value) == missing
 
 

@@ -16,11 +16,11 @@ ROOT = Path(__file__).parent.parent
 # modules that its `__init__` gathers.
 LAYERS = (
     # alone: numbers, text and tensors
-    "raw errors metrics kcore batches splits raw.spill raw.textclean losses",
+    "raw errors metrics kcore batches splits item_space raw.spill raw.textclean losses",
     # strict configuration and files
     "config files folders raw.blocks",
     # tables and other file formats
-    "schema shards raw.rejects download raw.formats checkpoints results",
+    "schema shards raw.rejects download raw.formats checkpoints results figures",
     # raw records
     "raw.source raw.catalogue",
     "raw.interactions",
@@ -35,7 +35,7 @@ LAYERS = (
     "encoders.estimate",
     # data and models in memory
     "data pool preprocess",
-    "domain evaluation",
+    "domain evaluation sensitivity",
     "neighbors",
     "anchor",
     "model",
@@ -43,13 +43,14 @@ LAYERS = (
     "training patterns baselines report",
     # whole folders
     "seeds cells",
+    "embedding_figures",
 )
 LEVELS = {name: level for level, line in enumerate(LAYERS) for name in line.split()}
 
 # Who may import what takes long or is an application's business; nobody else does, in any function.
 HEAVY = {
     "torch": "losses checkpoints model evaluation neighbors anchor training patterns baselines "
-    "seeds cells "
+    "seeds cells embedding_figures "
     "backbones.base backbones.transformer backbones.gru4rec backbones.sasrec backbones.bert4rec "
     "encoders.forward encoders.decoder encoders.loading encoders.selftest",
     "transformers": "encoders.forward encoders.decoder encoders.loading encoders.selftest "
@@ -57,7 +58,9 @@ HEAVY = {
     "peft": "encoders.loading",
     "ray": "encoders.workers",
     "huggingface_hub": "encoders.hub",
-    "sklearn": "encoders.lsa patterns",
+    "sklearn": "encoders.lsa patterns item_space",
+    "scipy": "item_space sensitivity",
+    "matplotlib": "figures",
     "requests": "download",
     "pyarrow": "shards raw.spill raw.formats preprocess",
     "typer": "",

@@ -1,0 +1,144 @@
+"""Settings of `params.yaml` as DVC experiments of the current commit: run once, read back by name.
+
+An experiment's name ends in a digest of all params that it ran with. One that is there has
+finished, so a setting whose name is found is never run again.
+"""
+
+import copy
+import json
+import logging
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dvc.api import DVCFileSystem
+from tqdm import tqdm
+
+from recg_core.errors import UserError
+from recg_core.files import sha256_json
+from stages.common import Params
+
+log = logging.getLogger(__name__)
+
+CODE = ("recg_core", "stages", "dvc.yaml")  # what an experiment takes from the commit
+PLANS = ("sweep", "search")  # sections that say what to try, not what an experiment is
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One setting of the params and the name of its DVC experiment."""
+
+    name: str
+    values: dict[str, Any]  # by address, `variants.recg.alpha`
+
+
+def plan(params: Params, prefix: str, settings: Sequence[Mapping[str, Any]]) -> list[Experiment]:
+    """An experiment for each setting.
+
+    Args:
+        prefix: what the names begin with, the same for all.
+        settings: the values that differ from `params.yaml`, by address.
+
+    Raises:
+        UserError: when an address is no key of `params.yaml`.
+    """
+    experiments = []
+    for setting in settings:
+        values = copy.deepcopy({k: v for k, v in params.values.items() if k not in PLANS})
+        for address, value in setting.items():
+            params.get(address, Any)
+            *sections, key = address.split(".")
+            place = values
+            for section in sections:
+                place = place[section]
+            place[key] = value
+        experiments.append(Experiment(f"{prefix}-{sha256_json(values)[:12]}", dict(setting)))
+    return experiments
+
+
+def run_missing(experiments: Sequence[Experiment], target: str) -> list[Experiment]:
+    """Run those that have not finished, one after the other; those that have finished by then.
+
+    Each runs in a folder of its own and leaves the workspace as it is. What fails is logged and
+    left out, and would be run again.
+
+    Args:
+        target: the last stage that is wanted.
+
+    Raises:
+        UserError: when code differs from the commit that the experiments would be filed under, or
+            none of them has finished.
+    """
+    check_committed()
+    done = finished()
+    missing = [experiment for experiment in experiments if experiment.name not in done]
+    log.info(
+        "%d of %d settings have finished before", len(experiments) - len(missing), len(experiments)
+    )
+    for experiment in tqdm(missing, desc="experiments", unit="experiment", disable=None):
+        log.info("%s: %s", experiment.name, setting_text(experiment.values))
+        if subprocess.run(command(experiment, target), check=False).returncode:
+            log.warning("%s failed and is left out", experiment.name)
+        else:
+            done.add(experiment.name)
+    complete = [experiment for experiment in experiments if experiment.name in done]
+    if not complete:
+        raise UserError("no setting has finished; the messages above say why")
+    return complete
+
+
+def command(experiment: Experiment, target: str) -> list[str]:
+    """The DVC command that runs an experiment up to the stage `target`."""
+    changes = [f"{address}={json.dumps(value)}" for address, value in experiment.values.items()]
+    options = [part for change in changes for part in ("--set-param", change)]
+    return ["dvc", "exp", "run", "--temp", "--name", experiment.name, *options, target]
+
+
+def setting_text(values: Mapping[str, Any]) -> str:
+    """A setting in a line: `variants.recg.alpha=0.01 train.learning_rate=0.001`."""
+    return " ".join(f"{address}={value}" for address, value in values.items())
+
+
+def finished() -> set[str]:
+    """The names of the experiments of the current commit."""
+    return set(_output("dvc", "exp", "list", "--name-only").split())
+
+
+def check_committed() -> None:
+    """Refuse code that differs from the commit that experiments are filed under.
+
+    Raises:
+        UserError: naming the changed files.
+    """
+    if changed := _output("git", "status", "--porcelain", "--", *CODE):
+        files = ", ".join(line[3:] for line in changed.splitlines())
+        raise UserError(
+            f"experiments belong to a commit, but these files differ from it: {files}; commit or "
+            "stash them first"
+        )
+
+
+def read_metrics(experiment: Experiment, paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Metrics JSONs of a finished experiment, from its commit.
+
+    Raises:
+        UserError: when a file is not there.
+    """
+    files = DVCFileSystem(rev=experiment.name)
+    try:
+        return [json.loads(files.read_text(path)) for path in paths]
+    except FileNotFoundError as error:
+        raise UserError(
+            f"experiment {experiment.name} has no {error}; remove it and run again"
+        ) from error
+
+
+def _output(*command: str) -> str:
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{command[0]}: not found; activate the project's environment") from error
+    if done.returncode:
+        raise UserError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout

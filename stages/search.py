@@ -1,0 +1,128 @@
+"""`recg search`: settings drawn from a grid, the best on source validation kept in params.yaml."""
+
+import itertools
+import logging
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter
+
+from recg_core.errors import UserError
+from recg_core.files import atomic_path
+from recg_core.sensitivity import best_by_validation
+from stages.common import Params, read_params
+from stages.experiments import Experiment, plan, read_metrics, run_missing, setting_text
+
+log = logging.getLogger(__name__)
+
+ORDER_SEED = 0  # of the order in which a grid is tried
+
+
+def search(
+    backbone: Annotated[str, typer.Option(help="Row of `backbones`.")] = "bert4rec",
+    variant: Annotated[str, typer.Option(help="Row of `variants`.")] = "recg",
+    trials: Annotated[int, typer.Option(min=1, help="How many settings of the grid to try.")] = 20,
+) -> None:
+    """Try settings of the `search` section and write the best into params.yaml.
+
+    Settings come in a fixed random order: more trials go on where fewer ended, and what has
+    finished is not run again. No target and no test item is looked at, nor ranked at all: an
+    experiment ends with the sources' validation items. The learning rate is one for all models.
+    """
+    path = Path("params.yaml")
+    params = read_params(path)
+    done = run_missing(plan_search(params, backbone, variant, trials), "cluster")
+    sources = params.get("grid.sources", list[str])
+    scores = [validation_scores(e, sources, f"{backbone}-{variant}") for e in done]
+    best = done[best_by_validation(scores)]
+    for experiment, score in sorted(
+        zip(done, scores, strict=True), key=lambda pair: sum(pair[1].values())
+    ):
+        mean = sum(score.values()) / len(score)
+        log.info("%.2f %% %s", 100 * mean, setting_text(_chosen(experiment)))
+    write_values(path, _chosen(best))
+    log.info("written to %s: %s", path, setting_text(_chosen(best)))
+
+
+def plan_search(params: Params, backbone: str, variant: str, trials: int) -> list[Experiment]:
+    """The first `trials` settings of the grid in its fixed random order.
+
+    Raises:
+        UserError: when a row is missing or there is nothing to vary.
+    """
+    grid = search_grid(params, backbone, variant)
+    settings = [
+        dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
+    ]
+    random.Random(ORDER_SEED).shuffle(settings)
+    rows = {"grid.backbones": [backbone], "grid.variants": [variant]}
+    return plan(params, f"search-{backbone}-{variant}", [{**s, **rows} for s in settings[:trials]])
+
+
+def search_grid(params: Params, backbone: str, variant: str) -> dict[str, list[Any]]:
+    """The values to try by address.
+
+    Keys that the backbone lacks and keys that are 0 in the variant's row, which it does not use,
+    are left out.
+    """
+    space = params.get("search", dict[str, dict[str, list[Any]]])
+    places = {
+        "backbone": f"backbones.{backbone}",
+        "train": "train",
+        "variant": f"variants.{variant}",
+    }
+    if unknown := sorted(space.keys() - places.keys()):
+        raise UserError(f"{params.path}: search: unknown key(s) {unknown}; valid: {list(places)}")
+    grid: dict[str, list[Any]] = {}
+    for section, keys in space.items():
+        row = params.section(places[section])
+        for key, values in keys.items():
+            used = row.get(key) if section == "variant" else key in row
+            if used:
+                grid[f"{places[section]}.{key}"] = values
+    if not grid or not all(grid.values()):
+        raise UserError(f"{params.path}: search: expected keys with values to try, got {grid}")
+    return grid
+
+
+def validation_scores(experiment: Experiment, sources: list[str], model: str) -> dict[str, float]:
+    """NDCG@10 on the validation items of each source; the only files that are read."""
+    paths = [f"results/validation/{model}/{source}.json" for source in sources]
+    found = read_metrics(experiment, paths)
+    return {content["source"]: content["valid_ndcg@10"] for content in found}
+
+
+def write_values(path: Path, values: Mapping[str, Any]) -> None:
+    """Change values of a YAML file by address; comments and order stay."""
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    for address, value in values.items():
+        *sections, key = address.split(".")
+        place = content
+        for section in sections:
+            place = place[section]
+        place[key] = value
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        yaml.dump(content, stream)
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes nothing as `null`, as people do."""
+
+
+_Representer.add_representer(
+    type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null")
+)
+
+
+def _chosen(experiment: Experiment) -> dict[str, Any]:
+    """The values that the search chose, without the grid that its experiment was cut down to."""
+    return {a: v for a, v in experiment.values.items() if not a.startswith("grid.")}

@@ -1,0 +1,131 @@
+"""Images and their JSON, and the words, numbers and curves that go into them."""
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from recg_core.figures import (
+    Figure,
+    Line,
+    LinePanel,
+    Scatter,
+    draw_lines,
+    draw_scatters,
+    write_figure,
+)
+from recg_core.sensitivity import (
+    best_by_validation,
+    describe_sensitivity,
+    estimate,
+    read_measured,
+    sensitivity_panels,
+)
+
+
+def scatters(seed: int = 0) -> bytes:
+    rng = np.random.default_rng(seed)
+    panel = Scatter("text", rng.normal(size=(60, 2)), np.repeat([0, 1], 30))
+    return draw_scatters([[panel, panel], [None, panel]], ["garden", "office"])
+
+
+def colors_of(image: bytes) -> set[tuple[int, int, int]]:
+    with Image.open(io.BytesIO(image)) as opened:
+        return {color for _, color in opened.convert("RGB").getcolors(1 << 24)}
+
+
+def test_the_same_drawing_has_the_same_bytes_and_another_has_others() -> None:
+    assert scatters() == scatters()
+    assert scatters() != scatters(seed=1)
+
+
+def test_an_image_is_small_and_shows_each_group_in_its_colour() -> None:
+    image = scatters()
+    assert len(image) < 60_000
+    # The blue and the orange of two groups, seven tenths over white.
+    for red, green, blue in ((76, 156, 201), (237, 188, 76)):
+        nearest = min(abs(r - red) + abs(g - green) + abs(b - blue) for r, g, b in colors_of(image))
+        assert nearest < 60
+
+
+def test_an_interval_is_drawn_where_it_is_known() -> None:
+    def drawn(half_widths: list[float]) -> bytes:
+        line = Line("garden", [0.01, 0.1], [3.0, 4.0], half_widths)
+        return draw_lines([LinePanel("validation", "alpha", "NDCG@10, %", [line])])
+
+    assert drawn([math.nan, math.nan]) != drawn([0.5, 0.5])
+    assert drawn([0.5, math.nan]) == drawn([0.5, math.nan])
+
+
+def test_a_figure_is_an_image_and_the_json_that_names_it(tmp_path: Path) -> None:
+    figure = Figure("Title", "Caption", "Alt", ["alpha", "NDCG"], [[0.1, None]])
+    write_figure(tmp_path, "sweep", figure, b"image")
+    assert (tmp_path / "sweep.png").read_bytes() == b"image"
+    assert json.loads((tmp_path / "sweep.json").read_text()) == {
+        "title": "Title", "caption": "Caption", "alt": "Alt", "image": "sweep.png",
+        "columns": ["alpha", "NDCG"], "rows": [[0.1, None]],
+    }  # fmt: skip
+
+
+def test_an_interval_over_seeds_is_students() -> None:
+    """t of 4 degrees of freedom at 97.5 % is 2.776 in the tables."""
+    found = estimate(0.5, 0.1, 5)
+    assert found.half_width == pytest.approx(2.776 * 0.1 / math.sqrt(5), abs=1e-4)
+    assert math.isnan(estimate(0.5, None, 1).half_width)
+
+
+def measured(value: float, valid: float, test: float, seeds: int = 1) -> Any:
+    """One source, one target; a standard deviation of 1 % with several seeds."""
+
+    def std(content: dict[str, Any]) -> dict[str, Any]:
+        return {"seed_std": content} if seeds > 1 else {}
+
+    metrics = {"recall@10": 2 * test, "ndcg@10": test}
+    cell = {"source": "IS", "target": "VG", "num_seeds": seeds, "full": metrics}
+    validation = {"source": "IS", "num_seeds": seeds, "valid_ndcg@10": valid}
+    return read_measured(
+        value,
+        [validation | std({"valid_ndcg@10": 0.01})],
+        [cell | std({"full": {"recall@10": 0.01, "ndcg@10": 0.01}})],
+    )
+
+
+def test_the_best_has_the_highest_mean_over_sources() -> None:
+    assert (
+        best_by_validation([{"a": 0.1, "b": 0.5}, {"a": 0.4, "b": 0.4}, {"a": 0.4, "b": 0.4}]) == 1
+    )
+
+
+def test_the_caption_names_the_value_of_best_validation_not_of_best_test() -> None:
+    points = [measured(0.1, valid=0.2, test=0.9), measured(0.01, valid=0.3, test=0.1)]
+    assert "alpha = 0.01 is chosen" in describe_sensitivity("alpha", "sasrec-recg", points).caption
+
+
+def test_the_table_has_a_row_a_value_and_cell_in_percent() -> None:
+    points = [measured(0.1, 0.2, 0.3, seeds=5), measured(0.01, 0.25, 0.4, seeds=5)]
+    figure = describe_sensitivity("alpha", "sasrec-recg", points)
+    half = round(100 * 2.776 * 0.01 / math.sqrt(5), 2)
+    assert figure.rows == [
+        [0.01, "IS", "VG", 25.0, half, 80.0, half, 40.0, half],
+        [0.1, "IS", "VG", 20.0, half, 60.0, half, 30.0, half],
+    ]
+    assert "intervals over seeds" in figure.caption
+    assert len(figure.columns) == len(figure.rows[0])
+
+
+def test_one_seed_has_no_intervals_and_says_so() -> None:
+    figure = describe_sensitivity("alpha", "sasrec-recg", [measured(0.1, 0.2, 0.3)])
+    assert figure.rows == [[0.1, "IS", "VG", 20.0, None, 60.0, None, 30.0, None]]
+    assert "no intervals" in figure.caption
+
+
+def test_curves_run_over_ascending_values_for_validation_and_each_target() -> None:
+    panels = sensitivity_panels("alpha", [measured(0.1, 0.2, 0.3), measured(0.01, 0.25, 0.4)])
+    assert [panel.title for panel in panels] == ["source validation", "zero-shot on VG"]
+    (line,) = panels[1].lines
+    assert (line.label, line.x, line.y) == ("trained on IS", [0.01, 0.1], [40.0, 30.0])

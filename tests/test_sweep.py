@@ -1,0 +1,246 @@
+"""Sweeps and searches as DVC experiments, in a small project whose best settings are known."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recg_core.errors import UserError
+from stages.cli import main
+from stages.common import Params, read_params
+from stages.experiments import check_committed, command, finished, plan
+from stages.search import plan_search, search, search_grid, write_values
+from stages.sweep import plan_sweep, sweep
+
+PARAMS = """\
+# What runs.
+grid:
+  domains: [garden, office]
+  sources: [garden]
+  backbones: [gru4rec]   # the default
+  variants: [sem]
+backbones:
+  gru4rec: {dim: 8, dropout: 0.1}
+variants:
+  sem: {alpha: 0.0, clusters: 0, inter: "off"}
+  recg:
+    alpha: 0.5    # weight, Eq. 13
+    clusters: 20
+    inter: "off"  # quoted, or YAML 1.1 reads false
+train:
+  learning_rate: 1e-3
+sweep:
+  alpha: [0.1, 0.01, 7.0]
+  clusters: [5, 10]
+search:
+  backbone: {dim: [8, 16], num_heads: [1, 2]}
+  train: {learning_rate: [0.001]}
+  variant: {alpha: [0.1, 0.01]}
+"""
+# Few settings, since an experiment takes seconds.
+FEW = PARAMS.replace("[0.1, 0.01, 7.0]", "[0.1, 7.0]").replace("dim: [8, 16], ", "")
+# Validation is best at alpha 0.01, the test at 0.1; 7.0 fails. Every run is noted.
+STEP = """\
+import json, os, pathlib, sys
+from ruamel.yaml import YAML
+
+params = YAML(typ="safe", pure=True).load(pathlib.Path("params.yaml").read_text())
+(backbone,), (variant,) = params["grid"]["backbones"], params["grid"]["variants"]
+row = params["variants"][variant]
+alpha, dim = row["alpha"], params["backbones"][backbone]["dim"]
+with open(os.environ["RUNS"], "a") as runs:
+    runs.write(f"{sys.argv[1]} {alpha} {dim}\\n")
+if alpha > 5:
+    sys.exit("diverged")
+
+
+def write(path, content):
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"source": "garden", "num_seeds": 1, **content}))
+
+
+model = f"{backbone}-{variant}"
+if sys.argv[1] == "cluster":
+    valid = 0.5 - alpha + dim / 1000
+    write(f"results/validation/{model}/garden.json", {"valid_ndcg@10": valid})
+else:
+    cell = {"target": "office", "full": {"recall@10": alpha, "ndcg@10": alpha / 2}}
+    write(f"results/metrics/{model}/garden/garden_to_office.json", cell)
+"""
+DVC = """\
+stages:
+  cluster:
+    cmd: python step.py cluster
+    deps: [step.py]
+    params: [grid, variants, backbones, train]
+    metrics: [results/validation: {cache: false}]
+  evaluate:
+    cmd: python step.py evaluate
+    deps: [results/validation]
+    params: [grid, variants]
+    metrics: [results/metrics: {cache: false}]
+"""
+
+
+def git(*arguments: str) -> None:
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A committed project, the current folder."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "Test")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "test@example.org")
+    git("init", "--quiet")
+    subprocess.run(["dvc", "init", "--quiet"], check=True)
+    for name, content in (("params.yaml", FEW), ("step.py", STEP), ("dvc.yaml", DVC)):
+        Path(name).write_text(content)
+    git("add", "--all")
+    git("commit", "--quiet", "-m", "A project")
+    return folder
+
+
+def runs_of(project: Path) -> list[str]:
+    return (project.parent / "runs").read_text().splitlines()
+
+
+def params_of(folder: Path, content: str = PARAMS) -> Params:
+    (folder / "params.yaml").write_text(content)
+    return read_params(folder / "params.yaml")
+
+
+def test_a_sweep_draws_what_finished_and_runs_nothing_twice(project: Path) -> None:
+    sweep("alpha", backbone="gru4rec", variant="recg")
+    assert runs_of(project) == ["cluster 0.1 8", "evaluate 0.1 8", "cluster 7.0 8"]
+    figure = json.loads(Path("results/figures/sweep/alpha_gru4rec_recg.json").read_text())
+    assert [row[0] for row in figure["rows"]] == [0.1]
+    assert Path("results/figures/sweep", figure["image"]).read_bytes().startswith(b"\x89PNG")
+    assert Path("params.yaml").read_text() == FEW
+
+    sweep("alpha", backbone="gru4rec", variant="recg")
+    assert runs_of(project)[3:] == ["cluster 7.0 8"]  # what failed, and nothing else
+
+
+def test_a_search_keeps_the_best_on_validation_and_goes_on(project: Path) -> None:
+    """The test items, which would prefer 0.1, are not even ranked."""
+    search(backbone="gru4rec", variant="recg", trials=1)
+    first = runs_of(project)
+    assert len(first) == 1
+    search(backbone="gru4rec", variant="recg", trials=2)
+    assert runs_of(project)[:1] == first
+    assert sorted(runs_of(project)) == ["cluster 0.01 8", "cluster 0.1 8"]
+    written = Path("params.yaml").read_text()
+    assert read_params(Path("params.yaml")).get("variants.recg.alpha", float) == 0.01
+    comments = [line.split("#")[1] for line in FEW.splitlines() if "#" in line]
+    assert [line.split("#")[1] for line in written.splitlines() if "#" in line] == comments
+
+
+def test_code_that_differs_from_the_commit_is_refused(project: Path) -> None:
+    Path("params.yaml").write_text(FEW + "\n")
+    check_committed()
+    Path("dvc.yaml").write_text(DVC + "\n")
+    with pytest.raises(UserError, match=r"differ from it: dvc\.yaml; commit or stash"):
+        check_committed()
+    assert finished() == set()
+
+
+def test_the_command_line_reports_a_mistake_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["recg", "sweep", "alpha"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    expected = "error: params.yaml: no such file; run from the project's folder\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_name_is_of_all_params_that_the_experiment_runs_with(tmp_path: Path) -> None:
+    def name(content: str, alpha: float = 0.1) -> str:
+        return plan(params_of(tmp_path, content), "sweep", [{"variants.recg.alpha": alpha}])[0].name
+
+    same = name(PARAMS)
+    assert name(PARAMS.replace("alpha: 0.5", "alpha: 0.4")) == same  # overwritten
+    assert name(PARAMS.replace("[0.1, 0.01, 7.0]", "[0.1]")) == same  # a plan is no setting
+    assert name(PARAMS, alpha=0.2) != same
+    assert name(PARAMS.replace("1e-3", "1e-4")) != same
+
+
+def test_an_address_that_is_no_key_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no key 'gamma' at variants\.recg"):
+        plan(params_of(tmp_path), "sweep", [{"variants.recg.gamma": 1.0}])
+
+
+def test_a_command_sets_every_value_and_leaves_the_workspace(tmp_path: Path) -> None:
+    experiment = plan_sweep(params_of(tmp_path), "clusters", "gru4rec", "recg")[1]
+    assert experiment.name.startswith("sweep-clusters-gru4rec-recg-")
+    assert command(experiment, "evaluate") == [
+        "dvc", "exp", "run", "--temp", "--name", experiment.name,
+        "--set-param", "variants.recg.clusters=10",
+        "--set-param", 'grid.backbones=["gru4rec"]',
+        "--set-param", 'grid.variants=["recg"]',
+        "evaluate",
+    ]  # fmt: skip
+
+
+def test_a_setting_that_the_variant_does_not_use_is_refused(tmp_path: Path) -> None:
+    params = params_of(tmp_path)
+    with pytest.raises(UserError, match=r"variants\.sem\.alpha is 0: sem does not use it"):
+        plan_sweep(params, "alpha", "gru4rec", "sem")
+    with pytest.raises(UserError, match=r"no key 'tau' at sweep; valid keys are"):
+        plan_sweep(params, "tau", "gru4rec", "recg")
+    with pytest.raises(UserError, match=r"no key 'lstm' at backbones"):
+        plan_sweep(params, "alpha", "lstm", "recg")
+
+
+def test_a_search_varies_what_the_model_has(tmp_path: Path) -> None:
+    """GRU4Rec has no heads; `sem` has no generalization loss to weigh."""
+    params = params_of(tmp_path)
+    both = {"backbones.gru4rec.dim": [8, 16], "train.learning_rate": [0.001]}
+    assert search_grid(params, "gru4rec", "sem") == both
+    alpha = {"variants.recg.alpha": [0.1, 0.01]}
+    assert search_grid(params, "gru4rec", "recg") == both | alpha
+
+
+def test_more_trials_begin_with_the_same_settings(tmp_path: Path) -> None:
+    params = params_of(tmp_path)
+    names = [[e.name for e in plan_search(params, "gru4rec", "recg", n)] for n in (2, 3, 99)]
+    assert names[0] == names[1][:2] == names[2][:2]
+    assert len(set(names[2])) == len(names[2]) == 4  # the whole grid, each setting once
+
+
+def test_an_unknown_section_of_the_search_is_refused(tmp_path: Path) -> None:
+    params = params_of(tmp_path, PARAMS.replace("  backbone: {dim", "  encoder: {dim"))
+    with pytest.raises(UserError, match=r"search: unknown key\(s\) \['encoder'\]"):
+        search_grid(params, "gru4rec", "recg")
+
+
+def test_written_values_leave_everything_else_as_it_was(tmp_path: Path) -> None:
+    """On the project's own params: only the two lines change."""
+    path = tmp_path / "params.yaml"
+    before = (Path(__file__).parent.parent / "params.yaml").read_text()
+    path.write_text(before)
+    values: dict[str, Any] = {"variants.recg.alpha": 0.025, "train.learning_rate": 0.0005}
+    write_values(path, values)
+    after = path.read_text()
+    changed = [
+        (old.strip(), new.strip())
+        for old, new in zip(before.splitlines(), after.splitlines(), strict=True)
+        if old != new
+    ]
+    assert changed == [
+        ("alpha: 30.0", "alpha: 0.025"), ("learning_rate: 0.003", "learning_rate: 0.0005"),
+    ]  # fmt: skip
