@@ -103,9 +103,14 @@ def _check_grid(params: Params) -> None:
 
 def run(main: Callable[..., None]) -> None:
     """Run a stage's `main` as a command: a user's mistake exits with 1 and its message alone."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
+    run_app(app)
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command-line application; see `run`."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         app()
     except UserError as error:

@@ -30,7 +30,7 @@ LAYERS = (
     "backbones encoders.lsa encoders.transformer encoders.llm2vec",
     "encoders encoders.encode",
     # data and models in memory
-    "data pool preprocess",
+    "data pool preprocess ranks statistics",
     "domain model evaluation",
     # methods
     "training patterns baselines report",

@@ -1,0 +1,26 @@
+"""The console command `recg`: what is no stage of the pipeline."""
+
+import typer
+
+from stages import compare
+from stages.common import run_app
+
+app = typer.Typer(
+    help="Work with the results of the pipeline.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+app.command("compare")(compare.main)
+
+
+@app.callback()
+def recg() -> None:
+    """Keeps `recg` a group of commands, however many there are."""
+
+
+def main() -> None:
+    """Run `recg`."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()
