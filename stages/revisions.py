@@ -8,6 +8,7 @@ import polars as pl
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.scm import SCMError, resolve_rev
+from dvc_data.index import DataIndexDirError
 
 from recg_core.errors import UserError
 from recg_core.ranks import SeedRanks, ranks_of_frame
@@ -26,7 +27,13 @@ class RevisionRanks:
 
     def cells(self) -> list[str]:
         """The names of all cells: paths below the ranks folder without their ending."""
-        files = self.repo.dvcfs.find(RANKS_FOLDER) if self._has_ranks() else []
+        try:
+            files = list(self.repo.dvcfs.find(RANKS_FOLDER)) if self._has_ranks() else []
+        except DataIndexDirError as error:
+            raise UserError(
+                f"revision '{self.revision}': its ranks are not in DVC's cache or remote; run "
+                f"`dvc pull {RANKS_FOLDER}` or `dvc repro` at that revision"
+            ) from error
         names = [PurePosixPath(file) for file in files if file.endswith(".parquet")]
         if not names:
             raise UserError(
