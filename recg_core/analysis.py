@@ -6,6 +6,7 @@ under both protocols), B resamples.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
@@ -157,7 +158,7 @@ class Analysis:
         """The comparison of a cell, if there is one."""
         return self._found.get((model, source, target, protocol, metric, against))
 
-    @property
+    @cached_property
     def _found(self) -> dict[tuple[str, ...], Comparison]:
         return {
             (c.model, c.source, c.target, c.protocol, c.metric, c.against): c
