@@ -43,8 +43,8 @@ def compare_cells(
 ) -> list[CellChange]:
     """Compare cells by name, the same users of both revisions pair by pair.
 
-    A cell whose ranks are equal is `same` and no test; the others form one family for Holm's
-    correction. `better` and `worse` need a corrected t-test below 0.05.
+    A cell in which no user's metric differs is `same` and no test; the others form one family for
+    Holm's correction. `better` and `worse` need a corrected t-test below 0.05.
 
     Args:
         names: cells that both revisions have.
@@ -56,35 +56,29 @@ def compare_cells(
     """
     protocols = _protocols(config)
     column = protocols.columns.index((config.protocol, config.metric))
-    rows: list[tuple[str, np.ndarray, np.ndarray]] = []
+    values: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for name in names:
-        before, after = read_before(name), read_after(name)
-        check_same_users({f"{name} in revision A": before, f"{name} in revision B": after})
-        metrics = user_metrics([before, after], protocols)
-        rows.append((name, *(found.values[:, column] for found in metrics)))
-    changed = [(before != after).any() for _, before, after in rows]
-    differences = [
-        (after - before)[:, None]
-        for (_, before, after), differs in zip(rows, changed, strict=True)
-        if differs
-    ]
-    p_t = iter(holm(np.array([paired_t_test(part)[0] for part in differences])))
-    p_wilcoxon = iter(holm(np.array([wilcoxon_test(part)[0] for part in differences])))
+        ranks = [read_before(name), read_after(name)]
+        labels = [f"{name} in revision {revision}" for revision in ("A", "B")]
+        check_same_users(dict(zip(labels, ranks, strict=True)))
+        before, after = (found.values[:, column] for found in user_metrics(ranks, protocols))
+        values[name] = before, after
+    changed = [name for name, (before, after) in values.items() if (before != after).any()]
+    differences = {name: (values[name][1] - values[name][0])[:, None] for name in changed}
+    p_t = holm(np.array([paired_t_test(part)[0] for part in differences.values()]))
+    p_wilcoxon = holm(np.array([wilcoxon_test(part)[0] for part in differences.values()]))
+    corrected = dict(zip(changed, zip(p_t.tolist(), p_wilcoxon.tolist(), strict=True), strict=True))
     found = []
-    for (name, before, after), differs in zip(rows, changed, strict=True):
-        if not differs:
-            mean = float(before.mean())
-            found.append(CellChange(name, mean, mean, 0.0, 0.0, 1.0, 1.0, "same"))
+    for name, (before, after) in values.items():
+        means = float(before.mean()), float(after.mean())
+        if name not in corrected:
+            found.append(CellChange(name, *means, 0.0, 0.0, 1.0, 1.0, "same"))
             continue
-        samples = bootstrap_means((after - before)[:, None], config.num_resamples, config.seed)
-        low, high = interval(samples[:, 0])
-        p = float(next(p_t))
-        found.append(
-            CellChange(
-                name, float(before.mean()), float(after.mean()), float(low), float(high),
-                p, float(next(p_wilcoxon)), verdict(float((after - before).mean()), p),
-            )
-        )  # fmt: skip
+        samples = bootstrap_means(differences[name], config.num_resamples, config.seed)
+        low, high = (float(end[0]) for end in interval(samples))
+        t, wilcoxon = corrected[name]
+        judged = verdict(means[1] - means[0], t)
+        found.append(CellChange(name, *means, low, high, t, wilcoxon, judged))
     return found
 
 
@@ -112,7 +106,7 @@ def changes_table(changes: Sequence[CellChange]) -> str:
         )
     same = sum(change.verdict == "same" for change in changes)
     shown = lines if same < len(changes) else []
-    return "\n".join([*shown, *([f"{same} cell(s) have the same ranks."] if same else [])])
+    return "\n".join([*shown, *([f"{same} cell(s) are the same for every user."] if same else [])])
 
 
 def _protocols(config: CompareConfig) -> Protocols:

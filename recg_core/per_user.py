@@ -53,11 +53,10 @@ def user_metrics(rows: Sequence[SeedRanks], protocols: Protocols) -> list[UserMe
     Equal ranks give equal metrics, so each distinct (rank, ties, candidates) is computed once.
     """
     keys = _keys(rows)
-    distinct, first, place = np.unique(
+    _, first, place = np.unique(
         np.concatenate([key.ravel() for key in keys]), return_index=True, return_inverse=True
     )
-    del distinct
-    gains = _gains(*(_flat(rows, name)[first] for name in _COUNTS), protocols)
+    gains = _gains(rows, first, protocols)
     found = []
     start = 0
     for key in keys:
@@ -94,9 +93,6 @@ def check_same_users(rows: dict[str, SeedRanks]) -> None:
             )
 
 
-_COUNTS = ("num_higher", "num_ties", "num_candidates")
-
-
 def _flat(rows: Sequence[SeedRanks], name: str) -> np.ndarray:
     """A count of all rows in one vector, users before seeds."""
     parts = []
@@ -119,11 +115,13 @@ def _keys(rows: Sequence[SeedRanks]) -> list[np.ndarray]:
     ]
 
 
-def _gains(
-    num_higher: np.ndarray, num_ties: np.ndarray, num_candidates: np.ndarray, protocols: Protocols
-) -> np.ndarray:
+def _gains(rows: Sequence[SeedRanks], chosen: np.ndarray, protocols: Protocols) -> np.ndarray:
+    """Metrics [chosen, M] at the chosen places of all rows in one vector."""
+    higher, ties, candidates = (
+        _flat(rows, name)[chosen] for name in ("num_higher", "num_ties", "num_candidates")
+    )
     found = [
-        ranking_metrics(num_higher, num_ties, num_candidates, protocols.ks, negatives)
+        ranking_metrics(higher, ties, candidates, protocols.ks, negatives)
         for negatives in (None, protocols.num_negatives)
     ]
     return np.stack([values for metrics in found for values in metrics.values()], axis=1)

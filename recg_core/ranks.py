@@ -48,14 +48,16 @@ def ranks_of_frame(frame: pl.DataFrame, label: str) -> SeedRanks:
         UserError: when it has no rows or its users do not all have the same seeds.
     """
     if frame.is_empty():
-        raise UserError(f"{label}: the ranks table has no rows: no user has an item to be tested on")
+        raise UserError(
+            f"{label}: the ranks table has no rows: no user has an item to be tested on"
+        )
     frame = frame.sort("user_idx")
     seeds = frame["seed"][0].to_numpy()
     shape = (frame.height, len(seeds))
     flat = {name: frame[name].explode(empty_as_null=False).to_numpy() for name in _LISTS}
-    if not all(len(values) == shape[0] * shape[1] for values in flat.values()) or not np.array_equal(
-        flat["seed"].reshape(shape), np.broadcast_to(seeds, shape)
-    ):
+    if not all(
+        len(values) == shape[0] * shape[1] for values in flat.values()
+    ) or not np.array_equal(flat["seed"].reshape(shape), np.broadcast_to(seeds, shape)):
         raise UserError(f"{label}: not every user has a rank for every seed; evaluate again")
     return SeedRanks(
         frame["user_idx"].to_numpy(),

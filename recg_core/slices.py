@@ -71,7 +71,11 @@ def slice_masks(frame: pl.DataFrame) -> list[tuple[str, str, np.ndarray]]:
             found += [(attribute, "head", values), (attribute, "tail", ~values)]
             continue
         edges = np.unique(np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
-        bins = np.digitize(values, edges[1:-1], right=True) if len(edges) > 2 else np.zeros(len(values))
+        bins = (
+            np.digitize(values, edges[1:-1], right=True)
+            if len(edges) > 2
+            else np.zeros(len(values))
+        )
         for index in np.unique(bins):
             mask = bins == index
             found.append((attribute, _range(values[mask]), mask))

@@ -4,7 +4,6 @@ import io
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-import polars as pl
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.scm import SCMError, resolve_rev

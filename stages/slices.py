@@ -23,7 +23,9 @@ def main(
     """Write the slice attributes of every source and target of the grid."""
     params = read_params(Path("params.yaml"))
     names = params.get("grid.domains", list[str])
-    domains = {name: load_domain(name, domains_root / name, embeddings_root / name) for name in names}
+    domains = {
+        name: load_domain(name, domains_root / name, embeddings_root / name) for name in names
+    }
     for source in params.get("grid.sources", list[str]):
         for target in names:
             frame = slice_attributes(domains[source], domains[target])

@@ -75,10 +75,9 @@ class Table:
         form = "l" * self.labels + "r" * (len(self.columns) - self.labels)
         lines = [_latex_row(self.columns), *(_latex_row(row) for row in self.rows)]
         head, *body = lines
-        return "\n".join(
-            [f"% {self.title}. {self.caption}", rf"\begin{{tabular}}{{{form}}}", r"\toprule", head]
-            + [r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""]
-        )
+        parts = [f"% {self.title}. {self.caption}", rf"\begin{{tabular}}{{{form}}}", r"\toprule"]
+        parts += [head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""]
+        return "\n".join(parts)
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ def bold_best(rows: Sequence[Sequence[Entry]], groups: int = 0) -> tuple[tuple[E
             replace(entry, bold=True)
             if isinstance(entry, Number)
             and entry.value is not None
-            and round(entry.value, 2) == best[(*row[:groups], column)]
+            and round(entry.value, 2) == best[_place(row, groups, column)]
             else entry
             for column, entry in enumerate(row)
         )
@@ -157,10 +156,14 @@ def bold_best(rows: Sequence[Sequence[Entry]], groups: int = 0) -> tuple[tuple[E
 
 def _numbers(row: Sequence[Entry], groups: int) -> list[tuple[tuple[object, ...], float]]:
     return [
-        ((*row[:groups], column), entry.value)
+        (_place(row, groups, column), entry.value)
         for column, entry in enumerate(row)
         if isinstance(entry, Number) and entry.value is not None
     ]
+
+
+def _place(row: Sequence[Entry], groups: int, column: int) -> tuple[object, ...]:
+    return (*row[:groups], column)
 
 
 def _markdown(entry: Entry) -> str:

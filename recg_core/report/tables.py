@@ -12,8 +12,8 @@ from recg_core.results import INTERACTIONS_MARK, REFERENCE, TEXT_MARK, Cells, Gr
 ABLATION = "wo_"  # prefix of the variants that leave one component out
 LEGEND = (
     "Percent, means over users and seeds; the best of a row or group in bold. "
-    f"{INTERACTIONS_MARK} uses interactions of the target; {TEXT_MARK} item texts of the target were "
-    "seen in training, by the model or by a fitted encoder (or averaged, for centered rows)."
+    f"{INTERACTIONS_MARK} uses interactions of the target; {TEXT_MARK} item texts of the target "
+    "were seen in training, by the model or by a fitted encoder (or averaged, for centered rows)."
 )
 SIGNIFICANCE = (
     f"* differs from `{REFERENCE}` (paired t-test over users, corrected by Holm over the table's "
@@ -125,7 +125,9 @@ def _comparison_table(
             best = round(100 * max(*values, rival_value), 2)
             for model, value in zip(models, values, strict=True):
                 marks = cells.trained[model, source, target].marks()
-                row.append(_compared(analysis, model, source, target, protocol, metric, value, marks, best))
+                row.append(
+                    _compared(analysis, model, source, target, protocol, metric, value, marks, best)
+                )
                 if paper[model]:
                     row.append(Number(published(model, source, target, metric)))
                 if model in improved:
@@ -391,4 +393,3 @@ def _plain(value: object) -> Entry:
     if isinstance(value, float):
         return Number(value if _finite(value) else None, form=".6g")
     return str(value)
-
