@@ -154,8 +154,9 @@ def _calibration(analysis: Analysis) -> Section:
 def _method(config: ReportConfig) -> tuple[str, ...]:
     return (
         "The unit is a user: a user's metric is the mean over seeds, and rows are compared over "
-        "the same users. Intervals and tests therefore speak of other users of the same domain, with "
-        "these seeds; how much the seeds matter is the standard deviation over seeds beside them.",
+        "the same users. Intervals and tests therefore speak of other users of the same domain "
+        "with these seeds; how much the seeds matter is the standard deviation over seeds, shown "
+        "beside them.",
         f"Intervals are percentiles of {config.num_resamples:,} bootstrap resamples of users, the "
         "same draws for all rows of a target. Tests are two-sided: Student's paired t-test and "
         "Wilcoxon's signed-rank test (users without a difference left out). Holm's correction runs "

@@ -6,7 +6,7 @@ from recg_core.analysis import TRAINING_FREE, Analysis
 from recg_core.metrics import NO_SOURCE
 from recg_core.report.layout import Entry, Number, Table
 from recg_core.report.tables import VERDICT, title_of
-from recg_core.results import Cells, Grid
+from recg_core.results import INTERACTIONS_MARK, Cells, Grid
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 84, 26, 190, 64
 
@@ -29,7 +29,12 @@ def heatmap_table(analysis: Analysis, cells: Cells, grid: Grid, protocol: str) -
     }
     rows: list[tuple[Entry, ...]] = []
     for model in models:
-        row: list[Entry] = [model]
+        used = any(
+            cells.trained[model, s, t].target_interactions_used
+            for s, t in grid.pairs(zero_shot=True)
+            if (model, s, t) in cells.trained
+        )
+        row: list[Entry] = [model + (INTERACTIONS_MARK if used else "")]
         for source, target in pairs:
             value = values.get((model, source, target))
             free = analysis.comparison(model, source, target, protocol, metric, TRAINING_FREE)
@@ -41,7 +46,8 @@ def heatmap_table(analysis: Analysis, cells: Cells, grid: Grid, protocol: str) -
         f"heatmap_{protocol}",
         f"{title_of(metric)} of every source → target cell",
         "Percent; darker: closer to the best of the pair. ▲ ▼ above or below the best "
-        "training-free row (paired t-test, Holm, p < .05). In-domain pairs stand last.",
+        "training-free row (paired t-test, Holm, p < .05). In-domain pairs stand last. "
+        f"{INTERACTIONS_MARK} uses interactions of the target in zero-shot cells.",
         1,
         ("Model", *(f"{source} → {target}" for source, target in pairs)),
         tuple(rows),

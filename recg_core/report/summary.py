@@ -56,7 +56,9 @@ def averages_table(analysis: Analysis, cells: Cells, grid: Grid, protocol: str) 
     rows: list[tuple[Entry, ...]] = []
     for name in names:
         free = cells.training_free.get((name, grid.domains[0]))
-        entries: list[Entry] = [name + (free.marks() if free else "")]
+        over = averaged_rows(cells, grid, name, zero_shot=True)
+        used = any(uses_interactions(cells, row) for row in over)
+        entries: list[Entry] = ["yes" if used else "no", name + (free.marks() if free else "")]
         for zero_shot in MEANS.values():
             over = averaged_rows(cells, grid, name, zero_shot=zero_shot)
             if not over:
@@ -76,11 +78,18 @@ def averages_table(analysis: Analysis, cells: Cells, grid: Grid, protocol: str) 
     return Table(
         f"averages_{protocol}",
         "Averages",
-        LEGEND + " Intervals: bootstrap over users. Last columns: zero-shot cells that are better, "
+        LEGEND
+        + " Intervals: bootstrap over users. `Interactions used`: of the target, by zero-shot cells; rows with and without do not compete. Last columns: zero-shot cells that are better, "
         f"not clearly different, and worse by {title_of(ndcg)}, corrected by Holm.",
-        1,
-        ("Model", *heads, f"Against {REFERENCE}", "Against best training-free"),
-        bold_best(rows),
+        2,
+        (
+            "Interactions used",
+            "Model",
+            *heads,
+            f"Against {REFERENCE}",
+            "Against best training-free",
+        ),
+        bold_best(rows, groups=1),
     )
 
 
@@ -115,7 +124,7 @@ def _best_rows(analysis: Analysis, cells: Cells, grid: Grid, protocol: str, metr
     names = [*dict.fromkeys(model for model, _, _ in cells.trained), *cells.rows]
     for name in names:
         over = averaged_rows(cells, grid, name, zero_shot=True)
-        if over and not any(_uses_interactions(cells, row) for row in over):
+        if over and not any(uses_interactions(cells, row) for row in over):
             trained = name not in cells.rows
             means[trained][name] = analysis.average(over, protocol, metric)
     parts = []
@@ -177,7 +186,8 @@ def _score(analysis: Analysis, name: str, protocol: str, metric: str, against: s
     return f"{counts['better']} / {counts['unclear']} / {counts['worse']}"
 
 
-def _uses_interactions(cells: Cells, row: Row) -> bool:
+def uses_interactions(cells: Cells, row: Row) -> bool:
+    """Whether a cell's model used interactions of the target."""
     name, _, target = row
     cell = cells.trained.get(row) or cells.training_free[name, target]
     return cell.target_interactions_used

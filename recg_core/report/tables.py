@@ -172,16 +172,17 @@ def training_free_table(analysis: Analysis, cells: Cells, grid: Grid, protocol: 
     rows: list[tuple[Entry, ...]] = []
     for target in grid.domains:
         for row in cells.rows:
-            marks = cells.training_free[row, target].marks()
+            cell = cells.training_free[row, target]
+            used = _yes(cell.target_interactions_used)
             values = [analysis.mean(row, NO_SOURCE, target, protocol, m) for m in metrics]
-            rows.append((target, row + marks, *(Number(100 * value) for value in values)))
+            rows.append((target, used, row + cell.marks(), *(Number(100 * v) for v in values)))
     return Table(
         f"training_free_{protocol}",
         "Training-free rows",
         "What the target's texts and histories give without any training. " + LEGEND,
-        2,
-        ("Target", "Row", *map(title_of, metrics)),
-        bold_best(rows, groups=1),
+        3,
+        ("Target", "Interactions used", "Row", *map(title_of, metrics)),
+        bold_best(rows, groups=2),
     )
 
 
