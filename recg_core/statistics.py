@@ -59,6 +59,15 @@ def interval(samples: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray,
     return low, high
 
 
+def t_interval(differences: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """Student's interval of the mean of one column; the mean itself for a single user."""
+    mean = float(differences.mean())
+    if len(differences) < 2:
+        return mean, mean
+    spread = float(stats.sem(differences) * stats.t.ppf((1 + confidence) / 2, len(differences) - 1))
+    return mean - spread, mean + spread
+
+
 def _wilcoxon(differences: np.ndarray) -> float:
     differing = differences[differences != 0]
     return float(stats.wilcoxon(differing).pvalue) if len(differing) else 1.0

@@ -116,7 +116,7 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
             for stage in ("train", "cluster", "evaluate")
             for variant in MODELS
         ]
-        + ["pool", "baselines", "report"]
+        + ["pool", "baselines", "slices", "report"]
     )
     first = clone.cells()
     assert set(CELLS) < first.keys()

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from recg_core.statistics import bootstrap_means, holm, interval, paired_t_test, wilcoxon_test
+from recg_core.statistics import (
+    bootstrap_means,
+    holm,
+    interval,
+    paired_t_test,
+    t_interval,
+    wilcoxon_test,
+)
 
 
 def test_t_test_by_hand() -> None:
@@ -64,6 +71,14 @@ def test_bootstrap_draws_with_replacement_and_alike_for_all_columns() -> None:
         drawn = draws.integers(0, 40, 40, dtype=np.int32)
         assert row == pytest.approx(values[drawn].mean(axis=0))
     assert found[:, 0] - found[:, 1] == pytest.approx(found[:, 2])
+
+
+def test_students_interval_ends_where_the_t_test_turns() -> None:
+    differences = np.random.default_rng(3).normal(0.2, 1, 25)
+    low, high = t_interval(differences)
+    for end in (low, high):
+        assert paired_t_test((differences - end)[:, None])[0] == pytest.approx(0.05)
+    assert t_interval(np.array([0.5])) == (0.5, 0.5)
 
 
 def test_the_bootstrap_interval_of_many_users_is_the_normal_one() -> None:

@@ -78,9 +78,9 @@ def averages_table(analysis: Analysis, cells: Cells, grid: Grid, protocol: str) 
     return Table(
         f"averages_{protocol}",
         "Averages",
-        LEGEND
-        + " Intervals: bootstrap over users. `Interactions used`: of the target, by zero-shot cells; rows with and without do not compete. Last columns: zero-shot cells that are better, "
-        f"not clearly different, and worse by {title_of(ndcg)}, corrected by Holm.",
+        f"{LEGEND} Intervals: bootstrap over users. Interactions used: of the target, by the "
+        "zero-shot cells; rows with and without do not compete. Last columns: zero-shot cells that "
+        f"are better / not clearly different / worse by {title_of(ndcg)}, corrected by Holm.",
         2,
         (
             "Interactions used",

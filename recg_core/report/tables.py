@@ -310,7 +310,7 @@ def slices_table(analysis: Analysis, titles: dict[str, str], *, zero_shot: bool)
         f"slices_{words.replace('-', '_')}",
         f"Slices, {words}",
         f"{title_of(analysis.config.headline[1])} under full ranking. The last two columns: the "
-        "best model of the cell minus its best training-free row, and the 95 % interval. "
+        "best model of the cell minus its best training-free row, and Student's 95 % interval. "
         "Popularity is counted in the target's training histories, for this table alone.",
         4,
         (
