@@ -25,7 +25,7 @@ $(BIN)/.installed: pyproject.toml requirements.lock
 
 demo: install
 	dvc repro
-	@echo "The tables are in results/report/report.md"
+	@echo "The report is results/report/report.html, or report.md beside it"
 
 amazon: install
 	dvc exp run -S 'grid.domains=$(AMAZON)' -S 'grid.sources=$(AMAZON)' -S 'pool.domains=$(AMAZON)' \

@@ -18,6 +18,7 @@ from recg_core.data import Holdout, Ragged
 from recg_core.errors import UserError
 from recg_core.files import write_json
 from recg_core.metrics import KS, NUM_NEGATIVES, mean_metrics, ranking_metrics
+from recg_core.ranks import SeedRanks, ranks_of_frame
 from recg_core.schema import RANKS
 
 ScoreBatch = Callable[[np.ndarray], Tensor]
@@ -113,19 +114,14 @@ def validation_ndcg(
 
 def ranks_frame(ranks_by_seed: dict[int, Ranks], users: np.ndarray) -> pl.DataFrame:
     """The RANKS table of several seeds over the same users (`holdout.users`)."""
-    return pl.concat(
-        pl.DataFrame(
-            {
-                "seed": np.full(len(users), seed, dtype=np.int32),
-                "user_idx": users,
-                "num_candidates": ranks.num_candidates,
-                "num_higher": ranks.num_higher,
-                "num_ties": ranks.num_ties,
-            },
-            schema=RANKS.columns,
-        )
-        for seed, ranks in ranks_by_seed.items()
-    )
+    ranks = list(ranks_by_seed.values())
+    return SeedRanks(
+        users,
+        np.array(list(ranks_by_seed), dtype=np.int32),
+        ranks[0].num_candidates,
+        np.stack([seed.num_higher for seed in ranks], axis=1),
+        np.stack([seed.num_ties for seed in ranks], axis=1),
+    ).to_frame()
 
 
 def cell_metrics(
@@ -141,9 +137,11 @@ def cell_metrics(
     Raises:
         UserError: when the table has no rows.
     """
-    if ranks.is_empty():
-        raise UserError("the ranks table has no rows: no user has an item to be tested on")
-    per_seed = [_seed_metrics(part, ks, num_negatives) for part in ranks.partition_by("seed")]
+    table = ranks_of_frame(ranks, "the cell")
+    per_seed = [
+        _seed_metrics(Ranks(table.num_candidates, higher, ties), ks, num_negatives)
+        for higher, ties in zip(table.num_higher.T, table.num_ties.T, strict=True)
+    ]
     values = {
         protocol: {name: [seed[protocol][name] for seed in per_seed] for name in metrics}
         for protocol, metrics in per_seed[0].items()
@@ -175,8 +173,8 @@ def cell_content(
         "model": model,
         "source": source,
         "target": target,
-        "num_seeds": ranks["seed"].n_unique(),
-        "num_users": ranks["user_idx"].n_unique(),
+        "num_seeds": len(ranks["seed"][0]),
+        "num_users": ranks.height,
         "mean_candidates": float(np.mean(ranks["num_candidates"].to_numpy())),
         "protocol": {
             "full": "every item outside the user's history; expectation over ties",
@@ -268,12 +266,9 @@ def _row_sums(compare: Callable[..., Tensor], scores_BN: Tensor, target_B1: Tens
 
 
 def _seed_metrics(
-    ranks: pl.DataFrame, ks: Sequence[int], num_negatives: int
+    ranks: Ranks, ks: Sequence[int], num_negatives: int
 ) -> dict[str, dict[str, float]]:
-    ranking = Ranks(
-        *(ranks[name].to_numpy() for name in ("num_candidates", "num_higher", "num_ties"))
-    )
     return {
-        "full": mean_metrics(ranking.metrics(ks)),
-        f"sampled_{num_negatives}": mean_metrics(ranking.metrics(ks, num_negatives)),
+        "full": mean_metrics(ranks.metrics(ks)),
+        f"sampled_{num_negatives}": mean_metrics(ranks.metrics(ks, num_negatives)),
     }

@@ -1,21 +1,14 @@
-"""The metrics cells of a grid, read back, and their summary as scalars."""
+"""The metrics cells of a grid, read back: what each model saw, and where its ranks are."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recg_core.errors import UserError
 from recg_core.files import read_json
-from recg_core.metrics import NO_SOURCE, NUM_NEGATIVES
+from recg_core.metrics import NO_SOURCE
 
-SAMPLED = f"sampled_{NUM_NEGATIVES}"
-PROTOCOLS = {
-    "full": "Full ranking: the test item among all items outside the user's history.",
-    SAMPLED: f"The paper's protocol: the test item against {NUM_NEGATIVES} sampled negatives, as "
-    "the exact expectation over samples.",
-}
-HEADLINE = ("recall@10", "ndcg@10")
+REFERENCE = "sem"  # the variant that improvements are relative to
 INTERACTIONS_MARK, TEXT_MARK = "†", "‡"
 
 
@@ -50,17 +43,23 @@ class Grid:
 
 @dataclass(frozen=True)
 class Cell:
-    """What the report reads of one metrics JSON."""
+    """What the report reads of one metrics JSON, and where its ranks are."""
 
     num_seeds: int
-    target_text_seen: bool
-    target_interactions_used: bool
-    metrics: dict[str, dict[str, float]]  # by protocol and metric name
+    num_users: int
+    mean_candidates: float
+    saw: dict[str, Any]
+    ranks: Path
+
+    @property
+    def target_interactions_used(self) -> bool:
+        """Whether the model used interactions of the target."""
+        return bool(self.saw["target_interactions_used"])
 
     def marks(self) -> str:
         """The symbols that say what the cell saw of its target."""
         interactions = INTERACTIONS_MARK if self.target_interactions_used else ""
-        return interactions + (TEXT_MARK if self.target_text_seen else "")
+        return interactions + (TEXT_MARK if self.saw["target_text_seen"] else "")
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Cells:
         return list(dict.fromkeys(row for row, _ in self.training_free))
 
     def rows_of(self, target: str, *, with_interactions: bool) -> dict[str, Cell]:
-        """A target's training-free cells by row, with those that use interactions or without."""
+        """A target's training-free cells: without target interactions, or all of them."""
         cells = {row: self.training_free[row, target] for row in self.rows}
         return {
             row: cell
@@ -84,9 +83,18 @@ class Cells:
             if with_interactions or not cell.target_interactions_used
         }
 
+    def of_target(self, target: str) -> dict[tuple[str, str], Cell]:
+        """All cells of a target by name and source, trained models first."""
+        trained = {(m, s): cell for (m, s, t), cell in self.trained.items() if t == target}
+        free = {(row, NO_SOURCE): self.training_free[row, target] for row in self.rows}
+        return {**trained, **free}
 
-def load_cells(folder: Path, grid: Grid) -> Cells:
-    """Read the cells of the grid below `folder`; any other JSON there is left out.
+
+def load_cells(metrics: Path, ranks: Path, grid: Grid) -> Cells:
+    """Read the cells of the grid below `metrics`; any other JSON there is left out.
+
+    Args:
+        ranks: holds the ranks of each cell at the place that its JSON has below `metrics`.
 
     Raises:
         UserError: when a cell of the grid is missing, there twice or incomplete.
@@ -94,40 +102,20 @@ def load_cells(folder: Path, grid: Grid) -> Cells:
     wanted = _wanted(grid)
     trained: dict[tuple[str, str, str], Cell] = {}
     training_free: dict[tuple[str, str], Cell] = {}
-    for path in sorted(folder.rglob("*.json")):
+    for path in sorted(metrics.rglob("*.json")):
         content = read_json(path)
         if not isinstance(content, dict) or not {"model", "source", "target"} <= content.keys():
             continue
         model, source, target = content["model"], content["source"], content["target"]
         if (model, source, target) in trained or (model, target) in training_free:
             raise UserError(f"{path}: the cell {model} {source}_to_{target} is there twice")
+        place = (ranks / path.relative_to(metrics)).with_suffix(".parquet")
         if source == NO_SOURCE and target in grid.domains:
-            training_free[model, target] = _cell(content, path)
+            training_free[model, target] = _cell(content, path, place)
         elif (model, source, target) in wanted:
-            trained[model, source, target] = _cell(content, path)
-    _check_complete(trained, training_free, grid, folder)
+            trained[model, source, target] = _cell(content, path, place)
+    _check_complete(trained, training_free, grid, metrics)
     return Cells({key: trained[key] for key in wanted}, training_free)
-
-
-def build_summary(cells: Cells, grid: Grid) -> dict[str, Any]:
-    """Recall@10 and NDCG@10 of every cell and the means over cells, as nested fractions.
-
-    A training-free row's means weigh each target by its trained cells, so that they compare.
-
-    Returns:
-        `{model: {"IS_to_VG": {protocol: {metric: value}}, "mean_zero_shot": ...}}`, with
-        `to_VG` for training-free rows.
-    """
-    summary: dict[str, Any] = {}
-    for (model, source, target), cell in cells.trained.items():
-        summary.setdefault(model, {})[f"{source}_to_{target}"] = _headline([cell])
-    for (row, target), cell in cells.training_free.items():
-        summary.setdefault(row, {})[f"to_{target}"] = _headline([cell])
-    for name in summary:
-        for key, zero_shot in (("mean_zero_shot", True), ("mean_in_domain", False)):
-            if averaged := _averaged(cells, grid, name, zero_shot=zero_shot):
-                summary[name][key] = _headline(averaged)
-    return summary
 
 
 def _wanted(grid: Grid) -> list[tuple[str, str, str]]:
@@ -140,13 +128,13 @@ def _wanted(grid: Grid) -> list[tuple[str, str, str]]:
     ]
 
 
-def _cell(content: dict[str, Any], path: Path) -> Cell:
+def _cell(content: dict[str, Any], path: Path, ranks: Path) -> Cell:
     try:
+        saw = content["saw"]
+        for key in ("target_text_seen", "target_interactions_used"):
+            saw[key]
         return Cell(
-            num_seeds=content["num_seeds"],
-            target_text_seen=content["saw"]["target_text_seen"],
-            target_interactions_used=content["saw"]["target_interactions_used"],
-            metrics={protocol: content[protocol] for protocol in PROTOCOLS},
+            content["num_seeds"], content["num_users"], content["mean_candidates"], saw, ranks
         )
     except KeyError as error:
         raise UserError(f"{path}: the cell lacks {error}; run its stage again") from error
@@ -171,22 +159,3 @@ def _check_complete(
             f"{folder}: not every domain of the grid has its training-free rows; "
             "run the baselines stage"
         )
-
-
-def _averaged(cells: Cells, grid: Grid, name: str, *, zero_shot: bool) -> list[Cell]:
-    """The cells that the mean of a model or training-free row goes over; none: no mean."""
-    pairs = grid.pairs(zero_shot=zero_shot)
-    if name in cells.rows:
-        return [cells.training_free[name, target] for _, target in pairs]
-    found = [cells.trained.get((name, source, target)) for source, target in pairs]
-    return [cell for cell in found if cell]
-
-
-def _headline(cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
-    return {
-        protocol: {
-            metric: sum(cell.metrics[protocol][metric] for cell in cells) / len(cells)
-            for metric in HEADLINE
-        }
-        for protocol in PROTOCOLS
-    }

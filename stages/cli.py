@@ -1,16 +1,23 @@
-"""The console command `recg`: what is not a stage of the pipeline."""
+"""The console command `recg`: what is no stage of the pipeline."""
 
 import typer
 
+from stages import compare, search, sweep
 from stages.common import run_app
-from stages.search import search
-from stages.sweep import sweep
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-app.command()(sweep)
-app.command()(search)
+app = typer.Typer(
+    help="Work with the results of the pipeline.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+app.command("compare")(compare.main)
+app.command("sweep")(sweep.sweep)
+app.command("search")(search.search)
 
 
 def main() -> None:
-    """Entry point of `recg`."""
+    """Run `recg`."""
     run_app(app)
+
+
+if __name__ == "__main__":
+    main()

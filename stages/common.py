@@ -110,7 +110,7 @@ def run(main: Callable[..., None]) -> None:
 
 
 def run_app(app: typer.Typer) -> None:
-    """Run a command line: a user's mistake exits with 1 and its message alone."""
+    """Run a command-line application; see `run`."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         app()

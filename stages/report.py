@@ -1,6 +1,8 @@
-"""Write the paper's tables with the training-free rows beside, and one summary of scalars.
+"""Derive the report from stored ranks: tables, statistics, slices, a page, one summary of scalars.
 
-python -m stages.report --metrics results/metrics --domains data/domains --out results/report
+    python -m stages.report --metrics results/metrics --ranks results/ranks \
+        --slices results/slices --domains data/domains --curves results/curves \
+        --figures results/figures --out results/report
 """
 
 from pathlib import Path
@@ -8,16 +10,22 @@ from typing import Annotated
 
 import typer
 
+from recg_core.analysis import ReportConfig
 from recg_core.config import build
-from recg_core.report import write_report
+from recg_core.report.build import Inputs, write_report
 from recg_core.results import Grid
-from stages.common import read_params, run
+from stages.common import Params, read_params, run
+from stages.provenance import provenance
 
 
 def main(
     metrics: Annotated[Path, typer.Option(help="Holds the metrics of every cell.")],
+    ranks: Annotated[Path, typer.Option(help="Holds the ranks of every cell.")],
+    slices: Annotated[Path, typer.Option(help="Holds the slices of every source and target.")],
     domains: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
-    out: Annotated[Path, typer.Option(help="Folder for report.md and summary.json.")],
+    curves: Annotated[Path, typer.Option(help="Holds the training curves of every model.")],
+    figures: Annotated[Path, typer.Option(help="Holds figures with their JSON; may be missing.")],
+    out: Annotated[Path, typer.Option(help="Folder of the report.")],
 ) -> None:
     """Write the report of the grid's cells."""
     params = read_params(Path("params.yaml"))
@@ -26,8 +34,23 @@ def main(
         for variant in params.get("grid.variants", list[str])
         if params.get(f"variants.{variant}.items", str) == "id"
     )
-    grid = build(Grid, params.section("grid"), "grid", in_domain_only=learned_ids)
-    write_report(metrics, domains, out, grid)
+    write_report(
+        Inputs(metrics, ranks, slices, domains, curves, figures),
+        out,
+        build(Grid, params.section("grid"), "grid", in_domain_only=learned_ids),
+        build(ReportConfig, params.section("report"), "report"),
+        revision=provenance(),
+        preparation=_preparation(params),
+    )
+
+
+def _preparation(params: Params) -> str:
+    rule = params.get("preprocess.text_rule", str)
+    k_core, split = params.get("preprocess.k_core", int), params.get("preprocess.split", str)
+    return (
+        f"Items kept by the text rule `{rule}`, then {k_core}-core over users and items to a fixed "
+        f"point; split `{split}`."
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from recg_core.errors import UserError
 from recg_core.files import read_json, write_json
 from recg_core.model import VariantConfig
 from recg_core.patterns import PatternConfig
-from recg_core.schema import RANKS
+from recg_core.ranks import read_ranks
 from recg_core.seeds import train_model
 from tests.conftest import cycle_domain, leave_one_out
 from tests.test_training import RECG, SEM, SHORT, pool_of, spec
@@ -150,12 +150,12 @@ def test_a_cell_holds_scalars_only_and_means_over_seeds(source: Domain, tmp_path
     cell = evaluated(folder, source, [source])["source_to_source.json"]
     assert {type(value) for value in scalars(cell)} <= {str, int, float, bool}
 
-    ranks = RANKS.read(folder / "ranks" / "source_to_source.parquet")
-    assert ranks["seed"].unique(maintain_order=True).to_list() == [4, 9]
+    ranks = read_ranks(folder / "ranks" / "source_to_source.parquet")
+    assert ranks.seeds.tolist() == [4, 9]
     assert cell["num_seeds"] == 2
     # Without ties Recall@10 is the share of users with fewer than ten items above theirs.
-    assert ranks["num_ties"].max() == 0
-    by_seed = [float((part["num_higher"] < 10).mean()) for part in ranks.partition_by("seed")]
+    assert ranks.num_ties.max() == 0
+    by_seed = (ranks.num_higher < 10).mean(axis=0)
     assert by_seed[0] != by_seed[1]
     assert cell["full"]["recall@10"] == pytest.approx(np.mean(by_seed))
     assert cell["seed_std"]["full"]["recall@10"] == pytest.approx(

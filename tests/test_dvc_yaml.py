@@ -28,7 +28,12 @@ from tests.project import (
 from tests.test_layers import imports_of
 
 STAGES = list(read_yaml("dvc.yaml")["stages"])
-PACKAGES = ("recg_core/backbones", "recg_core/encoders", "recg_core/raw")  # each one dependency
+PACKAGES = (
+    "recg_core/backbones",
+    "recg_core/encoders",
+    "recg_core/raw",
+    "recg_core/report",
+)  # each one dependency
 # Unfinished downloads wait here for the next run; they are no part of any result.
 SCRATCH = ".downloads"
 

@@ -55,6 +55,9 @@ class Clone:
     def dvc(self, *arguments: str) -> str:
         return self._run(sys.executable, "-m", "dvc", *arguments)
 
+    def recg(self, *arguments: str) -> str:
+        return self._run(sys.executable, "-m", "stages.cli", *arguments)
+
     def commit(self) -> None:
         """Commit everything that git does not ignore."""
         self.git("add", "--all")
@@ -116,7 +119,7 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
             for stage in ("train", "cluster", "evaluate")
             for variant in MODELS
         ]
-        + ["pool", "baselines", "report"]
+        + ["pool", "baselines", "slices", "report"]
     )
     first = clone.cells()
     assert set(CELLS) < first.keys()
@@ -146,6 +149,11 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
         name: {address: (row["old"], row["new"]) for address, row in rows.items()}
         for name, rows in shown.items()
     } == {name: changes(first[name], second[name]) for name in changed}
+
+    # So does the project's own comparison, from the ranks in DVC's cache.
+    told = clone.recg("compare", "HEAD", "workspace")
+    assert f"{len(CELLS) // 2 + len(DOMAINS) * 10} cell(s) are the same for every user." in told
+    assert told.count("| gru4rec-recg/garden/garden_to_") == len(DOMAINS)
 
 
 def test_the_pipeline_is_drawn(clone: Clone) -> None:

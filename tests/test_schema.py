@@ -32,7 +32,13 @@ SEQUENCE_ROWS = pl.DataFrame(
     schema=SEQUENCES.columns,
 )
 RANK_ROWS = pl.DataFrame(
-    {"seed": [0], "user_idx": [3], "num_candidates": [20], "num_higher": [4], "num_ties": [1]},
+    {
+        "user_idx": [3, 5],
+        "num_candidates": [20, 19],
+        "seed": [[0, 7], [0, 7]],
+        "num_higher": [[4, 3], [0, 0]],
+        "num_ties": [[1, 0], [0, 18]],
+    },
     schema=RANKS.columns,
 )
 

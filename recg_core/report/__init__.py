@@ -1,0 +1,1 @@
+"""The report: tables, drawings and text from an analysis, as Markdown, CSV, LaTeX and HTML."""

@@ -1,0 +1,64 @@
+"""Images made by other parts of the project, embedded with the numbers behind them."""
+
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+from recg_core.config import build
+from recg_core.errors import UserError
+from recg_core.files import read_json
+from recg_core.report.layout import Figure, Number, Table
+
+TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
+
+
+def load_figures(folder: Path, out: Path) -> list[Figure]:
+    """Every `<name>.json` below `folder` with its image; none where there is no folder.
+
+    A figure's JSON has `title`, `caption`, `alt`, `image` (a PNG or SVG beside it), `columns` and
+    `rows`, the table of what the image shows.
+
+    Args:
+        out: the report's folder, from which Markdown links to the images.
+
+    Raises:
+        UserError: when a JSON has other keys or its image is missing or of another type.
+    """
+    return [
+        build(_figure, read_json(path), str(path), path=path, out=out)
+        for path in sorted(folder.rglob("*.json"))
+    ]
+
+
+def _figure(
+    title: str, caption: str, alt: str, image: str, columns: list[str], rows: list[Any],
+    path: Path, out: Path,
+) -> Figure:  # fmt: skip
+    file = path.with_name(image)
+    if file.suffix not in TYPES:
+        raise ValueError(f"image '{image}': expected one of {sorted(TYPES)}")
+    if not file.is_file():
+        raise UserError(f"{file}: no such file, though {path.name} names it")
+    encoded = base64.b64encode(file.read_bytes()).decode("ascii")
+    labels = next(
+        (i for i, entry in enumerate(rows[0]) if not isinstance(entry, str)), len(columns)
+    ) if rows else len(columns)  # fmt: skip
+    table = Table(
+        path.stem,
+        f"{title}: the numbers",
+        "",
+        labels,
+        tuple(columns),
+        tuple(tuple(_entry(value) for value in row) for row in rows),
+    )
+    return Figure(
+        title, caption, alt, f"data:{TYPES[file.suffix]};base64,{encoded}",
+        Path(os.path.relpath(file, out)).as_posix(), table,
+    )  # fmt: skip
+
+
+def _entry(value: Any) -> str | Number:
+    if isinstance(value, str):
+        return value
+    return Number(value, form="d" if isinstance(value, int) else ".4g")

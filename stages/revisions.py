@@ -1,0 +1,90 @@
+"""Ranks of a revision: a commit, a branch, a tag, an experiment, or the workspace as it is."""
+
+import io
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.scm import SCMError, resolve_rev
+from dvc_data.index import DataIndexDirError
+
+from recg_core.errors import UserError
+from recg_core.ranks import SeedRanks, ranks_of_frame
+from recg_core.schema import RANKS
+
+WORKSPACE = "workspace"
+RANKS_FOLDER = "results/ranks"
+
+
+@dataclass(frozen=True)
+class RevisionRanks:
+    """The ranks files that a revision's `dvc.lock` names."""
+
+    revision: str
+    repo: Repo
+
+    def cells(self) -> list[str]:
+        """The names of all cells: paths below the ranks folder without their ending."""
+        try:
+            files = list(self.repo.dvcfs.find(RANKS_FOLDER)) if self._has_ranks() else []
+        except DataIndexDirError as error:
+            raise UserError(
+                f"revision '{self.revision}': its ranks are not in DVC's cache or remote; run "
+                f"`dvc pull {RANKS_FOLDER}` or `dvc repro` at that revision"
+            ) from error
+        names = [PurePosixPath(file) for file in files if file.endswith(".parquet")]
+        if not names:
+            raise UserError(
+                f"revision '{self.revision}' has no ranks below {RANKS_FOLDER}; run `dvc repro` "
+                "there and commit dvc.lock"
+            )
+        return sorted(_cell(name) for name in names)
+
+    def read(self, cell: str) -> SeedRanks:
+        """A cell's ranks from the workspace, the cache or the remote.
+
+        Raises:
+            UserError: when they are in none of them, or written by an incompatible version.
+        """
+        path = f"{RANKS_FOLDER}/{cell}.parquet"
+        label = f"{path} of '{self.revision}'"
+        try:
+            content = self.repo.dvcfs.read_bytes(path)
+        except (OSError, DvcException) as error:
+            raise UserError(
+                f"{label}: the ranks are not in DVC's cache or remote; run `dvc pull {path}` or "
+                "`dvc repro` at that revision"
+            ) from error
+        frame = RANKS.parse(io.BytesIO(content), label)
+        return ranks_of_frame(frame, label)
+
+    def _has_ranks(self) -> bool:
+        return bool(self.repo.dvcfs.isdir(RANKS_FOLDER))
+
+
+def open_revision(revision: str) -> RevisionRanks:
+    """Open a revision of the project in the working directory.
+
+    Raises:
+        UserError: when there is no such revision, or no project.
+    """
+    try:
+        if revision == WORKSPACE:
+            return RevisionRanks(revision, Repo())
+        with Repo() as project:
+            sha = resolve_rev(project.scm, revision)
+        return RevisionRanks(revision, Repo(rev=sha))
+    except (SCMError, DvcException) as error:
+        raise UserError(
+            f"revision '{revision}': {error}; expected a commit, branch, tag, experiment or "
+            f"'{WORKSPACE}'"
+        ) from error
+
+
+def _cell(path: PurePosixPath) -> str:
+    """`sasrec-recg/garden/garden_to_office` of a path that ends so, whatever comes before."""
+    parts = path.with_suffix("").parts
+    folder = PurePosixPath(RANKS_FOLDER).parts
+    start = next(i for i in range(len(parts)) if parts[i : i + len(folder)] == folder)
+    return "/".join(parts[start + len(folder) :])

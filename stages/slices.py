@@ -1,0 +1,36 @@
+"""Write what the report cuts every source -> target evaluation by.
+
+    python -m stages.slices --domains-root data/domains --embeddings-root data/embeddings/lsa \
+        --out results/slices
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recg_core.domain import load_domain
+from recg_core.schema import SLICES
+from recg_core.slices import slice_attributes
+from stages.common import read_params, run
+
+
+def main(
+    domains_root: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
+    embeddings_root: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
+    out: Annotated[Path, typer.Option(help="Folder for a table of every source and target.")],
+) -> None:
+    """Write the slice attributes of every source and target of the grid."""
+    params = read_params(Path("params.yaml"))
+    names = params.get("grid.domains", list[str])
+    domains = {
+        name: load_domain(name, domains_root / name, embeddings_root / name) for name in names
+    }
+    for source in params.get("grid.sources", list[str]):
+        for target in names:
+            frame = slice_attributes(domains[source], domains[target])
+            SLICES.write(frame, out / f"{source}_to_{target}.parquet")
+
+
+if __name__ == "__main__":
+    run(main)
