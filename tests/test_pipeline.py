@@ -119,7 +119,7 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
             for stage in ("train", "cluster", "evaluate")
             for variant in MODELS
         ]
-        + ["pool", "baselines", "slices", "report"]
+        + ["pool", "baselines", "figures", "slices", "report"]
     )
     first = clone.cells()
     assert set(CELLS) < first.keys()
@@ -135,24 +135,29 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
     # One param of one variant reaches that variant's stages and the report alone.
     output = clone.dvc("exp", "run", "--set-param", "variants.recg.alpha=2.0")
     assert ran(output) == [
-        "cluster@garden-gru4rec-recg", "evaluate@garden-gru4rec-recg", "report",
+        "cluster@garden-gru4rec-recg", "evaluate@garden-gru4rec-recg", "figures", "report",
         "train@garden-gru4rec-recg",
     ]  # fmt: skip
     second = clone.cells()
     changed = {name for name in first if first[name] != second[name]}
-    summary = "results/report/summary.json"
-    assert changed == {*(cell for cell in CELLS if "gru4rec-recg" in cell), summary}
+    metrics = {name for name in changed if not name.startswith("results/figures/")}
+    assert metrics == {
+        *(cell for cell in CELLS if "gru4rec-recg" in cell),
+        "results/item_space.json",
+        "results/report/summary.json",
+        "results/validation/gru4rec-recg/garden.json",
+    }
 
     # DVC shows exactly these, each with every number that changed.
     shown = json.loads(clone.dvc("metrics", "diff", "--json"))
     assert {
         name: {address: (row["old"], row["new"]) for address, row in rows.items()}
         for name, rows in shown.items()
-    } == {name: changes(first[name], second[name]) for name in changed}
+    } == {name: changes(first[name], second[name]) for name in metrics}
 
     # So does the project's own comparison, from the ranks in DVC's cache.
     told = clone.recg("compare", "HEAD", "workspace")
-    assert f"{len(CELLS) // 2 + len(DOMAINS) * 10} cell(s) are the same for every user." in told
+    assert f"{len(CELLS) // 2 + len(DOMAINS) * 11} cell(s) are the same for every user." in told
     assert told.count("| gru4rec-recg/garden/garden_to_") == len(DOMAINS)
 
 
