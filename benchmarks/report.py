@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from recg_core.analysis import ReportConfig
-from recg_core.evaluation import cell_metrics
-from recg_core.files import write_json
-from recg_core.metrics import NO_SOURCE
-from recg_core.ranks import SeedRanks
+from recg_core.base.files import write_json
+from recg_core.base.schema import RANKS, SLICES
+from recg_core.ranking.full_rank import cell_metrics
+from recg_core.ranking.metrics import NO_SOURCE
+from recg_core.ranking.ranks import SeedRanks
+from recg_core.report.analysis import ReportConfig
 from recg_core.report.build import Inputs, write_report
-from recg_core.results import Grid
-from recg_core.schema import RANKS, SLICES
+from recg_core.report.cells import Grid
 
 USERS, SEEDS, ITEMS = 90_000, 5, 24_000
 GRID = Grid(

@@ -31,11 +31,11 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.llm_recg import AUXILIARY_ITEMS, NUM_AUXILIARY, LlmRecg, left_padded_batches
-from recg_core.data import Holdout, Ragged, Sequences
-from recg_core.domain import Domain
-from recg_core.evaluation import rank_holdout
-from recg_core.model import ModelSpec, VariantConfig, create_model, dot_scorer, user_matrix
-from recg_core.training import TrainConfig, Trainer
+from recg_core.domains.sequences import Holdout, Ragged, Sequences
+from recg_core.embeddings.domain import Domain
+from recg_core.models.model import ModelSpec, VariantConfig, create_model, dot_scorer, user_matrix
+from recg_core.ranking.full_rank import rank_holdout
+from recg_core.training.trainer import TrainConfig, Trainer
 
 NUM_ITEMS, TEXT_DIM, DIM, BATCH_SIZE = 24_315, 4096, 256, 128  # the paper's
 MIN_LENGTH, MEAN_LENGTH = 5, 8  # of whole sequences; the last two items are held out

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from recg_core.baselines import BaselinesConfig, training_free_rows
-from recg_core.config import build
-from recg_core.domain import load_domain
-from recg_core.evaluation import write_cell
+from recg_core.base.config import build
+from recg_core.embeddings.domain import load_domain
+from recg_core.evaluation.training_free import BaselinesConfig, training_free_rows
+from recg_core.ranking.full_rank import write_cell
 from stages.common import read_params, run
 
 

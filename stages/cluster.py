@@ -11,10 +11,10 @@ from typing import Annotated
 
 import typer
 
-from recg_core.cells import cluster_model
-from recg_core.config import build
-from recg_core.domain import load_domain
-from recg_core.patterns import PatternConfig
+from recg_core.base.config import build
+from recg_core.embeddings.domain import load_domain
+from recg_core.evaluation.cells import cluster_model
+from recg_core.models.patterns import PatternConfig
 from stages.common import read_params, run
 
 

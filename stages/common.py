@@ -12,8 +12,8 @@ import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from recg_core.config import convert
-from recg_core.errors import UserError
+from recg_core.base.config import convert
+from recg_core.base.errors import UserError
 
 INTERRUPTED = 130  # the exit status that typer gives to Ctrl-C
 UNFINISHED = 75  # of a stage whose time ran out: the same command goes on (EX_TEMPFAIL of sysexits)

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from recg_core.compare import CompareConfig, changes_table, compare_cells
-from recg_core.errors import UserError
+from recg_core.base.errors import UserError
+from recg_core.report.compare import CompareConfig, changes_table, compare_cells
 
 
 def main(

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recg_core.errors import UserError
-from recg_core.files import atomic_path
+from recg_core.base.errors import UserError
+from recg_core.base.files import atomic_path
 
 # Each finish with the words that go with it. After one finish, users want the next in this list;
 # after the last, the first. Neighbours are chosen to look unlike.

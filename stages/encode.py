@@ -12,12 +12,12 @@ from typing import Annotated
 
 import typer
 
-from recg_core.config import build
+from recg_core.base.config import build
+from recg_core.base.schema import ITEMS
+from recg_core.embeddings.encode import EncodeConfig, encode_items
+from recg_core.embeddings.estimate import estimate_encoding
 from recg_core.encoders import CorpusEncoder, build_encoder
-from recg_core.encoders.encode import EncodeConfig, encode_items
-from recg_core.encoders.estimate import estimate_encoding
 from recg_core.encoders.text import render_texts
-from recg_core.schema import ITEMS
 from stages.common import UNFINISHED, read_params, run
 
 

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from recg_core.cells import evaluate_model
-from recg_core.domain import load_domain
+from recg_core.embeddings.domain import load_domain
+from recg_core.evaluation.cells import evaluate_model
 from stages.common import read_params, run
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from dvc.api import DVCFileSystem
 from tqdm import tqdm
 
-from recg_core.errors import UserError
-from recg_core.files import sha256_json
+from recg_core.base.errors import UserError
+from recg_core.base.files import sha256_json
 from stages.common import Params
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from recg_core.files import write_json
-from recg_core.folders import replaced_folder
+from recg_core.base.files import write_json
+from recg_core.base.folders import replaced_folder
 from recg_core.raw.source import SOURCE_FILE
 from stages.common import read_params, run
 from stages.readers import Place, fetch_row, is_downloaded

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from recg_core.config import build
-from recg_core.domain import load_domain
-from recg_core.embedding_figures import FiguresConfig, write_embedding_figures
+from recg_core.base.config import build
+from recg_core.embeddings.domain import load_domain
+from recg_core.figures.embedding_figures import FiguresConfig, write_embedding_figures
 from stages.common import read_params, run
 
 

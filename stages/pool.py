@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from recg_core.config import build
-from recg_core.pool import PoolConfig, build_pool, write_pool
-from recg_core.schema import ITEMS
+from recg_core.base.config import build
+from recg_core.base.schema import ITEMS
+from recg_core.embeddings.pool import PoolConfig, build_pool, write_pool
 from stages.common import read_params, run
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from recg_core.config import build
-from recg_core.preprocess import PreprocessConfig, preprocess
+from recg_core.base.config import build
+from recg_core.domains.preprocess import PreprocessConfig, preprocess
 from stages.common import read_params, run
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from recg_core.config import build
-from recg_core.download import download, finish
-from recg_core.errors import UserError
-from recg_core.files import sha256_file
+from recg_core.base.config import build
+from recg_core.base.errors import UserError
+from recg_core.base.files import sha256_file
+from recg_core.raw.download import download, finish
 from recg_core.raw.formats import FileFormat, column_names
 from recg_core.raw.source import SOURCE_FILE, RawFile, Source, read_source
 from stages.demo import write_demo

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from recg_core.analysis import ReportConfig
-from recg_core.config import build
+from recg_core.base.config import build
+from recg_core.report.analysis import ReportConfig
 from recg_core.report.build import Inputs, write_report
-from recg_core.results import Grid
+from recg_core.report.cells import Grid
 from stages.common import Params, read_params, run
 from stages.provenance import provenance
 

@@ -9,9 +9,9 @@ from dvc.repo import Repo
 from dvc.scm import SCMError, resolve_rev
 from dvc_data.index import DataIndexDirError
 
-from recg_core.errors import UserError
-from recg_core.ranks import SeedRanks, ranks_of_frame
-from recg_core.schema import RANKS
+from recg_core.base.errors import UserError
+from recg_core.base.schema import RANKS
+from recg_core.ranking.ranks import SeedRanks, ranks_of_frame
 
 WORKSPACE = "workspace"
 RANKS_FOLDER = "results/ranks"

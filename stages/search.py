@@ -11,9 +11,9 @@ import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from recg_core.errors import UserError
-from recg_core.files import atomic_path
-from recg_core.sensitivity import best_by_validation
+from recg_core.base.errors import UserError
+from recg_core.base.files import atomic_path
+from recg_core.figures.sensitivity import best_by_validation
 from stages.common import Params, read_params
 from stages.experiments import Experiment, plan, read_metrics, run_missing, setting_text
 

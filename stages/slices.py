@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from recg_core.domain import load_domain
-from recg_core.schema import SLICES
-from recg_core.slices import slice_attributes
+from recg_core.base.schema import SLICES
+from recg_core.embeddings.domain import load_domain
+from recg_core.evaluation.slices import slice_attributes
 from stages.common import read_params, run
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from recg_core.errors import UserError
-from recg_core.figures import draw_lines, write_figure
-from recg_core.sensitivity import (
+from recg_core.base.errors import UserError
+from recg_core.figures.draw import draw_lines, write_figure
+from recg_core.figures.sensitivity import (
     Measured,
     describe_sensitivity,
     read_measured,

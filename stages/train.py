@@ -11,13 +11,13 @@ from typing import Annotated
 
 import typer
 
-from recg_core.config import build
-from recg_core.domain import load_domain
-from recg_core.files import atomic_path
-from recg_core.model import ModelSpec, VariantConfig
-from recg_core.pool import load_pool
-from recg_core.seeds import train_model
-from recg_core.training import TrainConfig
+from recg_core.base.config import build
+from recg_core.base.files import atomic_path
+from recg_core.embeddings.domain import load_domain
+from recg_core.embeddings.pool import load_pool
+from recg_core.models.model import ModelSpec, VariantConfig
+from recg_core.training.seeds import train_model
+from recg_core.training.trainer import TrainConfig
 from stages.common import read_params, run
 
 

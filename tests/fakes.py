@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from recg_core.errors import UserError
-from recg_core.schema import ITEMS
+from recg_core.base.errors import UserError
+from recg_core.base.schema import ITEMS
 
 
 def items_frame(ids: Sequence[str], titles: Sequence[str] | None = None) -> pl.DataFrame:

@@ -9,7 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from recg_core.anchor import (
+from recg_core.base.files import read_json
+from recg_core.base.schema import RANKS
+from recg_core.embeddings.domain import Domain
+from recg_core.evaluation.training_free import BaselinesConfig, training_free_rows
+from recg_core.models.anchor import (
     Anchor,
     AnchorInputs,
     anchor_items,
@@ -17,12 +21,8 @@ from recg_core.anchor import (
     last_positions,
     observed_counts,
 )
-from recg_core.baselines import BaselinesConfig, training_free_rows
-from recg_core.domain import Domain
-from recg_core.evaluation import rank_holdout
-from recg_core.files import read_json
-from recg_core.model import load_model, read_card, save_weights
-from recg_core.schema import RANKS
+from recg_core.models.model import load_model, read_card, save_weights
+from recg_core.ranking.full_rank import rank_holdout
 from tests.conftest import cycle_domain, leave_one_out, ragged
 from tests.test_baselines import flat
 from tests.test_cells import evaluated, trained

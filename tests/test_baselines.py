@@ -12,20 +12,12 @@ import polars as pl
 import pytest
 import torch
 
-from recg_core.baselines import (
-    BaselinesConfig,
-    TrainingFree,
-    log_sum_exp_scorer,
-    training_free_rows,
-    weighted_mean_scorer,
-)
-from recg_core.config import build
-from recg_core.data import Sequences
-from recg_core.errors import UserError
-from recg_core.files import sha256_file
-from recg_core.metrics import metric_names
-from recg_core.schema import ITEMS, RANKS, SEQUENCES
-from recg_core.shards import (
+from recg_core.base.config import build
+from recg_core.base.errors import UserError
+from recg_core.base.files import sha256_file
+from recg_core.base.schema import ITEMS, RANKS, SEQUENCES
+from recg_core.domains.sequences import Sequences
+from recg_core.embeddings.shards import (
     Manifest,
     Shard,
     ShardEntry,
@@ -33,6 +25,14 @@ from recg_core.shards import (
     write_manifest,
     write_shard,
 )
+from recg_core.evaluation.training_free import (
+    BaselinesConfig,
+    TrainingFree,
+    log_sum_exp_scorer,
+    training_free_rows,
+    weighted_mean_scorer,
+)
+from recg_core.ranking.metrics import metric_names
 from stages.baselines import main
 from tests.conftest import cycle_domain, leave_one_out, ragged
 

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import pytest
 
-from recg_core.config import build, convert
-from recg_core.errors import UserError
+from recg_core.base.config import build, convert
+from recg_core.base.errors import UserError
 
 
 @dataclass(frozen=True)

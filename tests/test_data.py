@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recg_core.data import Ragged, Sequences, load_sequences
-from recg_core.errors import UserError
-from recg_core.schema import SEQUENCES
+from recg_core.base.errors import UserError
+from recg_core.base.schema import SEQUENCES
+from recg_core.domains.sequences import Ragged, Sequences, load_sequences
 from tests.conftest import leave_one_out, ragged
 
 ROWS = st.lists(st.lists(st.integers(1, 99), max_size=6), min_size=1, max_size=8)

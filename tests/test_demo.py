@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import normalize
 
-from recg_core.errors import UserError
+from recg_core.base.errors import UserError
 from stages.demo import FINISHES, VOCABULARIES, write_demo
 
 DOMAINS = ["garden", "kitchen", "office"]

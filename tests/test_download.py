@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from recg_core.download import Retry, download, finish
-from recg_core.errors import UserError
+from recg_core.base.errors import UserError
+from recg_core.raw.download import Retry, download, finish
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

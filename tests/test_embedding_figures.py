@@ -8,20 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from recg_core.cells import cluster_model
-from recg_core.domain import Domain
-from recg_core.embedding_figures import (
+from recg_core.base.errors import UserError
+from recg_core.base.files import read_json
+from recg_core.embeddings.domain import Domain
+from recg_core.evaluation.cells import cluster_model
+from recg_core.figures.embedding_figures import (
     FiguresConfig,
     measure_patterns,
     sample_items,
     write_embedding_figures,
 )
-from recg_core.errors import UserError
-from recg_core.files import read_json
-from recg_core.item_space import effective_rank
-from recg_core.model import load_model, model_features
-from recg_core.patterns import Patterns, pattern_variance_share
-from recg_core.seeds import train_model
+from recg_core.figures.item_space import effective_rank
+from recg_core.models.model import load_model, model_features
+from recg_core.models.patterns import Patterns, pattern_variance_share
+from recg_core.training.seeds import train_model
 from tests.conftest import cycle_domain
 from tests.test_cells import CLUSTERED, IDS, ONE_EPOCH, PATTERNS
 from tests.test_training import SEM, pool_of, spec

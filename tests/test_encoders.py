@@ -21,15 +21,15 @@ from huggingface_hub import errors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recg_core.base.errors import UserError
+from recg_core.base.schema import ITEMS
+from recg_core.embeddings.encode import EncodeConfig, encode_items
+from recg_core.embeddings.shards import load_embeddings, read_manifest, write_shard
 from recg_core.encoders import CorpusEncoder, build_encoder, hub
-from recg_core.encoders.encode import EncodeConfig, encode_items
 from recg_core.encoders.forward import token_batches
 from recg_core.encoders.lsa import Lsa
 from recg_core.encoders.text import render_texts
 from recg_core.encoders.transformer import Transformer
-from recg_core.errors import UserError
-from recg_core.schema import ITEMS
-from recg_core.shards import load_embeddings, read_manifest, write_shard
 from tests.fakes import CountingEncoder, contents, items_frame
 
 torch.set_num_threads(1)
@@ -237,7 +237,7 @@ def test_a_full_disk_keeps_the_finished_shards_for_the_next_run(
         written.append(path)
         write_shard(path, *rest)
 
-    monkeypatch.setattr("recg_core.encoders.encode.write_shard", write_two)
+    monkeypatch.setattr("recg_core.embeddings.encode.write_shard", write_two)
     with pytest.raises(UserError, match="No space left"):
         encode_items(items, CountingEncoder(), tmp_path, CONFIG)
     monkeypatch.undo()
@@ -260,7 +260,7 @@ class SlowEncoder(CountingEncoder):
 def test_a_run_ends_at_the_shard_that_time_allows_and_goes_on(
     tmp_path: Path, max_minutes: float, shards: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recg_core.encoders.encode.time.monotonic", lambda: SlowEncoder.clock)
+    monkeypatch.setattr("recg_core.embeddings.encode.time.monotonic", lambda: SlowEncoder.clock)
     items = items_frame([f"i{n}" for n in range(11)])
     assert encode_items(items, SlowEncoder(), tmp_path / "short", CONFIG, max_minutes) is None
     assert len(list((tmp_path / "short").iterdir())) == shards
@@ -293,7 +293,7 @@ def test_a_resumed_run_encodes_the_same_texts_together(tmp_path: Path) -> None:
 def test_a_process_killed_outright_loses_the_shard_in_flight_alone(tmp_path: Path) -> None:
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom tests.fakes import *\n"
-        "from recg_core.encoders.encode import *\n"
+        "from recg_core.embeddings.encode import *\n"
         "class Slow(CountingEncoder):\n"
         "    def encode(self, texts, advance=None):\n"
         "        time.sleep(0.2)\n"

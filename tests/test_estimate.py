@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recg_core.base.errors import UserError
+from recg_core.embeddings.encode import EncodeConfig, encode_items
+from recg_core.embeddings.estimate import estimate_encoding
 from recg_core.encoders import estimate
 from recg_core.encoders.base import Tokens
-from recg_core.encoders.encode import EncodeConfig, encode_items
-from recg_core.encoders.estimate import estimate_encoding
-from recg_core.errors import UserError
 from tests.fakes import CountingEncoder, contents, items_frame
 
 CONFIG = EncodeConfig(rows_per_shard=3)

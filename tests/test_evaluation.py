@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recg_core.data import Holdout
-from recg_core.errors import UserError
-from recg_core.evaluation import (
+from recg_core.base.errors import UserError
+from recg_core.base.schema import RANKS
+from recg_core.domains.sequences import Holdout
+from recg_core.ranking.full_rank import (
     Ranks,
     Saw,
     ScoreBatch,
@@ -26,7 +27,6 @@ from recg_core.evaluation import (
     validation_ndcg,
     write_cell,
 )
-from recg_core.schema import RANKS
 from tests.conftest import ragged
 
 

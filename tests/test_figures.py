@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recg_core.figures import (
+from recg_core.figures.draw import (
     Figure,
     Line,
     LinePanel,
@@ -19,7 +19,7 @@ from recg_core.figures import (
     draw_scatters,
     write_figure,
 )
-from recg_core.sensitivity import (
+from recg_core.figures.sensitivity import (
     best_by_validation,
     describe_sensitivity,
     estimate,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from recg_core.errors import UserError
-from recg_core.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+from recg_core.base.errors import UserError
+from recg_core.base.files import atomic_path, read_json, sha256_file, sha256_json, write_json
 
 
 def write_half(path: Path, reason: BaseException) -> None:

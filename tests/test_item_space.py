@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recg_core.item_space import (
+from recg_core.figures.item_space import (
     alignment,
     center_distance,
     cross_domain_pairs,

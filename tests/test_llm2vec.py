@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from recg_core.base.errors import UserError
+from recg_core.embeddings.encode import EncodeConfig, encode_items
+from recg_core.embeddings.shards import load_embeddings
 from recg_core.encoders.base import Tokens
 from recg_core.encoders.decoder import packed_states
-from recg_core.encoders.encode import EncodeConfig, encode_items
 from recg_core.encoders.llm2vec import CHAT_TEMPLATES, Llm2Vec, shorten
-from recg_core.errors import UserError
-from recg_core.shards import load_embeddings
 from tests.fakes import contents, items_frame
 from tests.tiny_llama import INSTRUCTION, MAX_LENGTH, MAX_TOKENS, SENTENCES, ours, save_models
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recg_core.losses import (
+from recg_core.training.losses import (
     balanced_beta,
     bpr_loss,
     inter_domain_loss,

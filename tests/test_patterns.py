@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from recg_core.domain import Domain
-from recg_core.errors import UserError
-from recg_core.patterns import (
+from recg_core.base.errors import UserError
+from recg_core.embeddings.domain import Domain
+from recg_core.models.patterns import (
     PatternConfig,
     Patterns,
     _last_transitions,
@@ -21,7 +21,7 @@ from recg_core.patterns import (
     normalized_entropy,
     save_patterns,
 )
-from recg_core.training import train_seed
+from recg_core.training.trainer import train_seed
 from tests.conftest import ragged
 from tests.test_training import SEM, SHORT, spec
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recg_core.compare import CompareConfig, changes_table, compare_cells
-from recg_core.errors import UserError
-from recg_core.metrics import ranking_metrics
-from recg_core.per_user import Protocols, user_metrics
-from recg_core.ranks import SeedRanks, ranks_of_frame
+from recg_core.base.errors import UserError
+from recg_core.ranking.metrics import ranking_metrics
+from recg_core.ranking.ranks import SeedRanks, ranks_of_frame
+from recg_core.report.compare import CompareConfig, changes_table, compare_cells
+from recg_core.report.per_user import Protocols, user_metrics
 
 
 def simulated(num_users: int, num_seeds: int, seed: int, better: float = 1.0) -> SeedRanks:

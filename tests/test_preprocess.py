@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 import recg_core.raw.formats as rawformats
 import recg_core.raw.rejects as rejects_module
-from recg_core.errors import UserError
-from recg_core.files import read_json
-from recg_core.kcore import k_core
-from recg_core.preprocess import PreprocessConfig, preprocess
+from recg_core.base.errors import UserError
+from recg_core.base.files import read_json
+from recg_core.base.schema import ITEMS, SEQUENCES
+from recg_core.domains.kcore import k_core
+from recg_core.domains.preprocess import PreprocessConfig, preprocess
+from recg_core.domains.splits import leave_one_out, temporal
 from recg_core.raw.blocks import read_blocks
 from recg_core.raw.source import RawFile, read_interactions
 from recg_core.raw.textclean import clean_text
-from recg_core.schema import ITEMS, SEQUENCES
-from recg_core.splits import leave_one_out, temporal
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 DAY = 86_400_000

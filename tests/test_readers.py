@@ -14,10 +14,10 @@ import polars as pl
 import pytest
 
 import stages.fetch
-from recg_core.errors import UserError
-from recg_core.preprocess import PreprocessConfig, preprocess
+from recg_core.base.errors import UserError
+from recg_core.base.schema import ITEMS, SEQUENCES
+from recg_core.domains.preprocess import PreprocessConfig, preprocess
 from recg_core.raw.source import read_source
-from recg_core.schema import ITEMS, SEQUENCES
 from stages.readers import Place, fetch_row
 
 KEEP_ALL = PreprocessConfig(k_core=1, text_rule="any", split="leave_one_out", max_reject_share=0.0)

@@ -10,20 +10,20 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recg_core.analysis import Analysis, ReportConfig, analyse
-from recg_core.errors import UserError
-from recg_core.evaluation import cell_metrics
-from recg_core.files import write_json
-from recg_core.metrics import NO_SOURCE
-from recg_core.ranks import SeedRanks, read_ranks
+from recg_core.base.errors import UserError
+from recg_core.base.files import write_json
+from recg_core.base.schema import RANKS, SLICES
+from recg_core.ranking.full_rank import cell_metrics
+from recg_core.ranking.metrics import NO_SOURCE
+from recg_core.ranking.ranks import SeedRanks, read_ranks
+from recg_core.report.analysis import Analysis, ReportConfig, analyse
 from recg_core.report.build import Inputs, write_report
+from recg_core.report.cells import Grid, load_cells
 from recg_core.report.figures import load_figures
 from recg_core.report.layout import Number, Table, bold_best
 from recg_core.report.published import published
 from recg_core.report.summary import build_summary, findings
 from recg_core.report.tables import ablation_table, comparison_tables, verdict_table
-from recg_core.results import Grid, load_cells
-from recg_core.schema import RANKS, SLICES
 from stages.report import main
 
 USERS, ITEMS = 400, 300

@@ -5,8 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from recg_core.errors import UserError
-from recg_core.schema import ITEMS, RANKS, SEQUENCES, Table
+from recg_core.base.errors import UserError
+from recg_core.base.schema import ITEMS, RANKS, SEQUENCES, Table
 
 ITEM_COLUMNS = "item_idx Int32, item_id String, title String, features String, description String"
 ITEM_ROWS = pl.DataFrame(

@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from recg_core.base.errors import UserError
 from recg_core.encoders.decoder import check_architecture, packed_states
 from recg_core.encoders.forward import fit_batch_tokens, padded_states
 from recg_core.encoders.llm2vec import Llm2Vec
 from recg_core.encoders.selftest import PROBES, check_batches, check_forward, check_template
-from recg_core.errors import UserError
 from tests.tiny_llama import ours, save_models
 
 torch.set_num_threads(1)

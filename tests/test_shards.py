@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from recg_core.errors import UserError
-from recg_core.files import sha256_file
-from recg_core.shards import (
+from recg_core.base.errors import UserError
+from recg_core.base.files import sha256_file
+from recg_core.embeddings.shards import (
     Manifest,
     Shard,
     ShardEntry,

@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recg_core.data import Sequences
-from recg_core.domain import Domain
-from recg_core.schema import SLICES
-from recg_core.slices import slice_attributes, slice_masks
+from recg_core.base.schema import SLICES
+from recg_core.domains.sequences import Sequences
+from recg_core.embeddings.domain import Domain
+from recg_core.evaluation.slices import slice_attributes, slice_masks
 from tests.conftest import ragged
 
 

@@ -385,8 +385,8 @@ def test_ctrl_c_in_training_is_said_and_a_second_run_goes_on_to_the_same_bytes(
 
     # The state of a run is usually written every ten seconds.
     program = (
-        "import sys, runpy, recg_core.training\n"
-        "recg_core.training.SAVE_SECONDS = 0\n"
+        "import sys, runpy, recg_core.training.trainer\n"
+        "recg_core.training.trainer.SAVE_SECONDS = 0\n"
         "sys.argv = sys.argv[1:]\n"
         "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
     )

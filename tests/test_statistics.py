@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from recg_core.statistics import (
+from recg_core.report.statistics import (
     bootstrap_means,
     holm,
     interval,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from recg_core.errors import UserError
+from recg_core.base.errors import UserError
 from stages.cli import main
 from stages.common import Params, read_params
 from stages.experiments import check_committed, command, finished, plan

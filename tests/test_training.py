@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 
 from recg_core.backbones import BACKBONES
-from recg_core.data import Ragged, Sequences
-from recg_core.domain import Domain
-from recg_core.errors import UserError
-from recg_core.evaluation import rank_holdout
-from recg_core.files import sha256_file
-from recg_core.model import (
+from recg_core.base.errors import UserError
+from recg_core.base.files import sha256_file
+from recg_core.domains.sequences import Ragged, Sequences
+from recg_core.embeddings.domain import Domain
+from recg_core.embeddings.pool import Pool
+from recg_core.models.model import (
     MODEL_FILE,
     HistoryResidual,
     ModelSpec,
@@ -28,9 +28,9 @@ from recg_core.model import (
     user_matrix,
     weights_path,
 )
-from recg_core.pool import Pool
-from recg_core.seeds import train_model
-from recg_core.training import TrainConfig, Trained, recommendation_loss, train_seed
+from recg_core.ranking.full_rank import rank_holdout
+from recg_core.training.seeds import train_model
+from recg_core.training.trainer import TrainConfig, Trained, recommendation_loss, train_seed
 from tests.conftest import cycle_domain, ragged
 
 SEM = VariantConfig(
@@ -156,11 +156,11 @@ def test_the_same_seed_gives_the_same_bytes(backbone: str, cycle: Domain, tmp_pa
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
     cycle: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recg_core.training.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("recg_core.training.trainer.SAVE_SECONDS", 0.0)
     pool, model = pool_of("x", "y"), spec("sasrec", cycle, RECG)
     train_model(cycle, pool, model, SHORT, [0], tmp_path / "unbroken")
 
-    from recg_core.training import Trainer
+    from recg_core.training.trainer import Trainer
 
     advance = Trainer._advance
 
@@ -194,9 +194,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
 def test_other_settings_never_go_on_from_an_interrupted_run(
     cycle: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recg_core.training import Trainer
+    from recg_core.training.trainer import Trainer
 
-    monkeypatch.setattr("recg_core.training.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("recg_core.training.trainer.SAVE_SECONDS", 0.0)
     advance, epochs = Trainer._advance, []
 
     def interrupted(self: Trainer, progress: Any, bar: Any) -> None:

@@ -8,9 +8,9 @@ import pytest
 import ray
 import torch
 
-from recg_core.encoders.encode import EncodeConfig, encode_items
-from recg_core.encoders.workers import one_ahead
-from recg_core.errors import UserError
+from recg_core.base.errors import UserError
+from recg_core.embeddings.encode import EncodeConfig, encode_items
+from recg_core.embeddings.workers import one_ahead
 from tests.fakes import CountingEncoder, DyingEncoder, RefusingEncoder, contents, items_frame
 from tests.tiny_llama import SENTENCES, ours, save_models
 

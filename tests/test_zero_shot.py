@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from recg_core.files import read_json
-from recg_core.schema import RANKS, SEQUENCES
+from recg_core.base.files import read_json
+from recg_core.base.schema import RANKS, SEQUENCES
 from tests.project import (
     DOMAINS,
     bytes_below,

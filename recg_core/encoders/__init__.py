@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from recg_core.config import build
+from recg_core.base.config import build_kind
 from recg_core.encoders.base import CorpusEncoder, Encoder
 from recg_core.encoders.llm2vec import Llm2Vec
 from recg_core.encoders.lsa import Lsa
 from recg_core.encoders.transformer import Transformer
-from recg_core.errors import UserError
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
     "lsa": Lsa,
@@ -25,8 +24,4 @@ def build_encoder(row: Mapping[str, Any], address: str) -> Encoder:
     Raises:
         UserError: on an unknown kind, or an unknown, missing or mistyped argument.
     """
-    kind = row.get("kind")
-    if not isinstance(kind, str) or kind not in ENCODERS:
-        raise UserError(f"{address}.kind: expected one of {sorted(ENCODERS)}, got {kind!r}")
-    arguments = {key: value for key, value in row.items() if key != "kind"}
-    return build(ENCODERS[kind], arguments, address)
+    return build_kind(ENCODERS, row, address)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import rms_norm, scaled_dot_product_attention
 from transformers import PreTrainedModel
 
-from recg_core.errors import UserError
+from recg_core.base.errors import UserError
 
 # Model types of transformers with exactly these layers; biases and the activation are the model's.
 ARCHITECTURES = ("llama", "mistral", "qwen2")

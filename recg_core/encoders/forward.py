@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from recg_core.base.errors import UserError
 from recg_core.encoders.base import Advance, Tokens
-from recg_core.errors import UserError
 
 # The last hidden states of each text of a batch, [length, D].
 Forward = Callable[[Sequence[Sequence[int]]], Sequence[Tensor]]

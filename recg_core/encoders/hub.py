@@ -11,8 +11,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from recg_core.errors import UserError
-from recg_core.files import sha256_file, sha256_json
+from recg_core.base.errors import UserError
+from recg_core.base.files import sha256_file, sha256_json
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
-from recg_core.errors import UserError
+from recg_core.base.errors import UserError
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 

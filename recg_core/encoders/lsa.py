@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from recg_core.base.errors import UserError
+from recg_core.base.files import sha256_json
 from recg_core.encoders.base import ENCODER_VERSION, Advance
 from recg_core.encoders.text import check_template
-from recg_core.errors import UserError
-from recg_core.files import sha256_json
 
 _TOKEN_PATTERN = r"(?u)\b\w+\b"
 _RANDOM_STATE = 0

@@ -9,10 +9,10 @@ import torch
 import transformers
 from transformers import PreTrainedModel
 
+from recg_core.base.errors import UserError
 from recg_core.encoders.base import Tokens
 from recg_core.encoders.decoder import packed_states
 from recg_core.encoders.forward import Forward, embed, pad
-from recg_core.errors import UserError
 
 # The first is a single token, so that no limit cuts it.
 PROBES = ("a", "Guitar strings, light gauge.", "Red scarf of soft wool with long fringes: 180 cm.")

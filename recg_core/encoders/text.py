@@ -6,7 +6,7 @@ import string
 
 import polars as pl
 
-from recg_core.errors import UserError
+from recg_core.base.errors import UserError
 
 FIELDS = ("title", "features", "description")
 

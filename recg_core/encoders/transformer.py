@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from recg_core.base.errors import UserError
 from recg_core.encoders.base import ENCODER_VERSION, Advance, Tokens
 from recg_core.encoders.hub import describe, resolve
 from recg_core.encoders.text import check_template
-from recg_core.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

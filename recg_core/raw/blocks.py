@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from recg_core.errors import UserError
+from recg_core.base.errors import UserError
 
 T = TypeVar("T")
 Advance = Callable[[int], object]  # takes the bytes of a file read since the last call

@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recg_core.errors import UserError
+from recg_core.base.errors import UserError
 from recg_core.raw.blocks import Advance, ahead, read_blocks
 
 FileFormat = Literal["jsonl", "csv", "parquet"]

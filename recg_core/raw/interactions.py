@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from recg_core.kcore import k_core
-from recg_core.raw.catalogue import Catalogue, split_rejects
+from recg_core.domains.kcore import k_core
+from recg_core.raw.items import Catalogue, split_rejects
 from recg_core.raw.rejects import Rejects
 from recg_core.raw.spill import UserSpill
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recg_core.files import atomic_path
+from recg_core.base.files import atomic_path
 
 # Lines listed for each file and reason. All are counted; the list is for looking at examples.
 MAX_LISTED = 10_000

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import polars as pl
 
-from recg_core.config import build
-from recg_core.errors import UserError
-from recg_core.files import read_json
+from recg_core.base.config import build
+from recg_core.base.errors import UserError
+from recg_core.base.files import read_json
 from recg_core.raw.blocks import Advance
 from recg_core.raw.formats import FORMATS, FileFormat
 

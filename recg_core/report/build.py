@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recg_core.analysis import TRAINING_FREE, Analysis, ReportConfig, analyse
-from recg_core.files import atomic_path, read_json, write_json
-from recg_core.per_user import FULL
+from recg_core.base.files import atomic_path, read_json, write_json
+from recg_core.evaluation.slices import ATTRIBUTES
+from recg_core.report.analysis import TRAINING_FREE, Analysis, ReportConfig, analyse
+from recg_core.report.cells import REFERENCE, Cells, Grid, load_cells
 from recg_core.report.curves import curve_drawings
 from recg_core.report.figures import load_figures
 from recg_core.report.heatmap import heatmap_svg, heatmap_table
 from recg_core.report.layout import Section, Table, markdown
 from recg_core.report.page import html
+from recg_core.report.per_user import FULL
 from recg_core.report.summary import averages_table, build_summary, findings
 from recg_core.report.tables import (
     ablation_table,
@@ -25,8 +27,6 @@ from recg_core.report.tables import (
     training_free_table,
     verdict_table,
 )
-from recg_core.results import REFERENCE, Cells, Grid, load_cells
-from recg_core.slices import ATTRIBUTES
 
 TITLE = "LLM-RecG: results"
 

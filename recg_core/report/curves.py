@@ -4,8 +4,8 @@ from pathlib import Path
 
 import polars as pl
 
+from recg_core.report.cells import Grid
 from recg_core.report.layout import Drawing
-from recg_core.results import Grid
 
 METRIC = "valid_ndcg@10"
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 560, 240, 44, 28, 12

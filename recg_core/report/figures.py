@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from recg_core.config import build
-from recg_core.errors import UserError
-from recg_core.files import read_json
+from recg_core.base.config import build
+from recg_core.base.errors import UserError
+from recg_core.base.files import read_json
 from recg_core.report.layout import Figure, Number, Table
 
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}

@@ -2,11 +2,11 @@
 
 from xml.sax.saxutils import escape
 
-from recg_core.analysis import TRAINING_FREE, Analysis
-from recg_core.metrics import NO_SOURCE
+from recg_core.ranking.metrics import NO_SOURCE
+from recg_core.report.analysis import TRAINING_FREE, Analysis
+from recg_core.report.cells import INTERACTIONS_MARK, Cells, Grid
 from recg_core.report.layout import Entry, Number, Table
 from recg_core.report.tables import VERDICT, title_of
-from recg_core.results import INTERACTIONS_MARK, Cells, Grid
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 84, 26, 190, 64
 

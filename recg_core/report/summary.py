@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from recg_core.analysis import TRAINING_FREE, Analysis
-from recg_core.metrics import NO_SOURCE
-from recg_core.per_user import FULL
+from recg_core.ranking.metrics import NO_SOURCE
+from recg_core.report.analysis import TRAINING_FREE, Analysis
+from recg_core.report.cells import REFERENCE, Cells, Grid
 from recg_core.report.layout import Entry, Number, Table, bold_best
+from recg_core.report.per_user import FULL
+from recg_core.report.statistics import interval
 from recg_core.report.tables import LEGEND, title_of
-from recg_core.results import REFERENCE, Cells, Grid
-from recg_core.statistics import interval
 
 Row = tuple[str, str, str]  # name, source, target
 MEANS = {"mean_zero_shot": True, "mean_in_domain": False}

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from recg_core.analysis import TRAINING_FREE, Analysis, Comparison
-from recg_core.metrics import NO_SOURCE, NUM_NEGATIVES, metric_names
+from recg_core.ranking.metrics import NO_SOURCE, NUM_NEGATIVES, metric_names
+from recg_core.report.analysis import TRAINING_FREE, Analysis, Comparison
+from recg_core.report.cells import INTERACTIONS_MARK, REFERENCE, TEXT_MARK, Cells, Grid
 from recg_core.report.layout import Entry, Number, Table, bold_best
 from recg_core.report.published import published, published_statistics
-from recg_core.results import INTERACTIONS_MARK, REFERENCE, TEXT_MARK, Cells, Grid
 
 ABLATION = "wo_"  # prefix of the variants that leave one component out
 LEGEND = (

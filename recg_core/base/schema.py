@@ -1,0 +1,132 @@
+"""The Parquet tables that stages exchange: one checked schema each."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from recg_core.base.errors import UserError
+from recg_core.base.files import atomic_path
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's name and columns, checked on every write and read.
+
+    Args:
+        encodings: Parquet encoding by column, where the writer's own choice takes more room.
+    """
+
+    name: str
+    columns: dict[str, pl.DataType | type[pl.DataType]]
+    encodings: dict[str, str] | None = None
+
+    def write(self, frame: pl.DataFrame, path: Path) -> None:
+        """Write `frame` to `path` atomically.
+
+        Raises:
+            UserError: when its columns are not the table's, in order and type.
+        """
+        self._check(frame, str(path))
+        with atomic_path(path) as temporary:
+            if self.encodings is None:
+                frame.write_parquet(temporary, compression="zstd")
+            else:
+                options = {"column_encoding": self.encodings, "use_dictionary": False}
+                frame.write_parquet(
+                    temporary, compression="zstd", use_pyarrow=True, pyarrow_options=options
+                )
+
+    def read(self, path: Path) -> pl.DataFrame:
+        """Read `path`.
+
+        Raises:
+            UserError: when it is missing, not Parquet, or its columns are not the table's.
+        """
+        return self.parse(path, str(path))
+
+    def parse(self, stream: Path | io.BytesIO, label: str) -> pl.DataFrame:
+        """Read a file or its bytes; `label` names it in errors.
+
+        Raises:
+            UserError: as `read` does.
+        """
+        try:
+            frame = pl.read_parquet(stream)
+        except FileNotFoundError as error:
+            raise UserError(f"{label}: no such file; run the stage that writes it") from error
+        except pl.exceptions.PolarsError as error:
+            raise UserError(f"{label}: not a readable Parquet file ({error})") from error
+        self._check(frame, label)
+        return frame
+
+    def _check(self, frame: pl.DataFrame, label: str) -> None:
+        expected = {name: _instance(dtype) for name, dtype in self.columns.items()}
+        if dict(frame.schema) != expected or frame.columns != list(expected):
+            raise UserError(
+                f"{label}: is no {self.name} table; expected columns {_text(expected)}, "
+                f"found {_text(dict(frame.schema))}"
+            )
+
+
+def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
+    return dtype() if isinstance(dtype, type) else dtype
+
+
+def _text(columns: dict[str, pl.DataType]) -> str:
+    return ", ".join(f"{name} {dtype}" for name, dtype in columns.items())
+
+
+ITEMS = Table(
+    "items",
+    {
+        "item_idx": pl.Int32,  # 1..N; 0 is padding everywhere
+        "item_id": pl.String,
+        "title": pl.String,
+        "features": pl.String,
+        "description": pl.String,
+    },
+)
+SEQUENCES = Table(
+    "sequences",
+    {
+        "user_idx": pl.Int32,  # 0..U-1
+        "user_id": pl.String,
+        "item_idx": pl.List(pl.Int32),  # oldest first
+        "timestamp": pl.List(pl.Int64),  # ms, non-decreasing
+        "train_length": pl.Int32,  # the leading items that training may use
+        "valid_position": pl.Int32,  # of the validation item in the list; -1: the user has none
+        "test_position": pl.Int32,  # of the test item in the list; -1: the user has none
+    },
+)
+# One row a user with a list over seeds: what the seeds share is there once, and small integers in
+# streams of equal bytes compress to less than two bytes a rank.
+RANKS = Table(
+    "ranks",
+    {
+        "user_idx": pl.Int32,
+        "num_candidates": pl.Int32,  # the test item and all items outside the user's history
+        "seed": pl.List(pl.Int32),  # the same for every user; the order of the lists below
+        "num_higher": pl.List(pl.Int32),  # candidates that score above the test item
+        "num_ties": pl.List(pl.Int32),  # other candidates that score the same
+    },
+    encodings={
+        "user_idx": "DELTA_BINARY_PACKED",
+        "num_candidates": "BYTE_STREAM_SPLIT",
+        "seed.list.element": "BYTE_STREAM_SPLIT",
+        "num_higher.list.element": "BYTE_STREAM_SPLIT",
+        "num_ties.list.element": "BYTE_STREAM_SPLIT",
+    },
+)
+# What the slices of an evaluation go by, for one source and the test users of one target.
+SLICES = Table(
+    "slices",
+    {
+        "user_idx": pl.Int32,
+        "history_length": pl.Int32,  # items before the test item
+        "popularity": pl.Int32,  # of the test item: its count in the target's training histories
+        "head": pl.Boolean,  # whether the test item is among the target's most popular items
+        "source_similarity": pl.Float32,  # cosine of its text to the nearest other source item
+    },
+)

@@ -1,0 +1,49 @@
+"""A domain in memory: its users' sequences and its items' text embeddings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recg_core.base.schema import ITEMS
+from recg_core.domains.sequences import Sequences, load_sequences
+from recg_core.embeddings.shards import load_embeddings, read_manifest
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What training and evaluation read of a domain."""
+
+    name: str
+    sequences: Sequences
+    item_ids: list[str]  # of item_idx 1..N, in this order
+    text: np.ndarray  # float32 [N, H], row item_idx - 1
+    encoder_fingerprint: str  # of the encoder that made `text`
+    encoder_domains: tuple[str, ...] = ()  # whose item texts that encoder was fitted on
+
+    @property
+    def num_items(self) -> int:
+        """N, the items of the catalogue."""
+        return len(self.text)
+
+
+def load_domain(name: str, folder: Path, embeddings: Path) -> Domain:
+    """Read a domain's tables and join its embeddings by item id.
+
+    Args:
+        folder: holds `items.parquet` and `sequences.parquet`.
+        embeddings: the domain's shards and manifest.
+
+    Raises:
+        UserError: when a file is missing, damaged or incomplete.
+    """
+    manifest = read_manifest(embeddings)
+    item_ids = ITEMS.read(folder / "items.parquet").sort("item_idx")["item_id"].to_list()
+    return Domain(
+        name=name,
+        sequences=load_sequences(folder / "sequences.parquet"),
+        item_ids=item_ids,
+        text=load_embeddings(embeddings, item_ids),
+        encoder_fingerprint=manifest.fingerprint,
+        encoder_domains=tuple(manifest.encoder.get("fit_domains", ())),
+    )

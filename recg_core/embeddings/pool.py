@@ -1,0 +1,105 @@
+"""The pool: item vectors by domain that the generalization loss may see (texts, never users)."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from recg_core.base.errors import UserError
+from recg_core.base.files import write_bytes
+from recg_core.embeddings.shards import load_embeddings, read_manifest
+
+# One key only: safetensors writes several in no fixed order.
+_METADATA_KEY = "pool"
+
+
+@dataclass(frozen=True)
+class PoolConfig:
+    """Which domains the pool holds and how much of each."""
+
+    domains: tuple[str, ...]
+    max_items: int  # a domain
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not self.domains:
+            raise ValueError("domains: name at least one domain")
+        if len(set(self.domains)) != len(self.domains):
+            raise ValueError(f"domains: {list(self.domains)} names a domain twice")
+        if self.max_items < 1:
+            raise ValueError(f"max_items: expected 1 or more, got {self.max_items}")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Item vectors by domain, all by one encoder."""
+
+    vectors: dict[str, np.ndarray]  # float32 [n, dim], in the order of PoolConfig.domains
+    fingerprint: str  # of the encoder
+
+
+def build_pool(
+    config: PoolConfig, item_ids: Mapping[str, Sequence[str]], folders: Mapping[str, Path]
+) -> Pool:
+    """Choose the items of every domain and load their vectors.
+
+    An item is chosen when the hash of seed, domain and item id is among the `max_items` smallest of
+    its domain, and rows are in the order of item ids: the pool depends neither on the order of a
+    catalogue nor on other domains, and a grown catalogue replaces few of its items.
+
+    Args:
+        config: the domains, and how many items of each.
+        item_ids: the catalogue of every domain of `config`.
+        folders: the embeddings of every domain of `config`.
+
+    Raises:
+        UserError: when embeddings are incomplete, damaged, or by different encoders.
+    """
+    fingerprints = {domain: read_manifest(folders[domain]).fingerprint for domain in config.domains}
+    if len(set(fingerprints.values())) > 1:
+        found = ", ".join(f"{domain} {value[:12]}" for domain, value in fingerprints.items())
+        raise UserError(f"pool: made by different encoders ({found}); re-run the encode stage")
+    vectors = {}
+    for domain in config.domains:
+        chosen = choose_items(item_ids[domain], config.max_items, f"{config.seed}/{domain}")
+        vectors[domain] = load_embeddings(folders[domain], chosen)
+    return Pool(vectors, fingerprints[config.domains[0]])
+
+
+def choose_items(item_ids: Sequence[str], max_items: int, salt: str) -> list[str]:
+    """At most `max_items` of the items, chosen by hash and sorted."""
+    ranked = sorted(item_ids, key=lambda i: hashlib.sha256(f"{salt}/{i}".encode()).digest())
+    return sorted(ranked[:max_items])
+
+
+def write_pool(path: Path, pool: Pool) -> None:
+    """Write the pool as safetensors, one float16 tensor a domain; equal pools give equal bytes."""
+    tensors = {domain: rows.astype(np.float16) for domain, rows in pool.vectors.items()}
+    metadata = json.dumps({"fingerprint": pool.fingerprint, "domains": list(pool.vectors)})
+    content = save(tensors, metadata={_METADATA_KEY: metadata})
+    write_bytes(path, content)
+
+
+def load_pool(path: Path) -> Pool:
+    """Read a pool.
+
+    Raises:
+        UserError: when the file is missing, damaged, or no pool.
+    """
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            content = (stream.metadata() or {}).get(_METADATA_KEY)
+            if content is None:
+                raise UserError(f"{path}: is no pool; re-run the pool stage")
+            header = json.loads(content)
+            vectors = {d: stream.get_tensor(d).astype(np.float32) for d in header["domains"]}
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; run the pool stage") from error
+    except SafetensorError as error:
+        raise UserError(f"{path}: is damaged ({error}); re-run the pool stage") from error
+    return Pool(vectors, header["fingerprint"])

@@ -1,0 +1,51 @@
+"""Vectors that are known already, kept on disk: a large catalogue does not fit into memory."""
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from recg_core.embeddings.shards import read_shard
+
+
+class VectorStore:
+    """float16 vectors by the digest of their text, in a scratch file that ends with the process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, prefix=".", suffix=".tmp")  # noqa: SIM115
+        self._rows: dict[str, int] = {}
+        self.dim: int | None = None  # once there is a vector
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self._file.close()
+
+    def add(self, keys: Sequence[str], vectors: np.ndarray) -> None:
+        """Keep one row of `vectors` for each key, none of which is there yet."""
+        if keys:
+            self.dim = vectors.shape[1]
+            self._file.write(np.ascontiguousarray(vectors, dtype=np.float16).tobytes())
+            self._rows |= {key: len(self._rows) + i for i, key in enumerate(keys)}
+
+    def take(self, keys: Sequence[str]) -> np.ndarray:
+        """The vectors of `keys`, float16 [len(keys), dim]."""
+        self._file.flush()
+        shape = (len(self._rows), self.dim or 0)
+        rows = np.memmap(self._file, dtype=np.float16, mode="r", shape=shape)
+        return np.asarray(rows[[self._rows[key] for key in keys]])
+
+    def collect(self, wanted: Collection[str], places: Mapping[str, Path]) -> None:
+        """Copy the vectors of those `wanted` texts that have a place in some shard."""
+        wanted_of: dict[Path, set[str]] = defaultdict(set)
+        for key in wanted:
+            if key in places:
+                wanted_of[places[key]].add(key)
+        for path, keys in wanted_of.items():
+            _, shard = read_shard(path)
+            row_of = {key: row for row, key in enumerate(shard.text_sha256) if key in keys}
+            self.add(list(row_of), shard.embeddings[list(row_of.values())])

@@ -1,0 +1,246 @@
+"""Item embeddings on disk: Parquet shards that describe themselves, and a manifest over them.
+
+A folder of embeddings is complete when it has a `manifest.json`, which is written last. Every
+shard carries the fingerprint of its encoder and a digest of its rows in its Parquet header, so
+that the finished shards of a killed run can be trusted without a manifest.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recg_core.base.config import build
+from recg_core.base.errors import UserError
+from recg_core.base.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+
+MANIFEST_NAME = "manifest.json"
+_HEADER = b"llm_recg"
+_REPAIR = "re-run the encode stage"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The embeddings of n consecutive items."""
+
+    item_ids: list[str]
+    text_sha256: list[str]  # of the rendered text of each item
+    embeddings: np.ndarray  # float16 [n, dim]
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """What a manifest knows about one shard."""
+
+    name: str
+    rows: int
+    sha256: str  # of the file
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a complete folder of embeddings holds and which encoder made it."""
+
+    encoder: dict  # identity: everything that can change a vector
+    fingerprint: str  # sha256 of `encoder`
+    dim: int
+    rows: int
+    shards: tuple[ShardEntry, ...]
+    libraries: dict[str, str]  # versions at the last encoding, for information only
+
+
+def fingerprint_of(identity: dict[str, Any]) -> str:
+    """The fingerprint of an encoder: the SHA-256 of its identity as canonical JSON."""
+    return sha256_json(identity)
+
+
+def shard_name(
+    index: int, fingerprint: str, item_ids: Sequence[str], text_sha256: Sequence[str]
+) -> str:
+    """A file name that is a function of what the shard will hold, known before encoding.
+
+    Shards of a changed catalogue therefore never overwrite those of the old one, whose vectors
+    are needed until the new ones are complete.
+    """
+    key = sha256_json([fingerprint, list(item_ids), list(text_sha256)])
+    return f"{index:05d}-{key[:16]}.parquet"
+
+
+def write_shard(path: Path, shard: Shard, fingerprint: str) -> None:
+    """Write one shard atomically; equal arguments give equal bytes.
+
+    Raises:
+        UserError: when the disk is full or the folder cannot be written; no part of it is left.
+    """
+    rows, dim = shard.embeddings.shape
+    embedding = pa.FixedSizeListArray.from_arrays(
+        pa.array(np.ascontiguousarray(shard.embeddings, dtype=np.float16).reshape(-1)), dim
+    )
+    header = {"fingerprint": fingerprint, "rows": rows, "rows_sha256": _rows_sha256(shard)}
+    table = pa.table(
+        {
+            "item_id": pa.array(shard.item_ids, pa.string()),
+            "text_sha256": pa.array(shard.text_sha256, pa.string()),
+            "embedding": embedding,
+        }
+    ).replace_schema_metadata({_HEADER: json.dumps(header, sort_keys=True)})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", use_dictionary=False)
+
+
+def read_shard(path: Path) -> tuple[str, Shard]:
+    """Read one shard and check it against its own header.
+
+    Returns:
+        The fingerprint of its encoder, and the shard.
+
+    Raises:
+        UserError: when it is missing, damaged, or no shard.
+    """
+    try:
+        table = pq.ParquetFile(path).read()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such shard; {_REPAIR}") from error
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not a readable shard; {_REPAIR}") from error
+    metadata = table.schema.metadata or {}
+    expected = {"item_id": pa.string(), "text_sha256": pa.string()}
+    if (
+        _HEADER not in metadata
+        or table.column_names != [*expected, "embedding"]
+        or any(table.schema.field(name).type != kind for name, kind in expected.items())
+        or not pa.types.is_fixed_size_list(table.schema.field("embedding").type)
+        or table.schema.field("embedding").type.value_type != pa.float16()
+    ):
+        raise UserError(f"{path}: is no embedding shard; {_REPAIR}")
+    header = json.loads(metadata[_HEADER])
+    dim = table.schema.field("embedding").type.list_size
+    flat = table["embedding"].combine_chunks().flatten()
+    # Not flat.to_numpy(), which imports pandas where it is installed: a quarter of a second.
+    values = np.frombuffer(flat.buffers()[1], "<f2", count=len(flat), offset=2 * flat.offset)
+    shard = Shard(
+        item_ids=table["item_id"].to_pylist(),
+        text_sha256=table["text_sha256"].to_pylist(),
+        embeddings=values.reshape(-1, dim),
+    )
+    if len(shard.embeddings) != table.num_rows or _rows_sha256(shard) != header["rows_sha256"]:
+        raise UserError(f"{path}: its rows differ from its own digest; {_REPAIR}")
+    return header["fingerprint"], shard
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest, which declares the folder complete."""
+    write_json(folder / MANIFEST_NAME, asdict(manifest))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a folder of embeddings.
+
+    Raises:
+        UserError: when there is none (the folder is incomplete), or its content is not that of a
+            manifest.
+    """
+    path = folder / MANIFEST_NAME
+    if not path.exists():
+        raise UserError(f"{path}: no such file, so these embeddings are incomplete; {_REPAIR}")
+    manifest = build(Manifest, read_json(path), str(path))
+    if fingerprint_of(manifest.encoder) != manifest.fingerprint:
+        raise UserError(f"{path}: its fingerprint is not that of its encoder; {_REPAIR}")
+    return manifest
+
+
+def load_embeddings(
+    folder: Path, item_ids: Sequence[str], fingerprint: str | None = None
+) -> np.ndarray:
+    """Load the embeddings of the given items, joined by id.
+
+    Args:
+        folder: a complete folder of shards.
+        item_ids: the items, in the order of the rows wanted.
+        fingerprint: the only encoder accepted; None accepts the manifest's.
+
+    Returns:
+        float32 [len(item_ids), dim].
+
+    Raises:
+        UserError: when the folder is incomplete or from another encoder, a shard is missing or
+            changed, an item has no embedding or two, or an embedding is not finite or all zero.
+    """
+    manifest = read_manifest(folder)
+    if fingerprint is not None and manifest.fingerprint != fingerprint:
+        raise UserError(
+            f"{folder}: made by encoder {manifest.fingerprint[:12]} ({manifest.encoder}), "
+            f"expected {fingerprint[:12]}; {_REPAIR}"
+        )
+    position = {item_id: row for row, item_id in enumerate(item_ids)}
+    if len(position) != len(item_ids):
+        raise UserError(f"{folder}: asked for the embedding of an item twice")
+    embeddings = np.empty((len(item_ids), manifest.dim), dtype=np.float32)
+    found = np.zeros(len(item_ids), dtype=np.int64)
+    for entry in manifest.shards:
+        shard = _read_listed(folder, entry, manifest)
+        pairs = [
+            (row, position[item_id])
+            for row, item_id in enumerate(shard.item_ids)
+            if item_id in position
+        ]
+        source, target = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        embeddings[target] = shard.embeddings[source]
+        np.add.at(found, target, 1)
+    for problem, rows in (("no embedding", found == 0), ("two embeddings", found > 1)):
+        if rows.any():
+            named = name_some([item_ids[i] for i in np.flatnonzero(rows).tolist()])
+            raise UserError(f"{folder}: {problem} for {named}; {_REPAIR}")
+    return embeddings
+
+
+def check_embeddings(embeddings: np.ndarray, item_ids: Sequence[str], where: str) -> None:
+    """Refuse rows that are not finite or that are all zero.
+
+    Raises:
+        UserError: `where: NaN or infinite embedding for ...`, naming the items.
+    """
+    finite = np.isfinite(embeddings).all(axis=1)
+    for problem, rows in (
+        ("NaN or infinite embedding", ~finite),
+        ("all-zero embedding", finite & ~embeddings.any(axis=1)),
+    ):
+        if rows.any():
+            named = name_some([item_ids[i] for i in np.flatnonzero(rows).tolist()])
+            raise UserError(f"{where}: {problem} for {named}")
+
+
+def name_some(item_ids: Sequence[str], limit: int = 10) -> str:
+    """The first item ids and the number of all, for a message."""
+    rest = ", ..." if len(item_ids) > limit else ""
+    return f"{len(item_ids)} item(s): {', '.join(item_ids[:limit])}{rest}"
+
+
+def _read_listed(folder: Path, entry: ShardEntry, manifest: Manifest) -> Shard:
+    path = folder / entry.name
+    if not path.exists():
+        raise UserError(f"{path}: no such shard, though the manifest lists it; {_REPAIR}")
+    if sha256_file(path) != entry.sha256:
+        raise UserError(f"{path}: its SHA-256 differs from the manifest's; {_REPAIR}")
+    fingerprint, shard = read_shard(path)
+    if fingerprint != manifest.fingerprint:
+        raise UserError(f"{path}: made by another encoder than the manifest's; {_REPAIR}")
+    if shard.embeddings.shape != (entry.rows, manifest.dim):
+        raise UserError(
+            f"{path}: holds {shard.embeddings.shape} values, the manifest says "
+            f"{(entry.rows, manifest.dim)}; {_REPAIR}"
+        )
+    check_embeddings(shard.embeddings, shard.item_ids, f"{path} ({_REPAIR})")
+    return shard
+
+
+def _rows_sha256(shard: Shard) -> str:
+    digest = hashlib.sha256(sha256_json([shard.item_ids, shard.text_sha256]).encode())
+    digest.update(np.ascontiguousarray(shard.embeddings, dtype="<f2").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,67 @@
+"""A cell's certificate: what was ranked, and what the model saw of its target before."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recg_core.base.files import write_json
+from recg_core.base.schema import RANKS
+from recg_core.ranking.ranks import SeedRanks
+
+NO_SOURCE = "none"  # the source of a row that is trained on nothing
+
+
+@dataclass(frozen=True)
+class Saw:
+    """What a model saw of the target before it was asked to rank there."""
+
+    zero_shot: bool
+    target_text_seen: bool
+    target_interactions_used: bool
+    user_overlap: float  # share of the target's test users that occur in the source, by user_id
+    item_overlap: float  # share of the target's items that occur in the source, by item_id
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Everything about a source -> target cell but its ranks."""
+
+    backbone: str | None  # None: a training-free row
+    variant: str  # of the backbone, or the training-free row's name
+    source: str
+    target: str
+    num_seeds: int
+    num_users: int
+    mean_candidates: float  # the test item and all items outside the user's history
+    saw: Saw
+
+
+def certify(
+    ranks: SeedRanks, saw: Saw, *, backbone: str | None, variant: str, source: str, target: str
+) -> Certificate:
+    """The certificate of ranks."""
+    return Certificate(
+        backbone=backbone,
+        variant=variant,
+        source=source,
+        target=target,
+        num_seeds=len(ranks.seeds),
+        num_users=len(ranks.users),
+        mean_candidates=float(np.mean(ranks.num_candidates)),
+        saw=saw,
+    )
+
+
+def write_cell(folder: Path, name: str, ranks: SeedRanks, certificate: Certificate) -> None:
+    """Write a cell: `<name>.parquet` with its ranks and then `<name>.json`, its certificate."""
+    RANKS.write(ranks.to_frame(), folder / f"{name}.parquet")
+    write_json(folder / f"{name}.json", dataclasses.asdict(certificate))
+
+
+def overlap_share(ids: Iterable[str], others: Iterable[str]) -> float:
+    """The share of the distinct `ids` that are also in `others`; 0 when there are none."""
+    distinct = set(ids)
+    return len(distinct & set(others)) / max(len(distinct), 1)

@@ -1,0 +1,93 @@
+"""What an evaluation is cut by: attributes of a target's test users, for one source.
+
+Legend: U test users, N items of the target, S items of the source, H embedding dimension.
+"""
+
+import numpy as np
+import polars as pl
+
+from recg_core.base.schema import SLICES
+from recg_core.embeddings.domain import Domain
+
+HEAD_SHARE = 0.2  # the most popular fifth of a catalogue is its head
+_BATCH = 1024
+ATTRIBUTES = {
+    "history_length": "Length of the user's history",
+    "popularity": "Training count of the test item",
+    "head": "Head or tail of the catalogue",
+    "source_similarity": "Cosine of the test item's text to the nearest source item",
+}
+
+
+def slice_attributes(source: Domain, target: Domain) -> pl.DataFrame:
+    """The SLICES table of a pair of domains; an item is not its own neighbour.
+
+    Popularity reads the target's training histories: it describes the evaluation and reaches no
+    model.
+    """
+    holdout = target.sequences.holdout("test")
+    counts = np.bincount(target.sequences.training().values, minlength=target.num_items + 1)
+    ranked = np.argsort(-counts[1:], kind="stable") + 1
+    head = np.zeros(target.num_items + 1, dtype=bool)
+    head[ranked[: round(HEAD_SHARE * target.num_items)]] = True
+    items, place = np.unique(holdout.target, return_inverse=True)
+    return pl.DataFrame(
+        {
+            "user_idx": holdout.users,
+            "history_length": holdout.history.lengths.astype(np.int32),
+            "popularity": counts[holdout.target].astype(np.int32),
+            "head": head[holdout.target],
+            "source_similarity": nearest_cosine(source, target, items)[place],
+        },
+        schema=SLICES.columns,
+    )
+
+
+def nearest_cosine(source: Domain, target: Domain, items: np.ndarray) -> np.ndarray:
+    """The largest cosine of each of the target's `items` to another source item, float32."""
+    position = {item_id: index for index, item_id in enumerate(source.item_ids)}
+    source_SH, target_NH = _unit(source.text), _unit(target.text)
+    nearest = np.empty(len(items), dtype=np.float32)
+    for start in range(0, len(items), _BATCH):
+        batch = items[start : start + _BATCH]
+        cosines = target_NH[batch - 1] @ source_SH.T
+        for row, item in enumerate(batch):
+            own = position.get(target.item_ids[item - 1])
+            if own is not None:
+                cosines[row, own] = -1.0
+        nearest[start : start + _BATCH] = cosines.max(axis=1)
+    return nearest
+
+
+def slice_masks(frame: pl.DataFrame) -> list[tuple[str, str, np.ndarray]]:
+    """Attribute, label and users (bool [U]) of every slice: quarters of users, head and tail.
+
+    Equal values stay together, so that a quarter may be larger or missing.
+    """
+    found = []
+    for attribute in ATTRIBUTES:
+        values = frame[attribute].to_numpy()
+        if values.dtype == bool:
+            found += [(attribute, "head", values), (attribute, "tail", ~values)]
+            continue
+        edges = np.unique(np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
+        bins = (
+            np.digitize(values, edges[1:-1], right=True)
+            if len(edges) > 2
+            else np.zeros(len(values))
+        )
+        for index in np.unique(bins):
+            mask = bins == index
+            found.append((attribute, _range(values[mask]), mask))
+    return found
+
+
+def _range(values: np.ndarray) -> str:
+    low, high = values.min(), values.max()
+    if values.dtype.kind == "f":
+        return f"{low:.2f} to {high:.2f}"
+    return f"{low} to {high}" if low < high else str(low)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

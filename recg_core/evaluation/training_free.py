@@ -1,0 +1,158 @@
+"""Training-free rows: what a target domain gives away without any model.
+
+Legend: U users, B rows of a batch, N items, H embedding dimension.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recg_core.domains.sequences import Ragged
+from recg_core.embeddings.domain import Domain
+from recg_core.evaluation.certificate import NO_SOURCE, Saw, certify, write_cell
+from recg_core.models.neighbors import MAX_KERNEL_ITEMS, ages, kernel_scorer, weighted_sum
+from recg_core.ranking.full_rank import ScoreBatch, rank_holdout, stack_seeds
+
+
+@dataclass(frozen=True)
+class BaselinesConfig:
+    """The `baselines` section of the params.
+
+    Args:
+        decay: weight of a history item relative to the next younger one, in the recency rows.
+        sharpness: factor of the cosine in the log-sum-exp rows.
+        popularity: weight of the log count in the row that has one, relative to cosines.
+    """
+
+    decay: float
+    sharpness: float
+    popularity: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.decay <= 1:
+            raise ValueError(f"decay must be above 0 and at most 1, got {self.decay}")
+        if self.sharpness <= 0:
+            raise ValueError(f"sharpness must be above 0, got {self.sharpness}")
+        if self.popularity <= 0:
+            raise ValueError(f"popularity must be above 0, got {self.popularity}")
+
+
+def write_training_free(target: Domain, config: BaselinesConfig, folder: Path) -> None:
+    """Rank the test items of a domain by every training-free row and write a cell for each.
+
+    `random` ties all items, so that its metrics are the exact expectation of a random order;
+    `popularity` counts the items n(j) of the domain's histories, and so uses target interactions;
+    the `knn_` rows score candidate j by the cosines c(i, j) of item embeddings to the history items
+    i, whose age a(i) is 0 for the latest:
+
+        last        c(latest, j)
+        mean        sum_i c(i, j)
+        recency     sum_i decay^a(i) c(i, j)
+        lse         log sum_i decay^a(i) exp(sharpness c(i, j))
+
+    each `raw` and `centered`: with the mean embedding of the domain's items subtracted first,
+    which reads all item texts of the target. `knn_lse_popularity_centered` adds popularity
+    log(1 + n(j)) to lse / sharpness.
+
+    Raises:
+        UserError: when no user has a test item or an embedding is not finite.
+    """
+    holdout = target.sequences.holdout("test")
+    for name, score_batch in training_free_scorers(target, holdout.history, config):
+        label = f"{name} on {target.name}"
+        ranks = rank_holdout(score_batch, holdout, target.num_items, label=label)
+        stacked = stack_seeds({0: ranks}, holdout.users)
+        certificate = certify(
+            stacked,
+            saw_of_row(name, target),
+            backbone=None,
+            variant=name,
+            source=NO_SOURCE,
+            target=target.name,
+        )
+        write_cell(folder, f"{name}_to_{target.name}", stacked, certificate)
+
+
+def saw_of_row(name: str, target: Domain) -> Saw:
+    """What a training-free row sees of its target."""
+    fitted_on_target = name.startswith("knn_") and target.name in target.encoder_domains
+    return Saw(
+        zero_shot="popularity" not in name,
+        target_text_seen=name.endswith("_centered") or fitted_on_target,
+        target_interactions_used="popularity" in name,
+        user_overlap=0.0,
+        item_overlap=0.0,
+    )
+
+
+def training_free_scorers(
+    target: Domain, history: Ragged, config: BaselinesConfig
+) -> Iterator[tuple[str, ScoreBatch]]:
+    """Name and scorer of the rows one after the other: one item-item kernel is alive at a time."""
+    yield "random", _same_for_all(np.zeros(target.num_items))
+    counts_N = np.bincount(history.values, minlength=target.num_items + 1)[1:]
+    yield "popularity", _same_for_all(counts_N)
+    raw_NH = torch.from_numpy(target.text)
+    yield from _similarity_scorers("raw", history, raw_NH, config)
+    prior_N = torch.from_numpy(np.log1p(counts_N).astype(np.float32)) * config.popularity
+    centered_NH = raw_NH - raw_NH.mean(dim=0)
+    yield from _similarity_scorers("centered", history, centered_NH, config, prior_N)
+
+
+def _similarity_scorers(
+    version: str,
+    history: Ragged,
+    text_NH: Tensor,
+    config: BaselinesConfig,
+    prior_N: Tensor | None = None,
+) -> Iterator[tuple[str, ScoreBatch]]:
+    """The rows of cosines, whose kernel goes when they are through."""
+    items_NH = F.normalize(text_NH, dim=1)
+    for name, decay in {"last": 0.0, "mean": 1.0, "recency": config.decay}.items():
+        yield f"knn_{name}_{version}", weighted_mean_scorer(history, items_NH, decay)
+    lse = log_sum_exp_scorer(history, items_NH, config.decay, config.sharpness)
+    yield f"knn_lse_{version}", lse
+    if prior_N is not None:
+        with_prior = lambda rows: lse(rows).log() / config.sharpness + prior_N  # noqa: E731
+        yield f"knn_lse_popularity_{version}", with_prior
+
+
+def weighted_mean_scorer(history: Ragged, items_NH: Tensor, decay: float) -> ScoreBatch:
+    """Scores sum_i decay^a(i) x_i . x_j for unit item vectors x; decay 0 is the last item alone."""
+
+    def score(rows: np.ndarray) -> Tensor:
+        chosen = history.take(rows)
+        return weighted_sum(chosen, items_NH, _decayed(chosen, decay)) @ items_NH.T
+
+    return score
+
+
+def log_sum_exp_scorer(
+    history: Ragged,
+    items_NH: Tensor,
+    decay: float,
+    sharpness: float,
+    max_kernel_items: int = MAX_KERNEL_ITEMS,
+) -> ScoreBatch:
+    """Scores sum_i decay^a(i) exp(sharpness (x_i . x_j - 1)) for unit item vectors x.
+
+    The logarithm is left out and the exponent shifted: both keep the order, and near-equal
+    scores stay apart in float32.
+    """
+    weights = _decayed(history, decay)
+    return kernel_scorer(history, items_NH, weights, sharpness, max_kernel_items)
+
+
+def _decayed(history: Ragged, decay: float) -> Tensor:
+    """decay^age of every value of the history."""
+    return torch.from_numpy((decay ** ages(history)).astype(np.float32))
+
+
+def _same_for_all(scores: np.ndarray) -> ScoreBatch:
+    scores_N = torch.from_numpy(scores.astype(np.float32))
+    return lambda rows: scores_N.expand(len(rows), -1)

@@ -1,0 +1,160 @@
+"""Images as PNG of few bytes, each beside a JSON with its title, caption and table."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
+from PIL import Image
+
+from recg_core.base.files import write_bytes, write_json
+
+# Okabe & Ito's colours, which colour-blind readers can tell apart, and a marker for each.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+MARKERS = ("o", "^", "s", "D", "v", "P", "X")
+PALETTE = 32  # colours of a PNG
+DPI = 110
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What stands beside an image: the words, and its numbers as a table."""
+
+    title: str
+    caption: str
+    alt: str  # what the image shows, for readers who cannot see it
+    columns: list[str]
+    rows: list[list[str | float | None]]
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """One panel of points."""
+
+    title: str
+    points: np.ndarray  # [N, 2]
+    groups: np.ndarray  # int [N], into the names of the legend
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve; its band is left out where `half_widths` is NaN."""
+
+    label: str
+    x: list[float]
+    y: list[float]
+    half_widths: list[float]
+
+
+@dataclass(frozen=True)
+class LinePanel:
+    """One panel of curves."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: list[Line]
+
+
+def write_figure(folder: Path, name: str, figure: Figure, image: bytes) -> None:
+    """Write `<name>.png` and, last, `<name>.json`, which names it."""
+    write_bytes(folder / f"{name}.png", image)
+    write_json(folder / f"{name}.json", {**asdict(figure), "image": f"{name}.png"})
+
+
+def draw_scatters(rows: Sequence[Sequence[Scatter | None]], names: Sequence[str]) -> bytes:
+    """A grid of scatter plots without axes, `None` for an empty place, as PNG.
+
+    Args:
+        names: of the groups, for the legend.
+    """
+    width = max(map(len, rows))
+    canvas = Canvas(figsize=(2.1 * width, 2.2 * len(rows) + 0.4), layout="constrained")
+    axes = canvas.subplots(len(rows), width, squeeze=False)
+    for row, places in zip(rows, axes, strict=True):
+        for panel, place in zip([*row, *[None] * (width - len(row))], places, strict=True):
+            place.set_axis_off()
+            if panel is not None:
+                _draw_scatter(place, panel, len(names))
+    for group, name in enumerate(names):
+        axes[0][0].scatter([], [], s=20, label=name, color=_color(group), marker=_marker(group))
+    canvas.legend(loc="outside lower center", ncols=len(names), frameon=False)
+    return _png(canvas)
+
+
+def draw_lines(panels: Sequence[LinePanel]) -> bytes:
+    """Panels of curves side by side with a shared legend, as PNG.
+
+    Values above 0 that span a factor of 10 or more stand on a logarithmic axis.
+    """
+    canvas = Canvas(figsize=(2.9 * len(panels), 3.0), layout="constrained")
+    axes = canvas.subplots(1, len(panels), squeeze=False)[0]
+    labels = list(dict.fromkeys(line.label for panel in panels for line in panel.lines))
+    for panel, place in zip(panels, axes, strict=True):
+        for line in panel.lines:
+            _draw_line(place, line, labels.index(line.label))
+        values = sorted({value for line in panel.lines for value in line.x})
+        if values and values[0] > 0 and values[-1] >= 10 * values[0]:
+            place.set_xscale("log")
+        place.set_xticks(values, [f"{value:g}" for value in values], rotation=45)
+        place.minorticks_off()
+        place.set_title(panel.title, fontsize=9)
+        place.set_xlabel(panel.x_label)
+        place.set_ylabel(panel.y_label)
+        place.grid(alpha=0.3)
+    handles = {
+        str(curve.get_label()): curve for place in axes for curve in place.get_lines()
+        if curve.get_label() in labels
+    }  # fmt: skip
+    canvas.legend(
+        [handles[label] for label in labels], labels,
+        loc="outside lower center", ncols=len(labels), frameon=False,
+    )  # fmt: skip
+    return _png(canvas)
+
+
+def _draw_scatter(place: Axes, panel: Scatter, num_groups: int) -> None:
+    place.set_title(panel.title, fontsize=8)
+    for group in range(num_groups):
+        points = panel.points[panel.groups == group]
+        place.scatter(
+            points[:, 0], points[:, 1], s=5, alpha=0.7, linewidths=0,
+            color=_color(group), marker=_marker(group),
+        )  # fmt: skip
+
+
+def _draw_line(place: Axes, line: Line, index: int) -> None:
+    y, half = np.array(line.y), np.array(line.half_widths)
+    place.plot(
+        line.x, y, label=line.label, linewidth=1.2, markersize=4,
+        color=_color(index), marker=_marker(index),
+    )  # fmt: skip
+    known = np.isfinite(half)
+    place.errorbar(
+        np.array(line.x)[known], y[known], half[known],
+        fmt="none", ecolor=_color(index), capsize=3,
+    )  # fmt: skip
+
+
+def _color(index: int) -> str:
+    return COLORS[index % len(COLORS)]
+
+
+def _marker(index: int) -> str:
+    return MARKERS[index % len(MARKERS)]
+
+
+def _png(canvas: Canvas) -> bytes:
+    """The drawing in few colours; equal drawings give equal bytes, since no date is written."""
+    FigureCanvasAgg(canvas)
+    drawn = io.BytesIO()
+    canvas.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})
+    with Image.open(drawn) as image:
+        few = image.convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)
+    stream = io.BytesIO()
+    few.save(stream, format="png", optimize=True)
+    return stream.getvalue()

@@ -1,0 +1,179 @@
+"""The similarity anchor: ranking by likeness to the history, with learned rules of how people move.
+
+What a model learns about *which* products go together holds in its source alone; *how* the next
+item depends on the history (how sharply similarity counts, how fast it fades, how much popularity
+matters) holds elsewhere too. The anchor learns the second and nothing of the first: it has some
+fifty parameters and sees no item, only similarities, ages and counts.
+
+Shapes: B users, L positions, M candidates, N items of a domain, H dimension of the text embeddings.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recg_core.domains.sequences import Ragged
+from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
+from recg_core.ranking.full_rank import ScoreBatch
+
+DECAY = 0.85  # initial weight of a history item relative to the next younger one
+SHARPNESS = 8.0  # initial factor of the cosine
+COUNT_WEIGHT = 0.4  # initial weight of each of the two log counts
+LATEST = 2  # items at the end of a history that the second count is made of
+_SMALLEST = 1e-20
+
+
+class Anchor(nn.Module):
+    """Scores candidate c by scale * log sum_i w[age(i)] exp(sharpness (cos(i, c) - 1)).
+
+    i runs over the history; age 0 is its latest item. With counts, a weighted sum of two log counts
+    of c is added, times exp(affinity * m), where m says how far the items of the history are above
+    the domain's average in log count: some users follow the crowd, others do not.
+
+    It starts as the training-free log-sum-exp row, so that training departs from that only where
+    the source's users do.
+    """
+
+    def __init__(self, *, max_age: int, counts: bool) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(SHARPNESS)))
+        self.log_weight = nn.Parameter(torch.arange(max_age) * math.log(DECAY))
+        self.count_weight = nn.Parameter(torch.full((2,), COUNT_WEIGHT)) if counts else None
+        self.affinity = nn.Parameter(torch.zeros(())) if counts else None
+
+    def training_scores(self, items_BLH: Tensor, candidates_MH: Tensor) -> tuple[Tensor, Tensor]:
+        """Similarity scores at every position t of a sequence from the items before it.
+
+        Args:
+            items_BLH: unit item vectors, oldest first, padded on the right.
+            candidates_MH: unit vectors of items shared by all positions.
+
+        Returns:
+            The score of item t itself [B, L], and of the candidates [B, L, M]. Position 0, which
+            has no history, scores all items the same.
+        """
+        length = items_BLH.shape[1]
+        position_L = torch.arange(length, device=items_BLH.device)
+        age_LL = position_L[:, None] - 1 - position_L[None]
+        weight_LL = self._weights(age_LL.clamp(min=0)) * (age_LL >= 0)
+        own_BLL = self._kernel(items_BLH @ items_BLH.transpose(1, 2))
+        other_BLM = self._kernel(items_BLH @ candidates_MH.T)
+        return self._log((weight_LL * own_BLL).sum(dim=2)), self._log(weight_LL @ other_BLM)
+
+    def count_scores(self, log_counts: Tensor, excess: Tensor) -> Tensor:
+        """The part of the scores that counts make; 0 for an anchor without counts.
+
+        Args:
+            log_counts: log(1 + counts) of the items in the last dimension, [..., 2].
+            excess: m of the users, to be broadcast with the other dimensions.
+        """
+        if self.count_weight is None or self.affinity is None:
+            return log_counts.new_zeros(())
+        return log_counts @ self.count_weight * (self.affinity * excess).exp()
+
+    @torch.no_grad()
+    def scorer(self, history: Ragged, items_NH: Tensor, counts_N2: Tensor) -> ScoreBatch:
+        """A function from rows of `history` to the scores [B, N] of all items.
+
+        Args:
+            items_NH: unit item vectors.
+            counts_N2: `observed_counts` of the domain.
+        """
+        weights = self._weights(torch.from_numpy(ages(history)).to(items_NH.device))
+        summed = kernel_scorer(history, items_NH, weights, float(self.log_sharpness.exp()))
+        log_N2 = torch.log1p(counts_N2)
+        excess_B1 = history_excess(history, log_N2)[:, None]
+
+        def score(rows: np.ndarray) -> Tensor:
+            excess = excess_B1[torch.from_numpy(rows).to(excess_B1.device)]
+            return self._log(summed(rows)) + self.count_scores(log_N2, excess)
+
+        return score
+
+    def _weights(self, age: Tensor) -> Tensor:
+        return self.log_weight.exp()[age.clamp(max=len(self.log_weight) - 1)]
+
+    def _kernel(self, cosine: Tensor) -> Tensor:
+        return (self.log_sharpness.exp() * (cosine - 1)).exp()
+
+    def _log(self, kernel_sum: Tensor) -> Tensor:
+        return self.log_scale.exp() * kernel_sum.clamp(min=_SMALLEST).log()
+
+
+class AnchorInputs(NamedTuple):
+    """What the anchor reads of the source."""
+
+    items_NH: Tensor  # unit vectors
+    counts_N2: Tensor  # of the training sequences without their last items
+
+
+def anchor_scores(
+    anchor: Anchor,
+    inputs: AnchorInputs,
+    sequences_BL: Tensor,
+    predict_BL: Tensor,
+    negatives_M: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The anchor's scores of the predicted items [P] and of the negatives [P, M].
+
+    Args:
+        sequences_BL: item_idx, padded with 0 on the right.
+        predict_BL: the predicted positions; with fewer columns, those of the last positions.
+    """
+    items_BLH = F.embedding(sequences_BL, F.pad(inputs.items_NH, (0, 0, 1, 0)))
+    near_BL, near_BLM = anchor.training_scores(items_BLH, inputs.items_NH[negatives_M - 1])
+    counts_BL2 = F.embedding(sequences_BL, F.pad(inputs.counts_N2, (0, 0, 1, 0)))
+    # The occurrence that is to be predicted is not part of what has been observed; a sequence's
+    # last item is not counted in the first place.
+    last_B1 = (sequences_BL > 0).sum(dim=1, keepdim=True) - 1
+    position_L = torch.arange(sequences_BL.shape[1], device=sequences_BL.device)
+    counted_BL = position_L < last_B1
+    itself_BL2 = torch.stack([counted_BL, counted_BL & (position_L >= last_B1 - LATEST)], dim=2)
+    observed_BL2 = (counts_BL2 - itself_BL2.float()).clamp(min=0)
+    log_N2 = torch.log1p(inputs.counts_N2)
+    excess_BL = F.embedding(sequences_BL, F.pad(log_N2, (0, 0, 1, 0)))[:, :, 0]
+    excess_BL = (excess_BL - average_log_count(log_N2)) * (sequences_BL > 0)
+    # the mean over the items before the position
+    excess_BL = (excess_BL.cumsum(dim=1) - excess_BL) / position_L.clamp(min=1)
+    near_BL = near_BL + anchor.count_scores(torch.log1p(observed_BL2), excess_BL)
+    near_BLM = near_BLM + anchor.count_scores(log_N2[negatives_M - 1], excess_BL[:, :, None])
+    skipped = sequences_BL.shape[1] - predict_BL.shape[1]
+    return near_BL[:, skipped:][predict_BL], near_BLM[:, skipped:][predict_BL]
+
+
+def last_positions(sequences_BL: Tensor) -> Tensor:
+    """True at the last item of every sequence, [B, L]."""
+    position_L = torch.arange(sequences_BL.shape[1], device=sequences_BL.device)
+    return position_L == (sequences_BL > 0).sum(dim=1, keepdim=True) - 1
+
+
+def anchor_items(text: Tensor) -> Tensor:
+    """Unit vectors [N, H] of a domain's text embeddings after its mean is subtracted."""
+    return F.normalize(text - text.mean(dim=0), dim=1)
+
+
+def observed_counts(histories: Ragged, num_items: int) -> Tensor:
+    """How often each item occurs in the histories, and among the `LATEST` last of each, [N, 2]."""
+    latest = histories.take(np.arange(len(histories)), LATEST)
+    counts = [np.bincount(part.values, minlength=num_items + 1)[1:] for part in (histories, latest)]
+    return torch.from_numpy(np.stack(counts, axis=1).astype(np.float32))
+
+
+def average_log_count(log_counts_N2: Tensor) -> Tensor:
+    """Mean log(1 + count) of the items that users have, each as often as it is counted."""
+    log_N = log_counts_N2[:, 0]
+    count_N = torch.expm1(log_N)
+    return (count_N * log_N).sum() / count_N.sum().clamp(min=1)
+
+
+def history_excess(history: Ragged, log_counts_N2: Tensor) -> Tensor:
+    """How far the items of each history are above the average log count, in the mean, [rows]."""
+    excess_N = log_counts_N2[:, 0] - average_log_count(log_counts_N2)
+    weights = torch.ones(len(history.values), device=excess_N.device)
+    lengths = torch.from_numpy(history.lengths).to(excess_N.device).clamp(min=1)
+    return weighted_sum(history, excess_N[:, None], weights)[:, 0] / lengths
