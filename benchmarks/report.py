@@ -14,20 +14,19 @@ import numpy as np
 import polars as pl
 
 from recg_core.base.files import write_json
-from recg_core.base.schema import RANKS, SLICES
-from recg_core.ranking.full_rank import cell_metrics
-from recg_core.ranking.metrics import NO_SOURCE
+from recg_core.base.schema import SLICES
+from recg_core.evaluation.certificate import NO_SOURCE, Saw, certify, write_cell
 from recg_core.ranking.ranks import SeedRanks
-from recg_core.report.analysis import ReportConfig
-from recg_core.report.build import Inputs, write_report
-from recg_core.report.cells import Grid
+from recg_core.report.build import Inputs, Outputs, write_report
+from recg_core.report.cells import Grid, Model
+from recg_core.report.config import ReportConfig
 
 USERS, SEEDS, ITEMS = 90_000, 5, 24_000
 GRID = Grid(
     ("IS", "VG", "MI"), ("IS", "VG", "MI"), ("gru4rec", "sasrec", "bert4rec"),
     ("sem", "recg", "best"),
 )  # fmt: skip
-FREE_ROWS = [f"row_{i}" for i in range(10)]
+FREE_ROWS = [Model(None, f"row_{i}") for i in range(10)]
 
 
 def main() -> None:
@@ -39,11 +38,9 @@ def main() -> None:
         print(f"{ranks:,} ranks, {size / 1e6:.1f} MB, {size / ranks:.3f} bytes a rank")
         before = peak_gigabytes()
         start = time.perf_counter()
-        names = ("metrics", "ranks", "slices", "domains", "curves", "figures")
-        write_report(
-            Inputs(*(root / name for name in names)), root / "out", GRID, ReportConfig(),
-            revision="Simulated.", preparation="Simulated.",
-        )  # fmt: skip
+        inputs = Inputs(*(root / n for n in ("ranks", "slices", "domains", "curves", "figures")))
+        outputs = Outputs(root / "out", root / "full", root / "sampled")
+        write_report(inputs, outputs, GRID, ReportConfig(), preparation="Simulated.")
         print(f"report: {time.perf_counter() - start:.1f} s")
         print(f"peak memory: {peak_gigabytes():.2f} GB ({before:.2f} GB before the report)")
         page = (root / "out" / "report.html").stat().st_size
@@ -84,7 +81,7 @@ def simulate(root: Path) -> int:
 
 
 def simulate_cell(
-    root: Path, model: str, source: str, target: str, candidates: np.ndarray, seeds: int,
+    root: Path, model: Model, source: str, target: str, candidates: np.ndarray, seeds: int,
     random: np.random.Generator,
 ) -> int:  # fmt: skip
     """Ranks between uniform and near the top: u^2.5 of the catalogue; one rank in 100 is tied."""
@@ -96,17 +93,19 @@ def simulate_cell(
         candidates,
         higher.astype(np.int32),
         (random.random(shape) < 0.01).astype(np.int32),
-    ).to_frame()
-    place = Path(model) / f"{source}_to_{target}"
-    RANKS.write(ranks, root / "ranks" / place.with_suffix(".parquet"))
+    )
     used = source == target
-    content = {
-        "model": model, "source": source, "target": target, "num_seeds": seeds,
-        "num_users": USERS, "mean_candidates": float(candidates.mean()),
-        "saw": {"target_text_seen": True, "target_interactions_used": used, "zero_shot": not used},
-        **cell_metrics(ranks.head(10)),
-    }  # fmt: skip
-    write_json(root / "metrics" / place.with_suffix(".json"), content)
+    saw = Saw(
+        zero_shot=not used,
+        target_text_seen=True,
+        target_interactions_used=used,
+        user_overlap=0.0,
+        item_overlap=0.0,
+    )
+    certificate = certify(
+        ranks, saw, backbone=model.backbone, variant=model.variant, source=source, target=target
+    )
+    write_cell(root / "ranks" / str(model), f"{source}_to_{target}", ranks, certificate)
     return USERS * seeds
 
 

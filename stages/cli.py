@@ -2,13 +2,14 @@
 
 import typer
 
-from stages import compare, search, sweep
+from stages import compare, search, show, sweep
 from stages.common import run_app
 
 app = typer.Typer(
     help="Work with the results of the pipeline.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
+app.command("show")(show.main)
 app.command("compare")(compare.main)
 app.command("sweep")(sweep.sweep)
 app.command("search")(search.search)

@@ -1,11 +1,11 @@
 """Cluster the source's users into sequential patterns and train their fusion W_f.
 
-    python -m stages.cluster --source garden --name sasrec-recg \
-        --model models/sasrec/recg/garden \
+    python -m stages.cluster --source garden --models models/recg/garden \
         --domain data/domains/garden --embeddings data/embeddings/lsa/garden \
-        --out patterns/sasrec/recg/garden --validation results/validation/sasrec-recg/garden.json
+        --out patterns/recg/garden --validation results/validation/recg/garden
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,25 +13,24 @@ import typer
 
 from recg_core.base.config import build
 from recg_core.embeddings.domain import load_domain
-from recg_core.evaluation.cells import cluster_model
-from recg_core.models.patterns import PatternConfig
+from recg_core.training.cluster import cluster_models
+from recg_core.training.config import FusionConfig
 from stages.common import read_params, run
 
 
 def main(
-    source: Annotated[str, typer.Option(help="Domain that the model was trained on.")],
-    name: Annotated[str, typer.Option(help="What the metrics call the model.")],
-    model: Annotated[Path, typer.Option(help="The model's folder.")],
+    source: Annotated[str, typer.Option(help="Domain that the models were trained on.")],
+    models: Annotated[Path, typer.Option(help="Holds the model of every backbone.")],
     domain: Annotated[Path, typer.Option(help="The source's tables.")],
     embeddings: Annotated[Path, typer.Option(help="The source's embeddings.")],
-    out: Annotated[Path, typer.Option(help="Folder for the patterns of every seed.")],
-    validation: Annotated[Path, typer.Option(help="JSON for the metrics of source validation.")],
+    out: Annotated[Path, typer.Option(help="Folder for a folder of patterns a backbone.")],
+    validation: Annotated[Path, typer.Option(help="Folder for a metrics JSON a backbone.")],
 ) -> None:
     """Write the patterns of every seed; a variant without patterns writes an empty list."""
     params = read_params(Path("params.yaml"))
-    config = build(PatternConfig, params.section("patterns"), "patterns")
-    data = load_domain(source, domain, embeddings)
-    cluster_model(model, data, config, out, validation, name=name)
+    config = build(FusionConfig, params.section("patterns"), "patterns")
+    load_source = partial(load_domain, source, domain, embeddings)
+    cluster_models(models, load_source, config, out, validation)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 import logging
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from ruamel.yaml import YAML
@@ -14,6 +14,9 @@ from ruamel.yaml.error import YAMLError
 
 from recg_core.base.config import convert
 from recg_core.base.errors import UserError
+
+if TYPE_CHECKING:
+    from recg_core.embeddings.domain import Domain
 
 INTERRUPTED = 130  # the exit status that typer gives to Ctrl-C
 UNFINISHED = 75  # of a stage whose time ran out: the same command goes on (EX_TEMPFAIL of sysexits)
@@ -55,7 +58,7 @@ def read_params(path: Path) -> Params:
         UserError: when the file is missing or no YAML.
     """
     try:
-        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; run from the project's folder") from error
     except YAMLError as error:
@@ -100,6 +103,20 @@ def _check_grid(params: Params) -> None:
             raise UserError(
                 f"{params.path}: {address}: {outside} not in grid.domains, which are {domains}"
             )
+
+
+def load_domains(
+    names: Iterable[str], domains_root: Path, embeddings_root: Path
+) -> "dict[str, Domain]":
+    """The named domains, each of which has a folder below both roots.
+
+    Raises:
+        UserError: when a file is missing, damaged or incomplete.
+    """
+    # Here, since most stages load no domain and need not read tables for it.
+    from recg_core.embeddings.domain import load_domain
+
+    return {name: load_domain(name, domains_root / name, embeddings_root / name) for name in names}
 
 
 def run(main: Callable[..., None]) -> None:

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from recg_core.base.errors import UserError
-from recg_core.report.compare import CompareConfig, changes_table, compare_cells
 
 
 def main(
@@ -15,7 +14,8 @@ def main(
     protocol: Annotated[str, typer.Option(help="full, or sampled_N for N negatives.")] = "full",
 ) -> None:
     """Compare the cells of two revisions by their stored ranks, user by user."""
-    # DVC takes half a second to import, which `recg --help` need not wait for.
+    # DVC and scipy take seconds to import, which `recg --help` need not wait for.
+    from recg_core.report.compare import CompareConfig, changes_table, compare_cells
     from stages.revisions import open_revision
 
     before, after = open_revision(rev_a), open_revision(rev_b)
@@ -25,7 +25,7 @@ def main(
         raise UserError(f"'{rev_a}' and '{rev_b}' have no cell in common")
     config = CompareConfig(metric, protocol)
     typer.echo(f"{metric}, {protocol}; A = {rev_a}, B = {rev_b}; p-values corrected by Holm\n")
-    typer.echo(changes_table(compare_cells(shared, before.read, after.read, config)))
+    typer.echo(changes_table(compare_cells(shared, before.ranks, after.ranks, config)))
     for revision, only in (
         (rev_a, set(cells_a) - set(shared)),
         (rev_b, set(cells_b) - set(shared)),

@@ -1,9 +1,8 @@
-"""Evaluate a trained model on its source and, zero-shot, on every other domain of the grid.
+"""Evaluate the models of a variant on their sources and, zero-shot, on every other domain.
 
-    python -m stages.evaluate --source garden --name sasrec-recg \
-        --model models/sasrec/recg/garden --patterns patterns/sasrec/recg/garden \
-        --domains-root data/domains --embeddings-root data/embeddings/lsa \
-        --ranks results/ranks/sasrec-recg/garden --metrics results/metrics/sasrec-recg/garden
+    python -m stages.evaluate --variant recg --models models/recg \
+        --patterns patterns/recg --domains-root data/domains \
+        --embeddings-root data/embeddings/lsa --out results/ranks/recg
 """
 
 from pathlib import Path
@@ -11,30 +10,24 @@ from typing import Annotated
 
 import typer
 
-from recg_core.embeddings.domain import load_domain
-from recg_core.evaluation.cells import evaluate_model
-from stages.common import read_params, run
+from recg_core.evaluation.cells import evaluate_models
+from stages.common import load_domains, read_params, run
 
 
 def main(
-    source: Annotated[str, typer.Option(help="Domain that the model was trained on.")],
-    name: Annotated[str, typer.Option(help="What the cells call the model.")],
-    model: Annotated[Path, typer.Option(help="The model's folder.")],
-    patterns: Annotated[Path, typer.Option(help="The patterns' folder.")],
+    variant: Annotated[str, typer.Option(help="What the certificates call the variant.")],
+    models: Annotated[Path, typer.Option(help="Holds the model of every source.")],
+    patterns: Annotated[Path, typer.Option(help="Holds the patterns of every source.")],
     domains_root: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
     embeddings_root: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
-    ranks: Annotated[Path, typer.Option(help="Folder for the ranks of every target.")],
-    metrics: Annotated[Path, typer.Option(help="Folder for the metrics of every target.")],
+    out: Annotated[Path, typer.Option(help="Folder for the cells of every source.")],
 ) -> None:
-    """Write ranks and metrics of every source -> target cell of the model."""
+    """Write ranks and certificate of every source -> target cell of the models."""
     params = read_params(Path("params.yaml"))
-    domains = {
-        domain: load_domain(domain, domains_root / domain, embeddings_root / domain)
-        for domain in {source: None, **dict.fromkeys(params.get("grid.domains", list[str]))}
-    }
-    evaluate_model(
-        model, patterns, domains[source], list(domains.values()), ranks, metrics, name=name
-    )
+    names = params.get("grid.domains", list[str])
+    domains = load_domains(names, domains_root, embeddings_root)
+    sources = params.get("grid.sources", list[str])
+    evaluate_models(models, patterns, sources, domains, out, variant=variant)
 
 
 if __name__ == "__main__":

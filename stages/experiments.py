@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dvc.api import DVCFileSystem
 from tqdm import tqdm
 
 from recg_core.base.errors import UserError
@@ -30,7 +29,37 @@ class Experiment:
     """One setting of the params and the name of its DVC experiment."""
 
     name: str
-    values: dict[str, Any]  # by address, `variants.recg.alpha`
+    values: dict[str, Any]  # by address, `variants.recg.generalization.alpha`
+
+
+def values_to_try(params: Params, section: str) -> dict[str, list[Any]]:
+    """The lists of a section at any depth, by their address within it: `generalization.alpha`.
+
+    Raises:
+        UserError: when there is no such section, or anything else than sections and lists in it.
+    """
+    found: dict[str, list[Any]] = {}
+    for key, value in params.section(section).items():
+        if isinstance(value, dict):
+            inner = values_to_try(params, f"{section}.{key}")
+            found |= {f"{key}.{address}": values for address, values in inner.items()}
+        elif isinstance(value, list) and value:
+            found[key] = value
+        else:
+            raise UserError(
+                f"{params.path}: {section}.{key}: expected a list of values to try, got {value!r}"
+            )
+    return found
+
+
+def has_key(row: Mapping[str, Any], address: str) -> bool:
+    """Whether a row has a value at `generalization.alpha`; a part that is null has none."""
+    value: Any = row
+    for key in address.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            return False
+        value = value[key]
+    return True
 
 
 def plan(params: Params, prefix: str, settings: Sequence[Mapping[str, Any]]) -> list[Experiment]:
@@ -96,7 +125,7 @@ def command(experiment: Experiment, target: str) -> list[str]:
 
 
 def setting_text(values: Mapping[str, Any]) -> str:
-    """A setting in a line: `variants.recg.alpha=0.01 train.learning_rate=0.001`."""
+    """A setting in a line: `train.learning_rate=0.001 variants.recg.generalization.alpha=0.01`."""
     return " ".join(f"{address}={value}" for address, value in values.items())
 
 
@@ -117,21 +146,6 @@ def check_committed() -> None:
             f"experiments belong to a commit, but these files differ from it: {files}; commit or "
             "stash them first"
         )
-
-
-def read_metrics(experiment: Experiment, paths: Sequence[str]) -> list[dict[str, Any]]:
-    """Metrics JSONs of a finished experiment, from its commit.
-
-    Raises:
-        UserError: when a file is not there.
-    """
-    files = DVCFileSystem(rev=experiment.name)
-    try:
-        return [json.loads(files.read_text(path)) for path in paths]
-    except FileNotFoundError as error:
-        raise UserError(
-            f"experiment {experiment.name} has no {error}; remove it and run again"
-        ) from error
 
 
 def _output(*command: str) -> str:

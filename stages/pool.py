@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from recg_core.base.config import build
-from recg_core.base.schema import ITEMS
 from recg_core.embeddings.pool import PoolConfig, build_pool, write_pool
 from stages.common import read_params, run
 
@@ -22,12 +21,7 @@ def main(
 ) -> None:
     """Write one float16 tensor of item vectors for every domain of the `pool` section."""
     config = build(PoolConfig, read_params(Path("params.yaml")).section("pool"), "pool")
-    item_ids = {
-        domain: ITEMS.read(domains_root / domain / "items.parquet")["item_id"].to_list()
-        for domain in config.domains
-    }
-    folders = {domain: embeddings_root / domain for domain in config.domains}
-    write_pool(out, build_pool(config, item_ids, folders))
+    write_pool(out, build_pool(config, domains_root, embeddings_root))
 
 
 if __name__ == "__main__":

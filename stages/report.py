@@ -1,8 +1,8 @@
-"""Derive the report from stored ranks: tables, statistics, slices, a page, one summary of scalars.
+"""Derive from stored ranks the metrics that DVC shows and the report: tables, a page, a summary.
 
-    python -m stages.report --metrics results/metrics --ranks results/ranks \
-        --slices results/slices --domains data/domains --curves results/curves \
-        --figures results/figures --out results/report
+    python -m stages.report --ranks results/ranks --slices results/slices \
+        --domains data/domains --curves results/curves --figures results/figures \
+        --full results/full --sampled results/sampled --out results/report
 """
 
 from pathlib import Path
@@ -11,35 +11,34 @@ from typing import Annotated
 import typer
 
 from recg_core.base.config import build
-from recg_core.report.analysis import ReportConfig
-from recg_core.report.build import Inputs, write_report
+from recg_core.report.build import Inputs, Outputs, write_report
 from recg_core.report.cells import Grid
+from recg_core.report.config import ReportConfig
 from stages.common import Params, read_params, run
-from stages.provenance import provenance
 
 
 def main(
-    metrics: Annotated[Path, typer.Option(help="Holds the metrics of every cell.")],
-    ranks: Annotated[Path, typer.Option(help="Holds the ranks of every cell.")],
+    ranks: Annotated[Path, typer.Option(help="Holds ranks and certificate of every cell.")],
     slices: Annotated[Path, typer.Option(help="Holds the slices of every source and target.")],
     domains: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
     curves: Annotated[Path, typer.Option(help="Holds the training curves of every model.")],
     figures: Annotated[Path, typer.Option(help="Holds figures with their JSON; may be missing.")],
+    full: Annotated[Path, typer.Option(help="Folder for the metrics under full ranking.")],
+    sampled: Annotated[Path, typer.Option(help="Folder for the metrics under sampled ranking.")],
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
 ) -> None:
-    """Write the report of the grid's cells."""
+    """Write the metrics and the report of the grid's cells."""
     params = read_params(Path("params.yaml"))
     learned_ids = frozenset(
         variant
         for variant in params.get("grid.variants", list[str])
-        if params.get(f"variants.{variant}.items", str) == "id"
+        if params.get(f"variants.{variant}.items.kind", str) == "id"
     )
     write_report(
-        Inputs(metrics, ranks, slices, domains, curves, figures),
-        out,
+        Inputs(ranks, slices, domains, curves, figures),
+        Outputs(out, full, sampled),
         build(Grid, params.section("grid"), "grid", in_domain_only=learned_ids),
         build(ReportConfig, params.section("report"), "report"),
-        revision=provenance(),
         preparation=_preparation(params),
     )
 

@@ -1,8 +1,10 @@
-"""Ranks of a revision: a commit, a branch, a tag, an experiment, or the workspace as it is."""
+"""Results of a revision: a commit, a branch, a tag, an experiment, or the workspace as it is."""
 
 import io
+import json
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
@@ -18,52 +20,65 @@ RANKS_FOLDER = "results/ranks"
 
 
 @dataclass(frozen=True)
-class RevisionRanks:
-    """The ranks files that a revision's `dvc.lock` names."""
+class Revision:
+    """The files of a revision, those in git and those that its `dvc.lock` names."""
 
-    revision: str
+    name: str
     repo: Repo
 
     def cells(self) -> list[str]:
-        """The names of all cells: paths below the ranks folder without their ending."""
+        """The names of all cells: paths of ranks below their folder, without their ending."""
         try:
             files = list(self.repo.dvcfs.find(RANKS_FOLDER)) if self._has_ranks() else []
         except DataIndexDirError as error:
             raise UserError(
-                f"revision '{self.revision}': its ranks are not in DVC's cache or remote; run "
+                f"revision '{self.name}': its ranks are not in DVC's cache or remote; run "
                 f"`dvc pull {RANKS_FOLDER}` or `dvc repro` at that revision"
             ) from error
         names = [PurePosixPath(file) for file in files if file.endswith(".parquet")]
         if not names:
             raise UserError(
-                f"revision '{self.revision}' has no ranks below {RANKS_FOLDER}; run `dvc repro` "
+                f"revision '{self.name}' has no ranks below {RANKS_FOLDER}; run `dvc repro` "
                 "there and commit dvc.lock"
             )
         return sorted(_cell(name) for name in names)
 
-    def read(self, cell: str) -> SeedRanks:
+    def ranks(self, cell: str) -> SeedRanks:
         """A cell's ranks from the workspace, the cache or the remote.
 
         Raises:
             UserError: when they are in none of them, or written by an incompatible version.
         """
         path = f"{RANKS_FOLDER}/{cell}.parquet"
-        label = f"{path} of '{self.revision}'"
+        label = f"{path} of '{self.name}'"
+        return ranks_of_frame(RANKS.parse(io.BytesIO(self._read(path)), label), label)
+
+    def json(self, path: str) -> Any:
+        """The content of a JSON file.
+
+        Raises:
+            UserError: when it is nowhere or no JSON.
+        """
         try:
-            content = self.repo.dvcfs.read_bytes(path)
+            return json.loads(self._read(path))
+        except ValueError as error:
+            raise UserError(f"{path} of '{self.name}': not valid JSON ({error})") from error
+
+    def _read(self, path: str) -> bytes:
+        try:
+            content: bytes = self.repo.dvcfs.read_bytes(path)
         except (OSError, DvcException) as error:
             raise UserError(
-                f"{label}: the ranks are not in DVC's cache or remote; run `dvc pull {path}` or "
-                "`dvc repro` at that revision"
+                f"{path} of '{self.name}': not in git, DVC's cache or remote; run "
+                f"`dvc pull {path}` or `dvc repro` at that revision"
             ) from error
-        frame = RANKS.parse(io.BytesIO(content), label)
-        return ranks_of_frame(frame, label)
+        return content
 
     def _has_ranks(self) -> bool:
         return bool(self.repo.dvcfs.isdir(RANKS_FOLDER))
 
 
-def open_revision(revision: str) -> RevisionRanks:
+def open_revision(revision: str) -> Revision:
     """Open a revision of the project in the working directory.
 
     Raises:
@@ -71,10 +86,10 @@ def open_revision(revision: str) -> RevisionRanks:
     """
     try:
         if revision == WORKSPACE:
-            return RevisionRanks(revision, Repo())
+            return Revision(revision, Repo())
         with Repo() as project:
             sha = resolve_rev(project.scm, revision)
-        return RevisionRanks(revision, Repo(rev=sha))
+        return Revision(revision, Repo(rev=sha))
     except (SCMError, DvcException) as error:
         raise UserError(
             f"revision '{revision}': {error}; expected a commit, branch, tag, experiment or "

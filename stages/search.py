@@ -15,7 +15,14 @@ from recg_core.base.errors import UserError
 from recg_core.base.files import atomic_path
 from recg_core.figures.sensitivity import best_by_validation
 from stages.common import Params, read_params
-from stages.experiments import Experiment, plan, read_metrics, run_missing, setting_text
+from stages.experiments import (
+    Experiment,
+    has_key,
+    plan,
+    run_missing,
+    setting_text,
+    values_to_try,
+)
 
 log = logging.getLogger(__name__)
 
@@ -66,34 +73,40 @@ def plan_search(params: Params, backbone: str, variant: str, trials: int) -> lis
 def search_grid(params: Params, backbone: str, variant: str) -> dict[str, list[Any]]:
     """The values to try by address.
 
-    Keys that the backbone lacks and keys that are 0 in the variant's row, which it does not use,
-    are left out.
+    Keys that the rows of the backbone and the variant lack are left out.
     """
-    space = params.get("search", dict[str, dict[str, list[Any]]])
     places = {
         "backbone": f"backbones.{backbone}",
         "train": "train",
         "variant": f"variants.{variant}",
     }
+    space = params.section("search")
     if unknown := sorted(space.keys() - places.keys()):
         raise UserError(f"{params.path}: search: unknown key(s) {unknown}; valid: {list(places)}")
-    grid: dict[str, list[Any]] = {}
-    for section, keys in space.items():
-        row = params.section(places[section])
-        for key, values in keys.items():
-            used = row.get(key) if section == "variant" else key in row
-            if used:
-                grid[f"{places[section]}.{key}"] = values
-    if not grid or not all(grid.values()):
-        raise UserError(f"{params.path}: search: expected keys with values to try, got {grid}")
+    grid = {
+        f"{places[section]}.{key}": values
+        for section in space
+        for key, values in values_to_try(params, f"search.{section}").items()
+        if has_key(params.section(places[section]), key)
+    }
+    if not grid:
+        raise UserError(
+            f"{params.path}: search: backbones.{backbone} and variants.{variant} have none of its "
+            "keys"
+        )
     return grid
 
 
 def validation_scores(experiment: Experiment, sources: list[str], model: str) -> dict[str, float]:
     """NDCG@10 on the validation items of each source; the only files that are read."""
-    paths = [f"results/validation/{model}/{source}.json" for source in sources]
-    found = read_metrics(experiment, paths)
-    return {content["source"]: content["valid_ndcg@10"] for content in found}
+    # DVC takes half a second to import, which `recg --help` need not wait for.
+    from stages.revisions import open_revision
+
+    results = open_revision(experiment.name)
+    return {
+        source: results.json(f"results/validation/{source}/{model}.json")["ndcg@10"]
+        for source in sources
+    }
 
 
 def write_values(path: Path, values: Mapping[str, Any]) -> None:

@@ -10,9 +10,8 @@ from typing import Annotated
 import typer
 
 from recg_core.base.schema import SLICES
-from recg_core.embeddings.domain import load_domain
 from recg_core.evaluation.slices import slice_attributes
-from stages.common import read_params, run
+from stages.common import load_domains, read_params, run
 
 
 def main(
@@ -23,9 +22,7 @@ def main(
     """Write the slice attributes of every source and target of the grid."""
     params = read_params(Path("params.yaml"))
     names = params.get("grid.domains", list[str])
-    domains = {
-        name: load_domain(name, domains_root / name, embeddings_root / name) for name in names
-    }
+    domains = load_domains(names, domains_root, embeddings_root)
     for source in params.get("grid.sources", list[str]):
         for target in names:
             frame = slice_attributes(domains[source], domains[target])

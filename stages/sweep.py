@@ -7,15 +7,15 @@ from typing import Annotated
 import typer
 
 from recg_core.base.errors import UserError
-from recg_core.figures.draw import draw_lines, write_figure
+from recg_core.figures.draw import draw_lines, write_image
 from recg_core.figures.sensitivity import (
     Measured,
     describe_sensitivity,
-    read_measured,
+    measure_value,
     sensitivity_panels,
 )
 from stages.common import Params, read_params
-from stages.experiments import Experiment, plan, read_metrics, run_missing
+from stages.experiments import Experiment, has_key, plan, run_missing, values_to_try
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ FIGURES = Path("results/figures/sweep")
 
 
 def sweep(
-    key: Annotated[str, typer.Argument(help="Key of `sweep` in params.yaml, such as alpha.")],
+    key: Annotated[str, typer.Argument(help="As in `sweep` of params.yaml: patterns.clusters.")],
     backbone: Annotated[str, typer.Option(help="Row of `backbones`.")] = "bert4rec",
     variant: Annotated[str, typer.Option(help="Row of `variants`.")] = "recg",
 ) -> None:
@@ -35,16 +35,14 @@ def sweep(
     params = read_params(Path("params.yaml"))
     experiments = plan_sweep(params, key, backbone, variant)
     done = run_missing(experiments, "evaluate")
-    model = f"{backbone}-{variant}"
-    values = [float(experiment.values[f"variants.{variant}.{key}"]) for experiment in done]
     measured = [
-        measure(params, experiment, value, model)
-        for experiment, value in zip(done, values, strict=True)
+        measure(params, experiment, _value(experiment, variant, key), backbone, variant)
+        for experiment in done
     ]
-    figure = describe_sensitivity(key, model, measured)
-    name = f"{key}_{backbone}_{variant}"
-    write_figure(FIGURES, name, figure, draw_lines(sensitivity_panels(key, measured)))
-    log.info("%s", figure.caption)
+    image = describe_sensitivity(key, f"{backbone}-{variant}", measured)
+    name = f"{_plain(key)}_{backbone}_{variant}"
+    write_image(FIGURES, name, image, draw_lines(sensitivity_panels(key, measured)))
+    log.info("%s", image.caption)
     log.info("drawn from %d of %d values: %s", len(done), len(experiments), FIGURES / f"{name}.png")
 
 
@@ -52,31 +50,55 @@ def plan_sweep(params: Params, key: str, backbone: str, variant: str) -> list[Ex
     """The experiment of every value of `sweep.<key>`.
 
     Raises:
-        UserError: when there is no such key, row or value, or the variant does not use the key.
+        UserError: when there is no such key, row or value, or the variant does not have the key.
     """
-    values = params.get(f"sweep.{key}", list[float])
-    if not values or len(set(values)) < len(values):
-        raise UserError(f"{params.path}: sweep.{key}: expected different values, got {values}")
-    address = f"variants.{variant}.{key}"
+    keys = values_to_try(params, "sweep")
+    if key not in keys:
+        raise UserError(f"{params.path}: sweep: no key '{key}'; valid keys are {sorted(keys)}")
     params.section(f"backbones.{backbone}")
-    if not params.get(address, float):
-        raise UserError(f"{params.path}: {address} is 0: {variant} does not use it")
-    plain = params.values["sweep"][key]  # integers stay integers
+    row = params.section(f"variants.{variant}")
+    if not has_key(row, key):
+        valid = sorted(other for other in keys if has_key(row, other))
+        raise UserError(
+            f"{params.path}: variants.{variant} has no {key}; of the keys of sweep it has {valid}"
+        )
+    values = params.get(f"sweep.{key}", list[float])
+    if len(set(values)) < len(values):
+        raise UserError(f"{params.path}: sweep.{key}: expected different values, got {values}")
     grid = {"grid.backbones": [backbone], "grid.variants": [variant]}
-    prefix = f"sweep-{key}-{backbone}-{variant}"
-    return plan(params, prefix, [{address: value, **grid} for value in plain])
+    prefix = f"sweep-{_plain(key)}-{backbone}-{variant}"
+    address = f"variants.{variant}.{key}"
+    # As they are in the file: integers stay integers.
+    return plan(params, prefix, [{address: value, **grid} for value in keys[key]])
 
 
-def measure(params: Params, experiment: Experiment, value: float, model: str) -> Measured:
-    """The metrics of a finished experiment of `model`."""
+def measure(
+    params: Params, experiment: Experiment, value: float, backbone: str, variant: str
+) -> Measured:
+    """The results of a finished experiment, from git and DVC's cache."""
+    # DVC takes half a second to import.
+    from stages.revisions import open_revision
+
+    results = open_revision(experiment.name)
     sources = params.get("grid.sources", list[str])
     domains = params.get("grid.domains", list[str])
-    validation = [f"results/validation/{model}/{source}.json" for source in sources]
-    cells = [
-        f"results/metrics/{model}/{source}/{source}_to_{target}.json"
+    valid = {
+        source: results.json(f"patterns/{backbone}/{variant}/{source}/patterns.json")["valid_ndcg"]
+        for source in sources
+    }
+    ranks = {
+        (source, target): results.ranks(f"{backbone}-{variant}/{source}/{source}_to_{target}")
         for source in sources
         for target in domains
         if target != source
-    ]
-    found = read_metrics(experiment, [*validation, *cells])
-    return read_measured(value, found[: len(validation)], found[len(validation) :])
+    }
+    return measure_value(value, valid, ranks)
+
+
+def _value(experiment: Experiment, variant: str, key: str) -> float:
+    return float(experiment.values[f"variants.{variant}.{key}"])
+
+
+def _plain(key: str) -> str:
+    """The key as a part of a name."""
+    return key.replace(".", "_")

@@ -19,7 +19,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import normalize
 
 from recg_core.base.errors import UserError
-from stages.demo import FINISHES, VOCABULARIES, write_demo
+from recg_core.raw.readers.demo_corpus import FINISHES, VOCABULARIES, write_demo
 
 DOMAINS = ["garden", "kitchen", "office"]
 PAIRS = list(itertools.permutations(DOMAINS, 2))

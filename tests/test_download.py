@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recg_core.base.errors import UserError
-from recg_core.raw.download import Retry, download, finish
+from recg_core.raw.download import Retry, download
 
 CONTENT = bytes(range(256)) * 4000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -88,15 +89,10 @@ def server() -> Iterator[tuple[str, Behaviour]]:
         http.shutdown()
 
 
-def test_whole_file_arrives_and_moves_to_its_place(
-    server: tuple[str, Behaviour], tmp_path: Path
-) -> None:
+def test_whole_file_arrives(server: tuple[str, Behaviour], tmp_path: Path) -> None:
     url, _ = server
-    part, digest = download(f"{url}/file.gz", tmp_path / "parts", sha256=DIGEST, retry=FAST)
-    assert digest == DIGEST
-    finish(part, tmp_path / "out" / "file.gz")
-    assert (tmp_path / "out" / "file.gz").read_bytes() == CONTENT
-    assert not list((tmp_path / "parts").iterdir())
+    part = download(f"{url}/file.gz", tmp_path / "parts", sha256=DIGEST, retry=FAST)
+    assert part.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("validator", ["etag", "modified"])
@@ -108,7 +104,7 @@ def test_dropped_connections_are_continued_not_restarted(
         behaviour.etag, behaviour.modified = None, "Wed, 21 Oct 2015 07:28:00 GMT"
     # More drops than attempts: each gains bytes, so none counts as a failure in a row.
     behaviour.drops = [100_000] * 6
-    part, _ = download(f"{url}/file.gz", tmp_path, retry=FAST)
+    part = download(f"{url}/file.gz", tmp_path, retry=FAST)
     assert part.read_bytes() == CONTENT
     assert behaviour.sent == len(CONTENT)
     assert [r.get("Range") for r in behaviour.requests][:3] == [
@@ -126,7 +122,7 @@ def test_a_killed_download_is_continued_by_the_next_call(
     with pytest.raises(UserError, match=r"gave up after 3 tries.*300000 bytes are kept"):
         download(f"{url}/file.gz", tmp_path, retry=FAST)
     behaviour.drops.clear()
-    assert download(f"{url}/file.gz", tmp_path, retry=FAST)[1] == DIGEST
+    assert download(f"{url}/file.gz", tmp_path, retry=FAST).read_bytes() == CONTENT
     assert behaviour.sent == len(CONTENT)
 
 
@@ -141,7 +137,7 @@ def test_a_changed_remote_file_is_fetched_anew(
     behaviour.files["/file.gz"] = CONTENT[::-1]
     behaviour.etag, behaviour.heeds_if_range = '"two"', heeds_if_range
     behaviour.drops.clear()
-    part, _ = download(f"{url}/file.gz", tmp_path, retry=FAST)
+    part = download(f"{url}/file.gz", tmp_path, retry=FAST)
     assert part.read_bytes() == CONTENT[::-1]
 
 
@@ -151,7 +147,7 @@ def test_without_a_validator_nothing_is_continued(
     url, behaviour = server
     behaviour.etag = None
     behaviour.drops = [300_000]
-    assert download(f"{url}/file.gz", tmp_path, retry=FAST)[1] == DIGEST
+    assert download(f"{url}/file.gz", tmp_path, retry=FAST).read_bytes() == CONTENT
     assert [request.get("Range") for request in behaviour.requests] == [None, None]
 
 
@@ -166,19 +162,70 @@ def test_restarts_without_new_ground_are_bounded(
     assert len(behaviour.requests) == 3
 
 
-def test_a_whole_file_that_waits_is_not_loaded_again(
-    server: tuple[str, Behaviour], tmp_path: Path
+@pytest.mark.parametrize("sha256", [None, DIGEST])
+def test_a_whole_file_is_used_again_without_asking_the_server(
+    server: tuple[str, Behaviour], tmp_path: Path, sha256: str | None
 ) -> None:
     url, behaviour = server
     for _ in range(2):
-        assert download(f"{url}/file.gz", tmp_path, retry=FAST)[1] == DIGEST
+        part = download(f"{url}/file.gz", tmp_path, sha256=sha256, retry=FAST)
+        assert part.read_bytes() == CONTENT
+    assert len(behaviour.requests) == 1
+
+
+def test_a_whole_file_whose_digest_was_not_recorded_is_confirmed_by_the_server(
+    server: tuple[str, Behaviour], tmp_path: Path
+) -> None:
+    """As after a process that was killed while it read the file for its digest."""
+    url, behaviour = server
+    version = download(f"{url}/file.gz", tmp_path, retry=FAST).with_suffix(".json")
+    recorded = json.loads(version.read_text())
+    version.write_text(json.dumps({k: v for k, v in recorded.items() if k != "sha256"}))
+    assert download(f"{url}/file.gz", tmp_path, retry=FAST).read_bytes() == CONTENT
+    assert behaviour.requests[1]["If-None-Match"] == '"one"'
     assert behaviour.sent == len(CONTENT)
+    assert json.loads(version.read_text()) == recorded
+
+
+@pytest.mark.parametrize("damaged", [CONTENT[::-1], CONTENT[:-9], b""])
+def test_a_whole_file_that_has_changed_on_disk_is_loaded_anew(
+    server: tuple[str, Behaviour], tmp_path: Path, damaged: bytes
+) -> None:
+    url, _ = server
+    part = download(f"{url}/file.gz", tmp_path / "parts", retry=FAST)
+    part.unlink()
+    part.write_bytes(damaged)
+    part.chmod(0o444)
+    (tmp_path / "link").hardlink_to(part)
+    assert download(f"{url}/file.gz", tmp_path / "parts", retry=FAST).read_bytes() == CONTENT
+    assert (tmp_path / "link").read_bytes() == damaged  # a linked file is never written to
+
+
+def test_a_whole_file_with_another_digest_than_wanted_is_loaded_anew(
+    server: tuple[str, Behaviour], tmp_path: Path
+) -> None:
+    """As when the row in params.yaml names the digest of a newer file."""
+    url, behaviour = server
+    download(f"{url}/file.gz", tmp_path, retry=FAST)
+    behaviour.files["/file.gz"] = CONTENT[::-1]
+    newer = hashlib.sha256(CONTENT[::-1]).hexdigest().upper()
+    part = download(f"{url}/file.gz", tmp_path, sha256=newer, retry=FAST)
+    assert part.read_bytes() == CONTENT[::-1]
+
+
+def test_a_whole_file_that_was_deleted_is_loaded_again(
+    server: tuple[str, Behaviour], tmp_path: Path
+) -> None:
+    url, behaviour = server
+    download(f"{url}/file.gz", tmp_path, retry=FAST).unlink()
+    behaviour.files["/file.gz"] = CONTENT[::-1]
+    assert download(f"{url}/file.gz", tmp_path, retry=FAST).read_bytes() == CONTENT[::-1]
 
 
 def test_busy_server_is_tried_again(server: tuple[str, Behaviour], tmp_path: Path) -> None:
     url, behaviour = server
     behaviour.statuses = [503, 429]
-    assert download(f"{url}/file.gz", tmp_path, retry=FAST)[1] == DIGEST
+    assert download(f"{url}/file.gz", tmp_path, retry=FAST).read_bytes() == CONTENT
 
 
 def test_missing_file_fails_at_once(server: tuple[str, Behaviour], tmp_path: Path) -> None:
@@ -206,5 +253,5 @@ def test_gzip_file_sent_as_gzip_encoded_stays_gzip(
     url, behaviour = server
     behaviour.files["/file.gz"] = gzip.compress(CONTENT)
     behaviour.encoding = "gzip"
-    part, _ = download(f"{url}/file.gz", tmp_path, retry=FAST)
+    part = download(f"{url}/file.gz", tmp_path, retry=FAST)
     assert gzip.decompress(part.read_bytes()) == CONTENT

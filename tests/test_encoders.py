@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,12 +26,13 @@ from recg_core.base.errors import UserError
 from recg_core.base.schema import ITEMS
 from recg_core.embeddings.encode import EncodeConfig, encode_items
 from recg_core.embeddings.shards import load_embeddings, read_manifest, write_shard
-from recg_core.encoders import CorpusEncoder, build_encoder, hub
+from recg_core.encoders import ENCODERS, CorpusEncoder, build_encoder, hub
 from recg_core.encoders.forward import token_batches
 from recg_core.encoders.lsa import Lsa
 from recg_core.encoders.text import render_texts
 from recg_core.encoders.transformer import Transformer
 from tests.fakes import CountingEncoder, contents, items_frame
+from tests.tiny_bert import CORPUS, save_bert
 
 torch.set_num_threads(1)
 CONFIG = EncodeConfig(rows_per_shard=3)
@@ -351,7 +353,7 @@ def test_an_empty_catalogue_is_refused(tmp_path: Path) -> None:
     [
         (
             {"kind": "lda"},
-            r"encoders\.x\.kind: expected one of \['llm2vec', 'lsa', 'transformer'\]",
+            rf"encoders\.x\.kind: expected one of {re.escape(str(sorted(ENCODERS)))}, got 'lda'",
         ),
         ({}, r"encoders\.x\.kind"),
         ({"kind": "lsa", "dim": 3, "template": "{title}"}, r"missing key.*fit_domains"),
@@ -378,17 +380,6 @@ def test_only_lsa_asks_for_a_corpus() -> None:
 
 
 # --- lsa -----------------------------------------------------------------------------------------
-
-CORPUS = [
-    "red wool scarf",
-    "red cotton scarf",
-    "blue wool hat",
-    "blue cotton hat",
-    "steel frying pan",
-    "iron frying pan",
-    "steel soup pot",
-    "iron soup pot",
-]
 
 
 def fitted(texts: Sequence[str], dim: int = 3) -> Lsa:
@@ -459,7 +450,8 @@ def test_the_encode_stage_shares_one_space_and_imports_no_model_library(tmp_path
         ITEMS.write(frame, tmp_path / "domains" / domain / "items.parquet")
     program = (
         "import sys\nfrom pathlib import Path\nfrom stages.encode import main\n"
-        "main(sys.argv[1], 'words', Path('domains'), Path('out') / sys.argv[1])\n"
+        "out, work = (Path(name) / sys.argv[1] for name in ('out', 'work'))\n"
+        "main(sys.argv[1], 'words', Path('domains'), out, work)\n"
         "print(sorted({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"
     )
     imported = []
@@ -479,35 +471,7 @@ def test_the_encode_stage_shares_one_space_and_imports_no_model_library(tmp_path
 
 @pytest.fixture(scope="module")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A randomly initialised two-layer BERT with a word tokenizer, saved to a folder."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("bert")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted({w for t in CORPUS for w in t.split()})]
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", model_max_length=32
-    )
-    torch.manual_seed(0)
-    model = BertModel(
-        BertConfig(
-            vocab_size=len(words),
-            hidden_size=16,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=32,
-            max_position_embeddings=32,
-        )
-    )
-    fast.save_pretrained(folder)
-    model.save_pretrained(folder)
-    return folder
+    return save_bert(tmp_path_factory.mktemp("bert"))
 
 
 def transformer(folder: Path, **options: Any) -> Transformer:

@@ -4,28 +4,30 @@ import io
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
-from PIL import Image
 
 from recg_core.figures.draw import (
-    Figure,
+    Image,
     Line,
     LinePanel,
     Scatter,
     draw_lines,
     draw_scatters,
-    write_figure,
+    write_image,
 )
 from recg_core.figures.sensitivity import (
+    MeanOverSeeds,
+    Measured,
     best_by_validation,
     describe_sensitivity,
-    estimate,
-    read_measured,
+    measure_value,
+    over_seeds,
     sensitivity_panels,
 )
+from recg_core.ranking.ranks import SeedRanks
 
 
 def scatters(seed: int = 0) -> bytes:
@@ -35,7 +37,7 @@ def scatters(seed: int = 0) -> bytes:
 
 
 def colors_of(image: bytes) -> set[tuple[int, int, int]]:
-    with Image.open(io.BytesIO(image)) as opened:
+    with PIL.Image.open(io.BytesIO(image)) as opened:
         return {color for _, color in opened.convert("RGB").getcolors(1 << 24)}
 
 
@@ -62,10 +64,10 @@ def test_an_interval_is_drawn_where_it_is_known() -> None:
     assert drawn([0.5, math.nan]) == drawn([0.5, math.nan])
 
 
-def test_a_figure_is_an_image_and_the_json_that_names_it(tmp_path: Path) -> None:
-    figure = Figure("Title", "Caption", "Alt", ["alpha", "NDCG"], [[0.1, None]])
-    write_figure(tmp_path, "sweep", figure, b"image")
-    assert (tmp_path / "sweep.png").read_bytes() == b"image"
+def test_an_image_is_a_png_and_the_json_that_names_it(tmp_path: Path) -> None:
+    image = Image("Title", "Caption", "Alt", ["alpha", "NDCG"], [[0.1, None]])
+    write_image(tmp_path, "sweep", image, b"png")
+    assert (tmp_path / "sweep.png").read_bytes() == b"png"
     assert json.loads((tmp_path / "sweep.json").read_text()) == {
         "title": "Title", "caption": "Caption", "alt": "Alt", "image": "sweep.png",
         "columns": ["alpha", "NDCG"], "rows": [[0.1, None]],
@@ -73,26 +75,39 @@ def test_a_figure_is_an_image_and_the_json_that_names_it(tmp_path: Path) -> None
 
 
 def test_an_interval_over_seeds_is_students() -> None:
-    """t of 4 degrees of freedom at 97.5 % is 2.776 in the tables."""
-    found = estimate(0.5, 0.1, 5)
+    """t of 4 degrees of freedom at 97.5 % is 2.776 in the tables; the deviation here is 0.1."""
+    found = over_seeds(spread(0.5, 0.1))
+    assert found.mean == pytest.approx(0.5)
     assert found.half_width == pytest.approx(2.776 * 0.1 / math.sqrt(5), abs=1e-4)
-    assert math.isnan(estimate(0.5, None, 1).half_width)
+    assert math.isnan(over_seeds([0.5]).half_width)
 
 
-def measured(value: float, valid: float, test: float, seeds: int = 1) -> Any:
+def spread(mean: float, deviation: float) -> list[float]:
+    """Five seeds of that mean and standard deviation (n - 1)."""
+    return [mean + deviation * step * math.sqrt(0.4) for step in (-2, -1, 0, 1, 2)]
+
+
+def test_recall_and_ndcg_of_each_seed_come_from_the_full_ranks() -> None:
+    """The first seed ranks two of four users first, the second one of them at position 3."""
+    higher = np.array([[0, 50], [0, 2], [50, 50], [50, 50]], dtype=np.int32)
+    ranks = SeedRanks(
+        np.arange(4, dtype=np.int32), np.arange(2, dtype=np.int32),
+        np.full(4, 100, dtype=np.int32), higher, np.zeros((4, 2), dtype=np.int32),
+    )  # fmt: skip
+    found = measure_value(0.1, {"IS": [0.25, 0.75]}, {("IS", "VG"): ranks})
+    assert (found.value, found.valid["IS"].mean) == (0.1, 0.5)
+    assert found.recall["IS", "VG"] == over_seeds([0.5, 0.25])
+    assert found.ndcg["IS", "VG"].mean == pytest.approx((0.5 + 0.25 / 2) / 2)
+
+
+def measured(value: float, valid: float, test: float, seeds: int = 1) -> Measured:
     """One source, one target; a standard deviation of 1 % with several seeds."""
 
-    def std(content: dict[str, Any]) -> dict[str, Any]:
-        return {"seed_std": content} if seeds > 1 else {}
+    def mean(center: float) -> MeanOverSeeds:
+        return over_seeds(spread(center, 0.01) if seeds > 1 else [center])
 
-    metrics = {"recall@10": 2 * test, "ndcg@10": test}
-    cell = {"source": "IS", "target": "VG", "num_seeds": seeds, "full": metrics}
-    validation = {"source": "IS", "num_seeds": seeds, "valid_ndcg@10": valid}
-    return read_measured(
-        value,
-        [validation | std({"valid_ndcg@10": 0.01})],
-        [cell | std({"full": {"recall@10": 0.01, "ndcg@10": 0.01}})],
-    )
+    pair = ("IS", "VG")
+    return Measured(value, {"IS": mean(valid)}, {pair: mean(2 * test)}, {pair: mean(test)})
 
 
 def test_the_best_has_the_highest_mean_over_sources() -> None:
@@ -108,20 +123,20 @@ def test_the_caption_names_the_value_of_best_validation_not_of_best_test() -> No
 
 def test_the_table_has_a_row_a_value_and_cell_in_percent() -> None:
     points = [measured(0.1, 0.2, 0.3, seeds=5), measured(0.01, 0.25, 0.4, seeds=5)]
-    figure = describe_sensitivity("alpha", "sasrec-recg", points)
+    image = describe_sensitivity("alpha", "sasrec-recg", points)
     half = round(100 * 2.776 * 0.01 / math.sqrt(5), 2)
-    assert figure.rows == [
+    assert image.rows == [
         [0.01, "IS", "VG", 25.0, half, 80.0, half, 40.0, half],
         [0.1, "IS", "VG", 20.0, half, 60.0, half, 30.0, half],
     ]
-    assert "intervals over seeds" in figure.caption
-    assert len(figure.columns) == len(figure.rows[0])
+    assert "intervals over seeds" in image.caption
+    assert len(image.columns) == len(image.rows[0])
 
 
 def test_one_seed_has_no_intervals_and_says_so() -> None:
-    figure = describe_sensitivity("alpha", "sasrec-recg", [measured(0.1, 0.2, 0.3)])
-    assert figure.rows == [[0.1, "IS", "VG", 20.0, None, 60.0, None, 30.0, None]]
-    assert "no intervals" in figure.caption
+    image = describe_sensitivity("alpha", "sasrec-recg", [measured(0.1, 0.2, 0.3)])
+    assert image.rows == [[0.1, "IS", "VG", 20.0, None, 60.0, None, 30.0, None]]
+    assert "no intervals" in image.caption
 
 
 def test_curves_run_over_ascending_values_for_validation_and_each_target() -> None:

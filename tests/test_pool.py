@@ -11,33 +11,35 @@ from recg_core.base.errors import UserError
 from recg_core.base.schema import ITEMS
 from recg_core.embeddings.encode import EncodeConfig, encode_items
 from recg_core.embeddings.pool import PoolConfig, build_pool, choose_items, load_pool, write_pool
-from tests.test_encoders import CountingEncoder, items_frame
+from tests.fakes import CountingEncoder, items_frame
 
 
-def embed_domains(root: Path, domains: dict[str, list[str]], version: int = 1) -> dict[str, Path]:
+def embed_domains(root: Path, domains: dict[str, list[str]], version: int = 1) -> tuple[Path, Path]:
+    """Write items and embeddings of the domains; the folders of both."""
+    domains_root, embeddings_root = root / "domains", root / "embeddings"
     for domain, ids in domains.items():
-        encode_items(
-            items_frame(ids), CountingEncoder(version=version), root / domain, EncodeConfig(4)
-        )
-    return {domain: root / domain for domain in domains}
+        items, encoder = items_frame(ids), CountingEncoder(version=version)
+        ITEMS.write(items, domains_root / domain / "items.parquet")
+        encode_items(items, encoder, embeddings_root / domain, EncodeConfig(4))
+    return domains_root, embeddings_root
 
 
 DOMAINS = {name: [f"{name}{i}" for i in range(9)] for name in ("alpha", "beta", "gamma")}
 
 
 def test_a_small_domain_is_taken_whole(tmp_path: Path) -> None:
-    folders = embed_domains(tmp_path, DOMAINS)
+    roots = embed_domains(tmp_path, DOMAINS)
     config = PoolConfig(domains=("alpha", "beta"), max_items=100, seed=0)
-    pool = build_pool(config, DOMAINS, folders)
+    pool = build_pool(config, *roots)
     assert list(pool.vectors) == ["alpha", "beta"]
     expected = CountingEncoder().encode(sorted(DOMAINS["alpha"]))
     np.testing.assert_array_equal(pool.vectors["alpha"], expected.astype(np.float16))
 
 
 def test_the_file_brings_back_vectors_and_encoder(tmp_path: Path) -> None:
-    folders = embed_domains(tmp_path, DOMAINS)
+    roots = embed_domains(tmp_path, DOMAINS)
     config = PoolConfig(domains=("beta", "alpha", "gamma"), max_items=5, seed=0)
-    pool = build_pool(config, DOMAINS, folders)
+    pool = build_pool(config, *roots)
     write_pool(tmp_path / "pool.safetensors", pool)
     back = load_pool(tmp_path / "pool.safetensors")
     assert back.fingerprint == pool.fingerprint
@@ -52,19 +54,19 @@ def test_the_order_of_a_catalogue_and_of_files_leaves_the_bytes_alone(tmp_path: 
     contents = []
     for run, step in (("one", 1), ("two", -1)):
         domains = {name: ids[::step] for name, ids in DOMAINS.items()}
-        folders = embed_domains(tmp_path / run, domains)
+        roots = embed_domains(tmp_path / run, domains)
         path = tmp_path / f"{run}.safetensors"
-        write_pool(path, build_pool(config, domains, folders))
+        write_pool(path, build_pool(config, *roots))
         contents.append(path.read_bytes())
     assert contents[0] == contents[1]
 
 
 def test_a_new_domain_leaves_the_bytes_alone(tmp_path: Path) -> None:
     config = PoolConfig(domains=("alpha", "beta"), max_items=4, seed=3)
-    folders = embed_domains(tmp_path, DOMAINS)
-    write_pool(tmp_path / "all", build_pool(config, DOMAINS, folders))
     known = {name: DOMAINS[name] for name in config.domains}
-    write_pool(tmp_path / "known", build_pool(config, known, folders))
+    for name, domains in (("all", DOMAINS), ("known", known)):
+        roots = embed_domains(tmp_path / f"{name}-domains", domains)
+        write_pool(tmp_path / name, build_pool(config, *roots))
     assert (tmp_path / "all").read_bytes() == (tmp_path / "known").read_bytes()
 
 
@@ -88,18 +90,20 @@ def test_every_item_is_equally_likely() -> None:
 
 
 def test_domains_by_different_encoders_are_refused(tmp_path: Path) -> None:
-    folders = embed_domains(tmp_path, {"alpha": DOMAINS["alpha"]})
-    folders |= embed_domains(tmp_path, {"beta": DOMAINS["beta"]}, version=2)
+    embed_domains(tmp_path, {"alpha": DOMAINS["alpha"]})
+    roots = embed_domains(tmp_path, {"beta": DOMAINS["beta"]}, version=2)
     config = PoolConfig(domains=("alpha", "beta"), max_items=5, seed=0)
     with pytest.raises(UserError, match=r"made by different encoders \(alpha .* beta"):
-        build_pool(config, DOMAINS, folders)
+        build_pool(config, *roots)
 
 
 def test_an_incomplete_domain_is_refused(tmp_path: Path) -> None:
-    folders = embed_domains(tmp_path, DOMAINS)
+    roots = embed_domains(tmp_path, DOMAINS)
     config = PoolConfig(domains=("alpha",), max_items=50, seed=0)
+    grown = items_frame([*DOMAINS["alpha"], "extra"])
+    ITEMS.write(grown, tmp_path / "domains" / "alpha" / "items.parquet")
     with pytest.raises(UserError, match=r"no embedding for 1 item\(s\): extra"):
-        build_pool(config, {"alpha": [*DOMAINS["alpha"], "extra"]}, folders)
+        build_pool(config, *roots)
 
 
 @pytest.mark.parametrize(
@@ -132,9 +136,7 @@ def test_the_stage_writes_the_pool_of_its_section(
 ) -> None:
     from stages.pool import main
 
-    embed_domains(tmp_path / "embeddings", DOMAINS)
-    for domain, ids in DOMAINS.items():
-        ITEMS.write(items_frame(ids), tmp_path / "domains" / domain / "items.parquet")
+    embed_domains(tmp_path, DOMAINS)
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text("pool: {domains: [gamma, beta], max_items: 3, seed: 1}\n")
     main(tmp_path / "domains", tmp_path / "embeddings", tmp_path / "out" / "pool.safetensors")

@@ -22,7 +22,8 @@ from recg_core.domains.kcore import k_core
 from recg_core.domains.preprocess import PreprocessConfig, preprocess
 from recg_core.domains.splits import leave_one_out, temporal
 from recg_core.raw.blocks import read_blocks
-from recg_core.raw.source import RawFile, read_interactions
+from recg_core.raw.records import read_interactions
+from recg_core.raw.source import RawFile
 from recg_core.raw.textclean import clean_text
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

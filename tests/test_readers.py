@@ -1,9 +1,12 @@
 """Raw folders by reader: demo, Amazon Reviews 2023, tables."""
 
+import errno
 import gzip
 import hashlib
 import http.server
 import json
+import re
+import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -17,25 +20,13 @@ import stages.fetch
 from recg_core.base.errors import UserError
 from recg_core.base.schema import ITEMS, SEQUENCES
 from recg_core.domains.preprocess import PreprocessConfig, preprocess
+from recg_core.raw.fetch import fetch as fetch_domain
+from recg_core.raw.readers import READERS
 from recg_core.raw.source import read_source
-from stages.readers import Place, fetch_row
+from tests.project import bytes_below
+from tests.rows import COLUMNS, START, THINGS, VISITS, write_amazon
 
 KEEP_ALL = PreprocessConfig(k_core=1, text_rule="any", split="leave_one_out", max_reject_share=0.0)
-DAY = 86_400_000
-START = 1_600_000_000_000
-ROWS = [
-    {"user": f"u{u}", "item": f"i{(u + step) % 4}", "when": START + step * DAY}
-    for u in range(3)
-    for step in range(3)
-]
-THINGS = [{"item": f"i{i}", "name": f"Lamp {i}", "about": f'It, "{i}"\nshines'} for i in range(4)]
-COLUMNS = {
-    "user_id": "user",
-    "item_id": "item",
-    "timestamp": "when",
-    "title": "name",
-    "description": "about",
-}
 
 
 def fetch(row: dict[str, Any], folder: Path) -> Path:
@@ -54,26 +45,8 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def amazon(tmp_path: Path) -> Path:
     """A folder in the official layout with the category Lamps."""
-    root = tmp_path / "official"
-    reviews = [
-        {"user_id": r["user"], "parent_asin": r["item"], "timestamp": r["when"], "rating": 5.0}
-        for r in ROWS
-    ]
-    meta = [{"parent_asin": t["item"], "title": t["name"], "features": ["x"]} for t in THINGS]
-    files = {
-        "raw/review_categories/Lamps.jsonl.gz": _jsonl(reviews),
-        "raw/meta_categories/meta_Lamps.jsonl.gz": _jsonl(meta),
-        "benchmark/5core/rating_only/Lamps.csv.gz": "user_id,parent_asin,rating,timestamp\n"
-        + "".join(f"{r['user']},{r['item']},5.0,{r['when']}\n" for r in ROWS),
-    }
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(gzip.compress(text.encode(), mtime=0))
-    return root
-
-
-def _jsonl(records: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps(record) + "\n" for record in records)
+    write_amazon(tmp_path / "official")
+    return tmp_path / "official"
 
 
 def histories(raw: Path, out: Path) -> dict[str, list[tuple[str, int]]]:
@@ -89,7 +62,7 @@ def histories(raw: Path, out: Path) -> dict[str, list[tuple[str, int]]]:
 
 
 EXPECTED = {
-    f"u{u}": [(r["item"], r["when"]) for r in ROWS if r["user"] == f"u{u}"] for u in range(3)
+    f"u{u}": [(r["item"], r["when"]) for r in VISITS if r["user"] == f"u{u}"] for u in range(3)
 }
 
 
@@ -187,18 +160,50 @@ def test_amazon_files_from_an_address_are_downloaded_once(
     raw = fetch(row, work)
     assert histories(raw, work / "out") == EXPECTED
     assert QuietHandler.count == 2
+    first = bytes_below(raw)
+    shutil.rmtree(raw)  # as DVC does before it runs the stage again
     fetch(row, work)
     assert QuietHandler.count == 2
-    (raw / name).write_bytes(b"damaged")
+    assert bytes_below(raw) == first
+    (raw / name).write_bytes(b"damaged")  # and with it what is kept, where that is one file
     fetch(row, work)
-    assert histories(raw, work / "again") == EXPECTED
+    assert bytes_below(raw) == first
+
+
+def test_an_interrupted_download_keeps_the_file_that_is_whole(
+    work: Path, amazon: Path, address: str
+) -> None:
+    meta = amazon / "raw/meta_categories/meta_Lamps.jsonl.gz"
+    meta.rename(work / "meta")
+    row = {"reader": "amazon2023", "category": "Lamps", "location": address}
+    row |= {"interactions": "reviews"}
+    with pytest.raises(UserError, match=r"meta_Lamps\.jsonl\.gz: the server answered 404"):
+        fetch(row, work)
+    assert not (work / "raw").exists()
+    (work / "meta").rename(meta)
+    QuietHandler.count = 0
+    assert histories(fetch(row, work), work / "out") == EXPECTED
+    assert QuietHandler.count == 1
+
+
+def test_downloads_are_copied_where_the_disk_has_no_hard_links(
+    work: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*names: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr("os.link", refuse)
+    row = {"reader": "amazon2023", "category": "Lamps", "location": address}
+    raw = fetch(row | {"interactions": "reviews"}, work)
+    assert histories(raw, work / "out") == EXPECTED
+    assert (raw / "Lamps.jsonl.gz").stat().st_nlink == 1
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet", "jsonl", "jsonl.gz"])
 @pytest.mark.parametrize("unit", ["ms", "s"])
 def test_tables_of_every_format_give_the_same_domain(work: Path, suffix: str, unit: str) -> None:
     scale = 1000 if unit == "s" else 1
-    rows = [row | {"when": row["when"] // scale, "stars": 5.0} for row in ROWS]
+    rows = [row | {"when": row["when"] // scale, "stars": 5.0} for row in VISITS]
     for stem, records in (("ratings", rows), ("things", THINGS)):
         frame, path = pl.DataFrame(records), work / f"{stem}.{suffix}"
         if suffix == "parquet":
@@ -244,7 +249,7 @@ def test_integer_ids_are_taken_as_text(work: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
 def test_unknown_columns_list_those_of_the_file(work: Path, suffix: str) -> None:
-    frame = pl.DataFrame(ROWS)
+    frame = pl.DataFrame(VISITS)
     path = work / f"ratings.{suffix}"
     {"csv": frame.write_csv, "parquet": frame.write_parquet, "jsonl": frame.write_ndjson}[suffix](
         path
@@ -265,7 +270,10 @@ def test_unknown_columns_list_those_of_the_file(work: Path, suffix: str) -> None
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"reader": "amazn"}, r"expected one of \['amazon2023', 'demo', 'table'\], got 'amazn'"),
+        (
+            {"reader": "amazn"},
+            rf"garden\.reader: expected one of {re.escape(str(sorted(READERS)))}, got 'amazn'",
+        ),
         ({"colums": {}}, r"unknown key\(s\) \['colums'\]"),
         ({"columns": {"user_id": "user"}}, r"columns: missing key\(s\) \['item_id'"),
         ({"timestamp_unit": "us"}, r"expected one of \['ms', 's'\]"),
@@ -282,7 +290,8 @@ def test_rows_are_strict(work: Path, change: dict[str, Any], message: str) -> No
         "timestamp_unit": "ms",
     }
     with pytest.raises(UserError, match=message):
-        fetch_row(row | change, "domains.garden", Place("garden", work, work / "parts"))
+        fetch_domain("garden", row | change, "domains.garden", work / "raw", work / "parts")
+    assert not (work / "raw").exists()
 
 
 def test_a_folder_of_other_content_is_not_replaced(work: Path) -> None:

@@ -1,6 +1,7 @@
 """The report from simulated ranks whose order is known."""
 
 import csv
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -13,53 +14,69 @@ import pytest
 from recg_core.base.errors import UserError
 from recg_core.base.files import write_json
 from recg_core.base.schema import RANKS, SLICES
-from recg_core.ranking.full_rank import cell_metrics
-from recg_core.ranking.metrics import NO_SOURCE
+from recg_core.evaluation.certificate import NO_SOURCE, Saw, certify, write_cell
+from recg_core.ranking.metrics import ranking_metrics
 from recg_core.ranking.ranks import SeedRanks, read_ranks
-from recg_core.report.analysis import Analysis, ReportConfig, analyse
-from recg_core.report.build import Inputs, write_report
-from recg_core.report.cells import Grid, load_cells
+from recg_core.report.analysis import Analysis, analyse
+from recg_core.report.build import Inputs, Outputs, write_report
+from recg_core.report.cells import Cell, Cells, Grid, Model, load_cells
+from recg_core.report.config import ReportConfig
 from recg_core.report.figures import load_figures
+from recg_core.report.heatmap import heatmap_table
 from recg_core.report.layout import Number, Table, bold_best
+from recg_core.report.paper_tables import ablation_table, comparison_tables
 from recg_core.report.published import published
-from recg_core.report.summary import build_summary, findings
-from recg_core.report.tables import ablation_table, comparison_tables, verdict_table
+from recg_core.report.summary import averages_table, build_summary, findings
+from recg_core.report.tables import slices_table, training_free_table, verdict_table
 from stages.report import main
+from tests.project import bytes_below
 
 USERS, ITEMS = 400, 300
 GRID = Grid(("IS", "VG"), ("IS", "VG"), ("sasrec",), ("id", "sem", "recg"), frozenset({"id"}))
 CONFIG = ReportConfig(num_resamples=200)
 # How many times nearer to the top than a log-uniform rank.
 STRENGTH = {"id": 3.0, "sem": 2.0, "recg": 6.0, "random": 0.5, "knn": 3.0, "popularity": 20.0}
+ID, SEM, RECG = (Model("sasrec", variant) for variant in ("id", "sem", "recg"))
 
 
-def write_cell(
-    root: Path, model: str, source: str, target: str, strength: float, **saw: bool
+def write_ranks(
+    root: Path, model: Model, source: str, target: str, strength: float, **saw: bool
 ) -> None:
-    """Ranks of two seeds and their metrics JSON."""
+    """A cell of two seeds, one without a backbone."""
     random = np.random.default_rng(abs(hash_of(f"{model}{source}{target}")))
     shape = (USERS, 1 if source == NO_SOURCE else 2)
     higher = np.minimum(np.exp(random.uniform(0, np.log(ITEMS), shape)) / strength, ITEMS - 20)
-    frame = SeedRanks(
+    ranks = SeedRanks(
         np.arange(USERS, dtype=np.int32),
         np.arange(shape[1], dtype=np.int32),
         np.full(USERS, ITEMS - 7, dtype=np.int32),
         higher.astype(np.int32),
         np.zeros(shape, dtype=np.int32),
-    ).to_frame()
-    place = Path(model) / f"{source}_to_{target}"
-    RANKS.write(frame, root / "ranks" / place.with_suffix(".parquet"))
-    content = {
-        "model": model, "source": source, "target": target, "num_seeds": shape[1],
-        "num_users": USERS, "mean_candidates": float(ITEMS - 7),
-        "saw": {
-            "zero_shot": source != target, "target_text_seen": False,
-            "target_interactions_used": source == target, "user_overlap": 0.0,
-            "item_overlap": 0.0, **saw,
-        },
-        **cell_metrics(frame),
-    }  # fmt: skip
-    write_json(root / "metrics" / place.with_suffix(".json"), content)
+    )
+    seen = Saw(
+        zero_shot=source != target,
+        target_text_seen=False,
+        target_interactions_used=source == target,
+        user_overlap=0.0,
+        item_overlap=0.0,
+    )
+    certificate = certify(
+        ranks,
+        dataclasses.replace(seen, **saw),
+        backbone=model.backbone,
+        variant=model.variant,
+        source=source,
+        target=target,
+    )
+    place = place_of(root, model, source, target)
+    write_cell(place.parent, place.name, ranks, certificate)
+
+
+def place_of(root: Path, model: Model, source: str, target: str) -> Path:
+    """Where the evaluation writes a cell, without the ending."""
+    if model.backbone is None:
+        return root / "ranks" / "training_free" / f"{model}_to_{target}"
+    return root / "ranks" / str(model) / source / f"{source}_to_{target}"
 
 
 def hash_of(text: str) -> int:
@@ -73,7 +90,8 @@ def root(tmp_path: Path) -> Path:
     for domain in GRID.domains:
         for source in GRID.sources:
             for variant in ("sem", "recg") + (("id",) if source == domain else ()):
-                write_cell(tmp_path, f"sasrec-{variant}", source, domain, STRENGTH[variant])
+                model = Model("sasrec", variant)
+                write_ranks(tmp_path, model, source, domain, STRENGTH[variant])
             random = np.random.default_rng(7)
             slices = pl.DataFrame(
                 {
@@ -88,9 +106,10 @@ def root(tmp_path: Path) -> Path:
             SLICES.write(slices, tmp_path / "slices" / f"{source}_to_{domain}.parquet")
         for row in ("random", "knn", "popularity"):
             used = row == "popularity"
-            write_cell(
-                tmp_path, row, NO_SOURCE, domain, STRENGTH[row], target_interactions_used=used
-            )
+            write_ranks(
+                tmp_path, Model(None, row), NO_SOURCE, domain, STRENGTH[row],
+                target_interactions_used=used,
+            )  # fmt: skip
         stats = {
             "num_items": 24_315, "num_users": USERS, "num_interactions": 7_236,
             "mean_sequence_length": 8.04,
@@ -103,21 +122,27 @@ def root(tmp_path: Path) -> Path:
 
 
 def inputs(root: Path) -> Inputs:
-    names = ("metrics", "ranks", "slices", "domains", "curves", "figures")
-    return Inputs(*(root / name for name in names))
+    return Inputs(*(root / name for name in ("ranks", "slices", "domains", "curves", "figures")))
 
 
 def analysed(root: Path, grid: Grid = GRID) -> Analysis:
-    return analyse(cells_of(root, grid), grid, root / "slices", CONFIG)
+    return analyse(cells_of(root, grid), root / "slices", CONFIG)
 
 
-def cells_of(root: Path, grid: Grid = GRID):  # type: ignore[no-untyped-def]
-    return load_cells(root / "metrics", root / "ranks", grid)
+def cells_of(root: Path, grid: Grid = GRID) -> Cells:
+    return load_cells(root / "ranks", grid)
 
 
-def write(root: Path, grid: Grid = GRID) -> Path:
-    out = root / "out"
-    write_report(inputs(root), out, grid, CONFIG, revision="Made by a test.", preparation="5-core.")
+def cell_of(root: Path, model: Model, source: str, target: str, grid: Grid = GRID) -> Cell:
+    found = cells_of(root, grid).find(model, source, target)
+    assert found is not None
+    return found
+
+
+def write(root: Path, grid: Grid = GRID, config: ReportConfig = CONFIG) -> Path:
+    out = root / "results" / "report"
+    outputs = Outputs(out, root / "results" / "full", root / "results" / "sampled")
+    write_report(inputs(root), outputs, grid, config, preparation="5-core.")
     return out
 
 
@@ -129,59 +154,134 @@ def row_of(table: Table, *start: str) -> dict[str, str]:
     return dict(zip(table.columns, texts, strict=True))
 
 
-def test_means_are_those_of_the_metrics_json(root: Path) -> None:
-    """The ranks alone give what the evaluation wrote beside them."""
+def test_means_over_users_and_seeds_are_those_of_the_ranks(root: Path) -> None:
     analysis = analysed(root)
-    for path in (root / "metrics").rglob("*.json"):
-        cell = json.loads(path.read_text())
-        for protocol in ("full", "sampled_100"):
-            for metric, value in cell[protocol].items():
-                row = (cell["model"], cell["source"], cell["target"])
-                assert analysis.mean(*row, protocol, metric) == pytest.approx(value)
+    for cell in cells_of(root).by_key.values():
+        ranks = read_ranks(cell.ranks)
+        for protocol, negatives in (("full", None), ("sampled_100", 100)):
+            seeds = [
+                ranking_metrics(higher, ties, ranks.num_candidates, num_negatives=negatives)
+                for higher, ties in zip(ranks.num_higher.T, ranks.num_ties.T, strict=True)
+            ]
+            for metric, value in analysis.metrics(cell, protocol).items():
+                assert value == pytest.approx(np.mean([seed[metric] for seed in seeds]))
+                assert value == analysis.view(protocol, metric).value(cell)
 
 
 def test_a_better_model_is_found_better_and_an_equal_one_is_not(root: Path) -> None:
-    write_cell(root, "sasrec-recg", "IS", "VG", STRENGTH["sem"])
+    write_ranks(root, RECG, "IS", "VG", STRENGTH["sem"])
     verdicts = {
-        (c.model, c.source, c.target): c
-        for c in analysed(root).comparisons
-        if (c.against, c.protocol, c.metric) == ("sem", "full", "ndcg@10")
+        (c.cell.model, c.cell.source, c.cell.target): c
+        for c in analysed(root).view("full", "ndcg@10").comparisons("sem")
     }
-    better = verdicts["sasrec-recg", "VG", "IS"]
-    assert (better.verdict, verdicts["sasrec-recg", "IS", "VG"].verdict) == ("better", "unclear")
+    better = verdicts[RECG, "VG", "IS"]
+    assert (better.verdict, verdicts[RECG, "IS", "VG"].verdict) == ("better", "unclear")
     assert 0 < better.low < better.difference < better.high
     assert better.relative_low < better.relative < better.relative_high
 
 
 def test_strict_cells_compare_with_strict_rows_and_others_with_all(root: Path) -> None:
     others = {
-        (c.source == c.target, c.other) for c in analysed(root).comparisons
+        (c.cell.source == c.cell.target, str(c.other.model)) for c in analysed(root).comparisons
         if c.against == "training-free"
     }  # fmt: skip
     assert others == {(False, "knn"), (True, "popularity")}
 
 
-def test_a_zero_shot_model_that_uses_interactions_stands_apart(root: Path) -> None:
-    grid = Grid(*(GRID.domains, GRID.sources, GRID.backbones, ("sem", "counts")))
+COUNTS = Model("sasrec", "counts")
+WITH_COUNTS = Grid(GRID.domains, GRID.sources, GRID.backbones, ("sem", "recg", "counts", "wo_ic"))
+
+
+@pytest.fixture
+def counted(root: Path) -> Path:
+    """The same with a far better variant that uses interactions, and an ablation that does too."""
     for source in GRID.sources:
         for target in GRID.domains:
-            write_cell(root, "sasrec-counts", source, target, 9.0, target_interactions_used=True)
-    analysis = analysed(root, grid)
+            for model, strength in ((COUNTS, 30.0), (Model("sasrec", "wo_ic"), 25.0)):
+                write_ranks(root, model, source, target, strength, target_interactions_used=True)
+    return root
+
+
+def test_a_zero_shot_model_that_uses_interactions_stands_apart(counted: Path) -> None:
+    analysis, cells = analysed(counted, WITH_COUNTS), cells_of(counted, WITH_COUNTS)
     against = {
-        (c.against, c.other) for c in analysis.comparisons
-        if c.model == "sasrec-counts" and c.source != c.target
+        (c.against, str(c.other.model)) for c in analysis.comparisons
+        if c.cell.model == COUNTS and c.cell.source != c.cell.target
     }  # fmt: skip
     assert against == {("training-free", "popularity")}
-    strict, using = comparison_tables(analysis, cells_of(root, grid), grid, "full", zero_shot=True)
+    strict, using = comparison_tables(analysis, cells, "full", zero_shot=True)
     assert "sasrec-counts" not in strict.columns
     assert "sasrec-sem" not in using.columns
-    said = " ".join(findings(analysis, cells_of(root, grid), grid, "full"))
-    assert "the best trained model is `sasrec-sem`" in said
+    assert "the best trained model is `sasrec-recg`" in findings(analysis, cells, "full")[0]
+
+
+def test_no_table_lets_a_row_with_interactions_compete_with_one_without(counted: Path) -> None:
+    """`counts`, `wo_ic` and `popularity` would win everywhere: what uses none is best all the same.
+
+    Only the calibration counts all pairs, since it asks about the protocols.
+    """
+    cells = cells_of(counted, WITH_COUNTS)
+    used = {c: c.saw.target_interactions_used for c in cells.by_key.values()}
+    analysis = analysed(counted, WITH_COUNTS)
+    for c in analysis.comparisons:
+        assert used[c.cell] or not used[c.other]
+        if c.against == "sem":
+            assert used[c.cell] == used[c.other]
+    for part in analysis.targets["VG"].slices:
+        if part.source == "IS":
+            assert {str(c.model) for c in part.values} == {"sasrec-sem", "sasrec-recg", "knn"}
+    strict, using = comparison_tables(analysis, cells, "full", zero_shot=True)
+    assert bold_of(strict) == {"sasrec-recg"}
+    assert bold_of(using) <= {"sasrec-counts", "Best training-free"}
+    assert {row[-1].note for row in strict.rows if isinstance(row[-1], Number)} == {"knn"}
+    averages = averages_table(analysis, cells, "full")
+    assert bold_rows(averages, "Zero-shot NDCG@10", name=1) == {"sasrec-recg", "sasrec-counts"}
+    free = training_free_table(analysis, cells, "full")
+    assert bold_rows(free, "NDCG@10", name=2) == {"knn", "popularity†"}
+    six = ablation_table(analysis, cells, "full")
+    assert six is not None
+    assert {row[2] for row in six.rows} == {"recg", "sem"}
+    slices = slices_table(analysis, dict.fromkeys(SLICED, ""), zero_shot=True)
+    assert "sasrec-counts" not in slices.columns
+
+
+def test_the_heat_map_is_darkest_at_the_best_of_those_that_compete(counted: Path) -> None:
+    cells = cells_of(counted, WITH_COUNTS)
+    table = heatmap_table(analysed(counted, WITH_COUNTS), cells, "full")
+    shades = {
+        str(row[0]): [entry.shade for entry in row[1:] if isinstance(entry, Number)]
+        for row in table.rows
+    }
+    zero_shot, in_domain = slice(0, 2), slice(2, 4)
+    assert shades["sasrec-recg"][zero_shot] == [1.0, 1.0]
+    assert max(shades["best training-free"][zero_shot]) < 1
+    assert max(shades["sasrec-recg"][in_domain]) < 1
+    assert max(shades["sasrec-counts†"]) == 1.0
+
+
+SLICED = ("history_length", "popularity", "head", "source_similarity")
+
+
+def bold_of(table: Table) -> set[str]:
+    """The columns that have a bold number."""
+    return {
+        column
+        for row in table.rows
+        for column, entry in zip(table.columns, row, strict=True)
+        if isinstance(entry, Number) and entry.bold
+    }
+
+
+def bold_rows(table: Table, column: str, name: int) -> set[str]:
+    """The names of the rows whose number in `column` is bold."""
+    place = table.columns.index(column)
+    bold = [row for row in table.rows if isinstance(row[place], Number) and row[place].bold]
+    return {str(row[name]) for row in bold}
 
 
 def test_table_4_has_the_paper_beside_ours_under_its_protocol_alone(root: Path) -> None:
     analysis, cells = analysed(root), cells_of(root)
-    (table,) = comparison_tables(analysis, cells, GRID, "sampled_100", zero_shot=True)
+    (table,) = comparison_tables(analysis, cells, "sampled_100", zero_shot=True)
     assert table.columns[3:] == (
         "sasrec-sem", "paper", "sasrec-recg", "paper", "Impr.", "Best training-free",
     )  # fmt: skip
@@ -190,35 +290,35 @@ def test_table_4_has_the_paper_beside_ours_under_its_protocol_alone(root: Path) 
     assert isinstance(row[5], Number)
     assert row[5].bold
     assert "▲" in row[5].marks
-    (table,) = comparison_tables(analysis, cells, GRID, "full", zero_shot=True)
+    (table,) = comparison_tables(analysis, cells, "full", zero_shot=True)
     assert "paper" not in table.columns
     assert row_of(table, "IS", "VG", "Recall@10")["Impr."].endswith("%*")
 
 
 def test_published_figures_are_the_papers() -> None:
-    assert published("gru4rec-recg", "VG", "IS", "recall@5") == 17.25
-    assert published("bert4rec-id", "MI", "MI", "ndcg@20") == 31.88
-    assert published("bert4rec-wo_id", "IS", "VG", "recall@10") == 28.26
-    assert published("gru4rec-sem", "IS", "VG", "recall@5") is None  # lost in the text
-    assert published("gru4rec-sem", "IS", "books", "recall@5") is None
+    assert published(Model("gru4rec", "recg"), "VG", "IS", "recall@5") == 17.25
+    assert published(Model("bert4rec", "id"), "MI", "MI", "ndcg@20") == 31.88
+    assert published(Model("bert4rec", "wo_id"), "IS", "VG", "recall@10") == 28.26
+    assert published(Model("gru4rec", "sem"), "IS", "VG", "recall@5") is None  # lost in the text
+    assert published(Model("gru4rec", "sem"), "IS", "books", "recall@5") is None
 
 
 def test_ablation_stands_in_table_6_alone(root: Path) -> None:
     grid = Grid(GRID.domains, GRID.sources, GRID.backbones, ("sem", "recg", "wo_ig"))
     for source in GRID.sources:
         for target in GRID.domains:
-            write_cell(root, "sasrec-wo_ig", source, target, 4.0)
-    analysis = analysed(root, grid)
-    (four,) = comparison_tables(analysis, cells_of(root, grid), grid, "full", zero_shot=True)
+            write_ranks(root, Model("sasrec", "wo_ig"), source, target, 4.0)
+    analysis, cells = analysed(root, grid), cells_of(root, grid)
+    (four,) = comparison_tables(analysis, cells, "full", zero_shot=True)
     assert not [column for column in four.columns if "wo_ig" in column]
-    six = ablation_table(analysis, grid, "full")
+    six = ablation_table(analysis, cells, "full")
     assert six is not None
     assert [row[2] for row in six.rows if row[0] == "IS"] == ["recg", "wo_ig", "sem"]
     assert row_of(six, "IS", "sasrec", "recg")["IS NDCG@10"] == "-"
 
 
 def test_verdicts_name_interval_and_both_corrected_tests(root: Path) -> None:
-    row = row_of(verdict_table(analysed(root), GRID, "full", "sem"), "VG", "IS", "sasrec-recg")
+    row = row_of(verdict_table(analysed(root), "full", "sem"), "VG", "IS", "sasrec-recg")
     assert row["Verdict"] == "better"
     assert float(row["p (t)"]) < 0.05
     assert float(row["p (Wilcoxon)"]) < 0.05
@@ -228,28 +328,26 @@ def test_verdicts_name_interval_and_both_corrected_tests(root: Path) -> None:
 def test_slices_weigh_up_to_the_whole(root: Path) -> None:
     analysis = analysed(root)
     parts = [part for part in analysis.targets["VG"].slices if part.source == "IS"]
-    whole = analysis.mean("sasrec-recg", "IS", "VG", "full", "ndcg@10")
-    for attribute in ("history_length", "popularity", "head", "source_similarity"):
+    cell = cell_of(root, RECG, "IS", "VG")
+    whole = analysis.view("full", "ndcg@10").value(cell)
+    for attribute in SLICED:
         chosen = [part for part in parts if part.attribute == attribute]
         assert sum(part.num_users for part in chosen) == USERS
-        total = sum(part.num_users * part.values["sasrec-recg"] for part in chosen)
+        total = sum(part.num_users * part.values[cell] for part in chosen)
         assert total / USERS == pytest.approx(whole)
 
 
 def test_a_pair_that_the_protocols_order_differently_is_found(root: Path) -> None:
     """A steady rank 15 of 293 never enters the ten; against 100 negatives it nearly always does."""
-    path = root / "ranks" / "sasrec-sem" / "IS_to_VG.parquet"
+    path = cell_of(root, SEM, "IS", "VG").ranks
     old = read_ranks(path)
     steady = SeedRanks(
         old.users, old.seeds, old.num_candidates, np.full_like(old.num_higher, 15), old.num_ties
     )
     RANKS.write(steady.to_frame(), path)
-    found = [
-        (r.one, r.other, r.clear) for r in analysed(root).targets["VG"].reversals
-        if r.source == "IS" and "knn" in (r.one, r.other)
-    ]  # fmt: skip
-    assert ("sasrec-sem", "random", True) not in found
-    pairs = {(r.one, r.other): r for r in analysed(root).targets["VG"].reversals}
+    reversals = analysed(root).targets["VG"].reversals
+    pairs = {(str(r.one.model), str(r.other.model)): r for r in reversals}
+    assert ("sasrec-sem", "knn") not in pairs
     weak = pairs["sasrec-sem", "random"]
     assert weak.full < 0 < weak.sampled
     assert weak.clear
@@ -257,12 +355,14 @@ def test_a_pair_that_the_protocols_order_differently_is_found(root: Path) -> Non
 
 def test_summary_holds_cells_and_means(root: Path) -> None:
     analysis = analysed(root)
-    summary = build_summary(analysis, cells_of(root), GRID)
+    summary = build_summary(analysis, cells_of(root))
     cells = [summary["sasrec-sem"][name]["full"]["ndcg@10"] for name in ("IS_to_VG", "VG_to_IS")]
     assert summary["sasrec-sem"]["mean_zero_shot"]["full"]["ndcg@10"] == pytest.approx(
         np.mean(cells)
     )
     assert "mean_zero_shot" not in summary["sasrec-id"]
+    assert not summary["sasrec-sem"]["IS_to_VG"]["target_interactions_used"]
+    assert summary["sasrec-sem"]["IS_to_IS"]["target_interactions_used"]
     assert set(summary["knn"]) == {"to_IS", "to_VG", "mean_zero_shot", "mean_in_domain"}
 
 
@@ -333,8 +433,59 @@ def test_markdown_csv_and_latex_say_the_same(root: Path) -> None:
 
 
 def test_the_same_inputs_give_the_same_bytes(root: Path) -> None:
-    first = {p.name: p.read_bytes() for p in write(root).rglob("*") if p.is_file()}
-    assert {p.name: p.read_bytes() for p in write(root).rglob("*") if p.is_file()} == first
+    first = bytes_below(write(root).parent)
+    assert bytes_below(write(root).parent) == first
+
+
+def test_the_report_names_no_revision_and_no_version(root: Path) -> None:
+    """Equal ranks make an equal report, whatever commit and libraries they are read with."""
+    out = write(root)
+    for name in ("report.md", "report.html"):
+        text = (out / name).read_text(encoding="utf-8")
+        assert not re.search(r"revision|\bgit\b|Python \d|torch \d|\b[0-9a-f]{12}\b", text)
+
+
+def test_every_cell_has_a_json_of_nothing_but_metrics_under_each_protocol(root: Path) -> None:
+    results = write(root, config=ReportConfig((3, 10), num_negatives=50, num_resamples=2)).parent
+    cells = {
+        "IS-VG/sasrec-sem": cell_of(root, SEM, "IS", "VG"),
+        "IS-IS/sasrec-id": cell_of(root, ID, "IS", "IS"),
+        "VG/knn": cell_of(root, Model(None, "knn"), NO_SOURCE, "VG"),
+    }
+    for protocol, negatives in (("full", None), ("sampled", 50)):
+        written = [p.relative_to(results / protocol) for p in (results / protocol).rglob("*.json")]
+        assert len(written) == len(cells_of(root).by_key)
+        for name, cell in cells.items():
+            content = json.loads((results / protocol / f"{name}.json").read_text())
+            ranks = read_ranks(cell.ranks)
+            expected = [
+                ranking_metrics(higher, ties, ranks.num_candidates, (3, 10), negatives)
+                for higher, ties in zip(ranks.num_higher.T, ranks.num_ties.T, strict=True)
+            ]
+            assert set(content) == {"recall@3", "ndcg@3", "recall@10", "ndcg@10"}
+            for metric, value in content.items():
+                assert value == pytest.approx(np.mean([seed[metric] for seed in expected]))
+
+
+def test_files_of_an_earlier_grid_go(root: Path) -> None:
+    results = write(root).parent
+    small = Grid(("IS", "VG"), ("IS",), ("sasrec",), ("sem",))
+    write(root, small)
+    left = {str(p.relative_to(results / "full")) for p in (results / "full").rglob("*.json")}
+    free = {f"{target}/{row}.json" for target in small.domains for row in STRENGTH
+            if row in ("random", "knn", "popularity")}  # fmt: skip
+    assert left == {"IS-IS/sasrec-sem.json", "IS-VG/sasrec-sem.json"} | free
+    assert not list((results / "report" / "tables").glob("verdicts_sem*"))
+    assert not [path for path in results.iterdir() if path.name.startswith(".")]
+
+
+def test_a_folder_of_other_content_is_not_replaced(root: Path) -> None:
+    notes = root / "results" / "sampled" / "notes.txt"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("mine")
+    with pytest.raises(UserError, match=r"sampled: would be replaced, but holds notes\.txt"):
+        write(root)
+    assert notes.read_text() == "mine"
 
 
 def test_bold_is_the_best_of_its_group() -> None:
@@ -349,39 +500,49 @@ def test_bold_is_the_best_of_its_group() -> None:
 
 
 def test_other_runs_do_not_leak_into_the_report(root: Path) -> None:
-    clean = build_summary(analysed(root), cells_of(root), GRID)
-    write_cell(root, "gru4rec-sem", "IS", "VG", 50.0)
-    write_cell(root, "sasrec-id", "IS", "VG", 50.0)
-    write_cell(root, "knn", NO_SOURCE, "films", 50.0)
-    write_json(root / "metrics" / "notes.json", {"anything": 1})
-    assert build_summary(analysed(root), cells_of(root), GRID) == clean
+    clean = build_summary(analysed(root), cells_of(root))
+    write_ranks(root, Model("gru4rec", "sem"), "IS", "VG", 50.0)
+    write_ranks(root, ID, "IS", "VG", 50.0)
+    write_ranks(root, Model(None, "knn"), NO_SOURCE, "films", 50.0)
+    assert build_summary(analysed(root), cells_of(root)) == clean
 
 
 def test_missing_inputs_name_the_stage_to_run(root: Path) -> None:
     (root / "slices" / "IS_to_VG.parquet").unlink()
     with pytest.raises(UserError, match=r"IS_to_VG.parquet: no such file; run the stage"):
         analysed(root)
-    (root / "ranks" / "knn" / "none_to_VG.parquet").unlink()
-    with pytest.raises(UserError, match=r"none_to_VG.parquet: no such file"):
+    knn = place_of(root, Model(None, "knn"), NO_SOURCE, "VG")
+    knn.with_suffix(".parquet").unlink()
+    with pytest.raises(UserError, match=r"knn_to_VG.parquet: no such file"):
         analysed(root)
-    (root / "metrics" / "knn" / "none_to_VG.json").unlink()
+    knn.with_suffix(".json").unlink()
     with pytest.raises(UserError, match="run the baselines stage"):
         cells_of(root)
-    (root / "metrics" / "sasrec-recg" / "IS_to_VG.json").unlink()
+    place_of(root, RECG, "IS", "VG").with_suffix(".json").unlink()
     with pytest.raises(UserError, match=r"sasrec-recg IS_to_VG; run the evaluate stage"):
         cells_of(root)
 
 
+def test_a_json_that_is_no_certificate_is_named(root: Path) -> None:
+    path = place_of(root, SEM, "IS", "VG").with_suffix(".json")
+    content = json.loads(path.read_text())
+    del content["saw"]["target_interactions_used"]
+    write_json(path, content)
+    expected = r"IS_to_VG\.json\.saw: missing key\(s\) \['target_interactions_used'\]"
+    with pytest.raises(UserError, match=expected):
+        cells_of(root)
+
+
 def test_ranks_of_other_users_are_refused(root: Path) -> None:
-    path = root / "ranks" / "sasrec-recg" / "IS_to_VG.parquet"
+    path = cell_of(root, RECG, "IS", "VG").ranks
     RANKS.write(RANKS.read(path).head(USERS - 1), path)
     with pytest.raises(UserError, match=r"different users \(400 and 399\)"):
         analysed(root)
 
 
 def test_a_cell_twice_is_an_error(root: Path) -> None:
-    path = root / "metrics" / "sasrec-sem" / "IS_to_VG.json"
-    write_json(root / "metrics" / "copy" / "IS_to_VG.json", json.loads(path.read_text()))
+    path = place_of(root, SEM, "IS", "VG").with_suffix(".json")
+    write_json(root / "ranks" / "copy" / "IS_to_VG.json", json.loads(path.read_text()))
     with pytest.raises(UserError, match="sasrec-sem IS_to_VG is there twice"):
         cells_of(root)
 
@@ -410,15 +571,17 @@ def test_the_stage_takes_grid_and_cut_offs_from_the_params(
     monkeypatch.chdir(root)
     (root / "params.yaml").write_text(
         "grid: {domains: [IS, VG], sources: [IS], backbones: [sasrec], variants: [id, sem]}\n"
-        "variants: {id: {items: id}, sem: {items: text}}\n"
+        "variants: {id: {items: {kind: id}}, sem: {items: {kind: text}}}\n"
         "preprocess: {text_rule: title, k_core: 5, split: leave_one_out}\n"
         "report: {ks: [3], headline_k: 3, num_negatives: 50, num_resamples: 50, seed: 0}\n"
     )
-    main(*(Path(name) for name in ("metrics", "ranks", "slices", "domains", "curves", "figures")),
-         Path("out"))  # fmt: skip
+    folders = ("ranks", "slices", "domains", "curves", "figures", "full", "sampled", "out")
+    main(*map(Path, folders))
     summary = json.loads(Path("out/summary.json").read_text())
     assert set(summary) == {"sasrec-id", "sasrec-sem", "random", "knn", "popularity"}
     assert "IS_to_VG" not in summary["sasrec-id"]
-    assert set(summary["knn"]["to_IS"]) == {"full", "sampled_50"}
+    assert set(summary["knn"]["to_IS"]) == {"full", "sampled_50", "target_interactions_used"}
     assert set(summary["knn"]["to_IS"]["full"]) == {"recall@3", "ndcg@3"}
     assert "text rule `title`" in Path("out/report.md").read_text(encoding="utf-8")
+    assert set(json.loads(Path("full/IS-VG/sasrec-sem.json").read_text())) == {"recall@3", "ndcg@3"}
+    assert not Path("sampled/IS-VG/sasrec-id.json").exists()

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from recg_core.base.errors import UserError
-from recg_core.base.schema import ITEMS, RANKS, SEQUENCES, Table
+from recg_core.base.schema import ITEMS, RANKS, SEQUENCES, Schema
 
 ITEM_COLUMNS = "item_idx Int32, item_id String, title String, features String, description String"
 ITEM_ROWS = pl.DataFrame(
@@ -46,7 +46,7 @@ RANK_ROWS = pl.DataFrame(
 @pytest.mark.parametrize(
     ("table", "frame"), [(ITEMS, ITEM_ROWS), (SEQUENCES, SEQUENCE_ROWS), (RANKS, RANK_ROWS)]
 )
-def test_what_is_written_comes_back(table: Table, frame: pl.DataFrame, tmp_path: Path) -> None:
+def test_what_is_written_comes_back(table: Schema, frame: pl.DataFrame, tmp_path: Path) -> None:
     path = tmp_path / "table.parquet"
     table.write(frame, path)
     assert table.read(path).equals(frame, null_equal=True)

@@ -14,7 +14,7 @@ from recg_core.base.errors import UserError
 from recg_core.encoders.decoder import check_architecture, packed_states
 from recg_core.encoders.forward import fit_batch_tokens, padded_states
 from recg_core.encoders.llm2vec import Llm2Vec
-from recg_core.encoders.selftest import PROBES, check_batches, check_forward, check_template
+from recg_core.encoders.selftest import PROBES, check_batches, check_forward, check_spelling
 from tests.tiny_llama import ours, save_models
 
 torch.set_num_threads(1)
@@ -91,7 +91,7 @@ def test_a_template_that_is_not_the_recorded_one_is_refused(
 def test_a_chat_format_of_another_model_is_refused(loaded: Llm2Vec) -> None:
     identity = loaded.identity() | {"chat_template": "llama3", "suffix": "<|none|>"}
     with pytest.raises(UserError, match=r"<\|none\|> is no special token .* choose the chat_templ"):
-        check_template(identity, loaded._tokenizer, "a", [0])
+        check_spelling(identity, loaded._tokenizer, "a", [0])
 
 
 def test_weights_that_are_missing_are_not_made_up(folders: dict[str, str], tmp_path: Path) -> None:

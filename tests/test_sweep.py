@@ -12,7 +12,9 @@ import pytest
 from recg_core.base.errors import UserError
 from stages.cli import main
 from stages.common import Params, read_params
+from stages.compare import main as compare
 from stages.experiments import check_committed, command, finished, plan
+from stages.revisions import open_revision
 from stages.search import plan_search, search, search_grid, write_values
 from stages.sweep import plan_sweep, sweep
 
@@ -26,32 +28,39 @@ grid:
 backbones:
   gru4rec: {dim: 8, dropout: 0.1}
 variants:
-  sem: {alpha: 0.0, clusters: 0, inter: "off"}
+  sem: {items: {kind: text}, patterns: null}
   recg:
-    alpha: 0.5    # weight, Eq. 13
-    clusters: 20
-    inter: "off"  # quoted, or YAML 1.1 reads false
+    items: {kind: text}
+    generalization:
+      alpha: 0.5    # weight, Eq. 13
+      intra: {kind: "off"}  # quoted, or YAML 1.1 reads false
+    patterns: {clusters: 20}
 train:
   learning_rate: 1e-3
 sweep:
-  alpha: [0.1, 0.01, 7.0]
-  clusters: [5, 10]
+  generalization:
+    alpha: [0.1, 0.01, 7.0]
+    intra: {tau: [0.5, 1.0]}
+  patterns: {clusters: [5, 10]}
 search:
   backbone: {dim: [8, 16], num_heads: [1, 2]}
   train: {learning_rate: [0.001]}
-  variant: {alpha: [0.1, 0.01]}
+  variant: {generalization: {alpha: [0.1, 0.01]}}
 """
 # Few settings, since an experiment takes seconds.
 FEW = PARAMS.replace("[0.1, 0.01, 7.0]", "[0.1, 7.0]").replace("dim: [8, 16], ", "")
 # Validation is best at alpha 0.01, the test at 0.1; 7.0 fails. Every run is noted.
 STEP = """\
 import json, os, pathlib, sys
+import numpy as np
+from recg_core.base.schema import RANKS
+from recg_core.ranking.ranks import SeedRanks
 from ruamel.yaml import YAML
 
 params = YAML(typ="safe", pure=True).load(pathlib.Path("params.yaml").read_text())
 (backbone,), (variant,) = params["grid"]["backbones"], params["grid"]["variants"]
 row = params["variants"][variant]
-alpha, dim = row["alpha"], params["backbones"][backbone]["dim"]
+alpha, dim = row["generalization"]["alpha"], params["backbones"][backbone]["dim"]
 with open(os.environ["RUNS"], "a") as runs:
     runs.write(f"{sys.argv[1]} {alpha} {dim}\\n")
 if alpha > 5:
@@ -61,16 +70,26 @@ if alpha > 5:
 def write(path, content):
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"source": "garden", "num_seeds": 1, **content}))
+    path.write_text(json.dumps(content))
 
 
 model = f"{backbone}-{variant}"
 if sys.argv[1] == "cluster":
     valid = 0.5 - alpha + dim / 1000
-    write(f"results/validation/{model}/garden.json", {"valid_ndcg@10": valid})
+    write(f"results/validation/garden/{model}.json", {"ndcg@10": valid})
+    patterns = {"valid_ndcg": [valid - 0.01, valid + 0.01]}
+    write(f"patterns/{backbone}/{variant}/garden/patterns.json", patterns)
 else:
-    cell = {"target": "office", "full": {"recall@10": alpha, "ndcg@10": alpha / 2}}
-    write(f"results/metrics/{model}/garden/garden_to_office.json", cell)
+    # As many of ten users find their item first as alpha has tenths, by both seeds.
+    higher = np.where(np.arange(10) < 10 * alpha, 0, 90).astype(np.int32)
+    ranks = SeedRanks(
+        np.arange(10, dtype=np.int32), np.arange(2, dtype=np.int32),
+        np.full(10, 100, dtype=np.int32), np.stack([higher, higher], axis=1),
+        np.zeros((10, 2), dtype=np.int32),
+    )
+    place = pathlib.Path(f"results/ranks/{model}/garden/garden_to_office.parquet")
+    RANKS.write(ranks.to_frame(), place)
+    write(place.with_suffix(".json"), {})
 """
 DVC = """\
 stages:
@@ -78,12 +97,13 @@ stages:
     cmd: python step.py cluster
     deps: [step.py]
     params: [grid, variants, backbones, train]
+    outs: [patterns]
     metrics: [results/validation: {cache: false}]
   evaluate:
     cmd: python step.py evaluate
-    deps: [results/validation]
+    deps: [patterns]
     params: [grid, variants]
-    metrics: [results/metrics: {cache: false}]
+    outs: [results/ranks]
 """
 
 
@@ -100,6 +120,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
     for name in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{name}_NAME", "Test")
         monkeypatch.setenv(f"GIT_{name}_EMAIL", "test@example.org")
@@ -122,15 +143,39 @@ def params_of(folder: Path, content: str = PARAMS) -> Params:
 
 
 def test_a_sweep_draws_what_finished_and_runs_nothing_twice(project: Path) -> None:
-    sweep("alpha", backbone="gru4rec", variant="recg")
+    sweep("generalization.alpha", backbone="gru4rec", variant="recg")
     assert runs_of(project) == ["cluster 0.1 8", "evaluate 0.1 8", "cluster 7.0 8"]
-    figure = json.loads(Path("results/figures/sweep/alpha_gru4rec_recg.json").read_text())
-    assert [row[0] for row in figure["rows"]] == [0.1]
-    assert Path("results/figures/sweep", figure["image"]).read_bytes().startswith(b"\x89PNG")
+    drawn = Path("results/figures/sweep/generalization_alpha_gru4rec_recg.json")
+    image = json.loads(drawn.read_text())
+    # Two seeds at .398 and .418: t of one degree of freedom at 97.5 % is 12.706.
+    half = round(100 * 12.706 * 0.01, 2)
+    assert image["rows"] == [[0.1, "garden", "office", 40.8, half, 10.0, 0.0, 10.0, 0.0]]
+    assert drawn.with_name(image["image"]).read_bytes().startswith(b"\x89PNG")
     assert Path("params.yaml").read_text() == FEW
 
-    sweep("alpha", backbone="gru4rec", variant="recg")
+    sweep("generalization.alpha", backbone="gru4rec", variant="recg")
     assert runs_of(project)[3:] == ["cluster 7.0 8"]  # what failed, and nothing else
+
+
+def test_ranks_of_a_revision_are_found_by_cell_and_missing_ones_are_named(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A certificate beside the ranks is no cell."""
+    sweep("generalization.alpha", backbone="gru4rec", variant="recg")
+    (name,) = finished()
+    results = open_revision(name)
+    assert results.cells() == ["gru4rec-recg/garden/garden_to_office"]
+    assert results.ranks("gru4rec-recg/garden/garden_to_office").num_higher.shape == (10, 2)
+    validation = results.json("results/validation/garden/gru4rec-recg.json")
+    assert validation == {"ndcg@10": pytest.approx(0.408)}
+    compare(name, name)
+    assert "1 cell(s) are the same for every user." in capsys.readouterr().out
+    with pytest.raises(UserError, match=rf"none\.json of '{name}': not in git, DVC's cache"):
+        results.json("results/none.json")
+    with pytest.raises(UserError, match=r"revision 'HEAD' has no ranks below results/ranks"):
+        open_revision("HEAD").cells()
+    with pytest.raises(UserError, match=r"revision 'nowhere': .*expected a commit, branch"):
+        open_revision("nowhere")
 
 
 def test_a_search_keeps_the_best_on_validation_and_goes_on(project: Path) -> None:
@@ -142,7 +187,7 @@ def test_a_search_keeps_the_best_on_validation_and_goes_on(project: Path) -> Non
     assert runs_of(project)[:1] == first
     assert sorted(runs_of(project)) == ["cluster 0.01 8", "cluster 0.1 8"]
     written = Path("params.yaml").read_text()
-    assert read_params(Path("params.yaml")).get("variants.recg.alpha", float) == 0.01
+    assert read_params(Path("params.yaml")).get("variants.recg.generalization.alpha", float) == 0.01
     comments = [line.split("#")[1] for line in FEW.splitlines() if "#" in line]
     assert [line.split("#")[1] for line in written.splitlines() if "#" in line] == comments
 
@@ -160,7 +205,7 @@ def test_the_command_line_reports_a_mistake_without_a_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["recg", "sweep", "alpha"])
+    monkeypatch.setattr(sys, "argv", ["recg", "sweep", "generalization.alpha"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1
@@ -170,7 +215,8 @@ def test_the_command_line_reports_a_mistake_without_a_traceback(
 
 def test_a_name_is_of_all_params_that_the_experiment_runs_with(tmp_path: Path) -> None:
     def name(content: str, alpha: float = 0.1) -> str:
-        return plan(params_of(tmp_path, content), "sweep", [{"variants.recg.alpha": alpha}])[0].name
+        setting = {"variants.recg.generalization.alpha": alpha}
+        return plan(params_of(tmp_path, content), "sweep", [setting])[0].name
 
     same = name(PARAMS)
     assert name(PARAMS.replace("alpha: 0.5", "alpha: 0.4")) == same  # overwritten
@@ -185,25 +231,44 @@ def test_an_address_that_is_no_key_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_command_sets_every_value_and_leaves_the_workspace(tmp_path: Path) -> None:
-    experiment = plan_sweep(params_of(tmp_path), "clusters", "gru4rec", "recg")[1]
-    assert experiment.name.startswith("sweep-clusters-gru4rec-recg-")
+    experiment = plan_sweep(params_of(tmp_path), "patterns.clusters", "gru4rec", "recg")[1]
+    assert experiment.name.startswith("sweep-patterns_clusters-gru4rec-recg-")
     assert command(experiment, "evaluate") == [
         "dvc", "exp", "run", "--temp", "--name", experiment.name,
-        "--set-param", "variants.recg.clusters=10",
+        "--set-param", "variants.recg.patterns.clusters=10",
         "--set-param", 'grid.backbones=["gru4rec"]',
         "--set-param", 'grid.variants=["recg"]',
         "evaluate",
     ]  # fmt: skip
 
 
-def test_a_setting_that_the_variant_does_not_use_is_refused(tmp_path: Path) -> None:
+def test_a_key_that_the_variant_lacks_is_refused_with_those_that_it_has(tmp_path: Path) -> None:
     params = params_of(tmp_path)
-    with pytest.raises(UserError, match=r"variants\.sem\.alpha is 0: sem does not use it"):
-        plan_sweep(params, "alpha", "gru4rec", "sem")
-    with pytest.raises(UserError, match=r"no key 'tau' at sweep; valid keys are"):
-        plan_sweep(params, "tau", "gru4rec", "recg")
+    has = r"of the keys of sweep it has \['generalization\.alpha', 'patterns\.clusters'\]"
+    with pytest.raises(
+        UserError, match=rf"variants\.recg has no generalization\.intra\.tau; {has}"
+    ):
+        plan_sweep(params, "generalization.intra.tau", "gru4rec", "recg")
+    for key in ("generalization.alpha", "patterns.clusters"):  # one part absent, one null
+        with pytest.raises(UserError, match=rf"variants\.sem has no {key}; .* it has \[\]"):
+            plan_sweep(params, key, "gru4rec", "sem")
+    valid = r"\['generalization\.alpha', 'generalization\.intra\.tau', 'patterns\.clusters'\]"
+    with pytest.raises(UserError, match=rf"sweep: no key 'alpha'; valid keys are {valid}"):
+        plan_sweep(params, "alpha", "gru4rec", "recg")
     with pytest.raises(UserError, match=r"no key 'lstm' at backbones"):
-        plan_sweep(params, "alpha", "lstm", "recg")
+        plan_sweep(params, "patterns.clusters", "lstm", "recg")
+
+
+def test_values_to_try_are_different_numbers(tmp_path: Path) -> None:
+    for wrong, expected in (
+        ("[5, 5]", r"sweep\.patterns\.clusters: expected different values"),
+        ("[]", r"sweep\.patterns\.clusters: expected a list of values to try, got \[\]"),
+        ("5", r"sweep\.patterns\.clusters: expected a list of values to try, got 5"),
+        ("[few, many]", r"sweep\.patterns\.clusters\[0\]: expected float"),
+    ):
+        params = params_of(tmp_path, PARAMS.replace("[5, 10]", wrong))
+        with pytest.raises(UserError, match=expected):
+            plan_sweep(params, "patterns.clusters", "gru4rec", "recg")
 
 
 def test_a_search_varies_what_the_model_has(tmp_path: Path) -> None:
@@ -211,8 +276,15 @@ def test_a_search_varies_what_the_model_has(tmp_path: Path) -> None:
     params = params_of(tmp_path)
     both = {"backbones.gru4rec.dim": [8, 16], "train.learning_rate": [0.001]}
     assert search_grid(params, "gru4rec", "sem") == both
-    alpha = {"variants.recg.alpha": [0.1, 0.01]}
+    alpha = {"variants.recg.generalization.alpha": [0.1, 0.01]}
     assert search_grid(params, "gru4rec", "recg") == both | alpha
+
+
+def test_a_search_for_nothing_is_refused(tmp_path: Path) -> None:
+    keys = "  backbone: {dim: [8, 16], num_heads: [1, 2]}\n  train: {learning_rate: [0.001]}\n"
+    params = params_of(tmp_path, PARAMS.replace(keys, ""))
+    with pytest.raises(UserError, match=r"search: .*variants\.sem have none of its keys"):
+        search_grid(params, "gru4rec", "sem")
 
 
 def test_more_trials_begin_with_the_same_settings(tmp_path: Path) -> None:
@@ -233,7 +305,10 @@ def test_written_values_leave_everything_else_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     before = (Path(__file__).parent.parent / "params.yaml").read_text()
     path.write_text(before)
-    values: dict[str, Any] = {"variants.recg.alpha": 0.025, "train.learning_rate": 0.0005}
+    values: dict[str, Any] = {
+        "variants.recg.generalization.alpha": 0.025,
+        "train.learning_rate": 0.0005,
+    }
     write_values(path, values)
     after = path.read_text()
     changed = [

@@ -139,12 +139,31 @@ def require_positive(config: Any) -> None:
 
 
 def _convert_union(value: Any, expected: Any, address: str) -> Any:
-    for option in typing.get_args(expected):
+    options = typing.get_args(expected)
+    sections = [option for option in options if dataclasses.is_dataclass(option)]
+    if sections and isinstance(value, Mapping):  # the section's own error says what is wrong
+        return build(_section_of_kind(sections, value, address), value, address)
+    for option in options:
         try:
             return convert(value, option, address)
         except UserError:
             continue
     raise UserError(f"{address}: expected {_name(expected)}, got {_describe(value)}")
+
+
+def _section_of_kind(sections: list[Any], value: Mapping[str, Any], address: str) -> Any:
+    """The dataclass whose literal `kind` the section has; the only one needs none."""
+    if len(sections) == 1:
+        return sections[0]
+    kinds = {
+        kind: section
+        for section in sections
+        for kind in typing.get_args(typing.get_type_hints(section)["kind"])
+    }
+    found = value.get("kind")
+    if found not in kinds:
+        raise UserError(f"{address}.kind: expected one of {list(kinds)}, got {_describe(found)}")
+    return kinds[found]
 
 
 def _name(expected: Any) -> str:

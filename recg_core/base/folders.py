@@ -1,6 +1,7 @@
 """Writing a whole folder so that a partial one never looks whole."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,16 +24,7 @@ def replaced_folder(folder: Path, marker: str) -> Iterator[Path]:
     Raises:
         UserError: when `folder` holds something but not `marker`, or the disk is full.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is no folder; name another")
-    if folder.exists() and not (folder / marker).is_file():
-        # Hidden files are those of DVC, which deletes what a stage wrote before it runs again.
-        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        if others:
-            raise UserError(
-                f"{folder}: would be replaced, but holds {others} and no {marker}; delete it or "
-                "name another folder"
-            )
+    check_replaceable(folder, marker)
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -44,3 +36,32 @@ def replaced_folder(folder: Path, marker: str) -> Iterator[Path]:
         raise UserError(f"{folder}: could not be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_replaceable(folder: Path, marker: str) -> None:
+    """Refuse what `replaced_folder` would refuse, before hours of work for it.
+
+    Raises:
+        UserError: when `folder` is a file, or holds something but not `marker`.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is no folder; name another")
+    if folder.exists() and not (folder / marker).is_file():
+        # Hidden files are those of DVC, which deletes what a stage wrote before it runs again.
+        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if others:
+            raise UserError(
+                f"{folder}: would be replaced, but holds {others} and no {marker}; delete it or "
+                "name another folder"
+            )
+
+
+def link_or_copy(path: Path, to: Path) -> None:
+    """Make `to` a file with the content of `path`: a hard link where the disk has them.
+
+    DVC makes what a stage wrote read-only, links included: neither may be written in place.
+    """
+    try:
+        os.link(path.resolve(), to)
+    except OSError:
+        shutil.copyfile(path, to)

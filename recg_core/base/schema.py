@@ -11,7 +11,7 @@ from recg_core.base.files import atomic_path
 
 
 @dataclass(frozen=True)
-class Table:
+class Schema:
     """A table's name and columns, checked on every write and read.
 
     Args:
@@ -78,7 +78,7 @@ def _text(columns: dict[str, pl.DataType]) -> str:
     return ", ".join(f"{name} {dtype}" for name, dtype in columns.items())
 
 
-ITEMS = Table(
+ITEMS = Schema(
     "items",
     {
         "item_idx": pl.Int32,  # 1..N; 0 is padding everywhere
@@ -88,7 +88,7 @@ ITEMS = Table(
         "description": pl.String,
     },
 )
-SEQUENCES = Table(
+SEQUENCES = Schema(
     "sequences",
     {
         "user_idx": pl.Int32,  # 0..U-1
@@ -102,7 +102,7 @@ SEQUENCES = Table(
 )
 # One row a user with a list over seeds: what the seeds share is there once, and small integers in
 # streams of equal bytes compress to less than two bytes a rank.
-RANKS = Table(
+RANKS = Schema(
     "ranks",
     {
         "user_idx": pl.Int32,
@@ -120,7 +120,7 @@ RANKS = Table(
     },
 )
 # What the slices of an evaluation go by, for one source and the test users of one target.
-SLICES = Table(
+SLICES = Schema(
     "slices",
     {
         "user_idx": pl.Int32,

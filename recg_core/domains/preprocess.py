@@ -15,24 +15,25 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from tqdm import tqdm
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import write_json
 from recg_core.base.folders import replaced_folder
 from recg_core.base.schema import ITEMS, SEQUENCES
+from recg_core.domains.interactions import Core, Dropped, divide_by_user, find_core
+from recg_core.domains.items import ITEMS_FILE
 from recg_core.domains.splits import leave_one_out, temporal
 from recg_core.raw.blocks import Advance
-from recg_core.raw.interactions import Core, Dropped, divide_by_user, find_core
-from recg_core.raw.items import Catalogue, TextRule, read_catalogue
+from recg_core.raw.items import RawItems, TextRule, read_raw_items
+from recg_core.raw.records import read_interactions, read_items
 from recg_core.raw.rejects import Rejects, write_rejects
-from recg_core.raw.source import Source, read_interactions, read_items, read_source
+from recg_core.raw.source import Source, read_source
 from recg_core.raw.spill import UserSpill
 
 log = logging.getLogger(__name__)
 
-ITEMS_FILE, SEQUENCES_FILE = "items.parquet", "sequences.parquet"
+SEQUENCES_FILE = "sequences.parquet"
 REJECTS_FILE, STATS_FILE = "rejects.jsonl", "stats.json"
 
 
@@ -65,7 +66,7 @@ class _Found:
     """What was read of a raw folder and what became of it."""
 
     source: Source
-    catalogue: Catalogue
+    raw_items: RawItems
     num_lines: int  # of interactions
     core: Core
     dropped: Dropped
@@ -98,7 +99,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> dict[str, Any]
         _check_rejects(raw, found, config)
         if not len(found.core.users):
             raise UserError(f"{raw}: {_why_empty(found, config)}")
-        items, sequences = _tables(found.core, found.catalogue, config)
+        items, sequences = _tables(found.core, found.raw_items, config)
         ITEMS.write(items, folder / ITEMS_FILE)
         SEQUENCES.write(sequences, folder / SEQUENCES_FILE)
         write_rejects(folder / REJECTS_FILE, [found.item_rejects, found.rejects])
@@ -124,13 +125,13 @@ def _read(raw: Path, spill: Path, config: PreprocessConfig) -> _Found:
     item_rejects, rejects = Rejects(source.items.name), Rejects(source.interactions.name)
     with _progress(raw / source.items.name) as advance:
         frames = read_items(raw, source.items, advance)
-        catalogue = read_catalogue(frames, config.text_rule, spill / "items.arrow", item_rejects)
+        raw_items = read_raw_items(frames, config.text_rule, spill / "items.arrow", item_rejects)
     users = UserSpill(spill)
     with _progress(raw / source.interactions.name) as advance:
         frames = read_interactions(raw, source.interactions, source.timestamp_unit, advance)
         num_lines = divide_by_user(frames, users, rejects)
-    core, dropped = find_core(users.parts(), catalogue, config.k_core, rejects)
-    return _Found(source, catalogue, num_lines, core, dropped, item_rejects, rejects)
+    core, dropped = find_core(users.parts(), raw_items, config.k_core, rejects)
+    return _Found(source, raw_items, num_lines, core, dropped, item_rejects, rejects)
 
 
 @contextmanager
@@ -157,7 +158,7 @@ def _check_rejects(raw: Path, found: _Found, config: PreprocessConfig) -> None:
 
 def _why_empty(found: _Found, config: PreprocessConfig) -> str:
     dropped = found.dropped
-    num_items, num_usable = found.catalogue.items.height, found.catalogue.items["usable"].sum()
+    num_items, num_usable = found.raw_items.items.height, found.raw_items.items["usable"].sum()
     if not dropped.num_users_before_core:
         return (
             f"preprocess.text_rule = {config.text_rule} leaves no interaction: {num_usable} of "
@@ -171,17 +172,17 @@ def _why_empty(found: _Found, config: PreprocessConfig) -> str:
 
 
 def _tables(
-    core: Core, catalogue: Catalogue, config: PreprocessConfig
+    core: Core, raw_items: RawItems, config: PreprocessConfig
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The two tables of a domain, ITEMS and SEQUENCES of `recg_core.base.schema`."""
     used_items = np.unique(core.items)
-    texts = catalogue.texts(pl.Series(used_items))
+    texts = raw_items.texts(pl.Series(used_items))
     items = texts.with_row_index("item_idx", offset=1).with_columns(
         pl.col("item_idx").cast(pl.Int32)
     )
     used_users = np.unique(core.users)
     user_ids = core.user_ids.gather(used_users)
-    item_idx = _ranks(used_items, catalogue.items["item_id"].gather(used_items))[core.items] + 1
+    item_idx = _ranks(used_items, raw_items.items["item_id"].gather(used_items))[core.items] + 1
     user_idx = _ranks(used_users, user_ids)[core.users]
 
     rows = np.argsort(user_idx, kind="stable")
@@ -213,17 +214,17 @@ def _ranks(numbers: np.ndarray, ids: pl.Series) -> np.ndarray:
 
 
 def _lists(values: np.ndarray, lengths: np.ndarray) -> pl.Series:
-    """`values` cut into lists of the given lengths."""
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    lists = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
-    return pl.Series(pl.from_arrow(lists))
+    """`values` cut into lists of the given lengths, each 1 or more."""
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    frame = pl.DataFrame({"row": rows, "value": values})
+    return frame.group_by("row", maintain_order=True).agg("value")["value"]
 
 
 def _stats(found: _Found, items: pl.DataFrame, sequences: pl.DataFrame) -> dict[str, Any]:
     num_users, num_items = sequences.height, items.height
     num_interactions = int(sequences["item_idx"].list.len().sum())
-    catalogue, dropped = found.catalogue, found.dropped
-    usable = int(catalogue.items["usable"].sum())
+    raw_items, dropped = found.raw_items, found.dropped
+    usable = int(raw_items.items["usable"].sum())
     return {
         "num_users": num_users,
         "num_items": num_items,
@@ -232,7 +233,7 @@ def _stats(found: _Found, items: pl.DataFrame, sequences: pl.DataFrame) -> dict[
         "density": num_interactions / (num_users * num_items),
         "num_valid_users": int((sequences["valid_position"] >= 0).sum()),
         "num_test_users": int((sequences["test_position"] >= 0).sum()),
-        "read": {"interactions": found.num_lines, "items": catalogue.num_read},
+        "read": {"interactions": found.num_lines, "items": raw_items.num_read},
         "rejected": {"interactions": found.rejects.counts, "items": found.item_rejects.counts},
         "dropped": {
             "interactions": {
@@ -242,7 +243,7 @@ def _stats(found: _Found, items: pl.DataFrame, sequences: pl.DataFrame) -> dict[
                 "after_test": len(found.core.users) - num_interactions,
             },
             "items": {
-                "no_text": catalogue.items.height - usable,
+                "no_text": raw_items.items.height - usable,
                 "k_core": usable - num_items,
             },
         },

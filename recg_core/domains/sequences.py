@@ -67,6 +67,17 @@ class Sequences:
         """The items that training may use, one row a user (the row may be empty)."""
         return self._prefix(np.arange(len(self.items)), self.train_length)
 
+    def observed(self, split: Split) -> Ragged:
+        """What has happened before the items of `split`, of all users, one row a user.
+
+        A user without an item in `split` counts as well: with all items in the test split, whose
+        period begins after them, and with the training items in the validation split.
+        """
+        lengths = self.train_length
+        if split == "test":
+            lengths = np.where(self.test_position >= 0, self.test_position, self.items.lengths)
+        return self._prefix(np.arange(len(self.items)), lengths)
+
     def holdout(self, split: Split) -> "Holdout":
         """The users that have an item in `split`, with everything before it as history."""
         position = self.valid_position if split == "valid" else self.test_position

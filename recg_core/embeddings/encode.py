@@ -1,4 +1,4 @@
-"""Encoding a catalogue into shards: reuse what is known, encode the rest, manifest last."""
+"""Encoding items into shards: reuse what is known, encode the rest, manifest last."""
 
 import logging
 import time
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from recg_core.base.config import require_positive
 from recg_core.base.errors import UserError
 from recg_core.base.files import sha256_file
-from recg_core.embeddings.planner import Catalogue, Task, survey_shards
+from recg_core.embeddings.planner import ShardPlanner, Task, survey_shards
 from recg_core.embeddings.reuse import VectorStore
 from recg_core.embeddings.shards import (
     MANIFEST_NAME,
@@ -55,6 +55,7 @@ def encode_items(
     folder: Path,
     config: EncodeConfig,
     max_minutes: float | None = None,
+    known: Sequence[Path] = (),
 ) -> Manifest | None:
     """Make `folder` hold exactly the embeddings of `items` by `encoder`.
 
@@ -69,6 +70,8 @@ def encode_items(
         folder: created when missing; owned by this function.
         max_minutes: stop before the first shard, after one at least, that would not be finished by
             then at the pace of the slowest so far.
+        known: other folders whose shards may hold vectors of these texts; they are left as they
+            are.
 
     Returns:
         The manifest; None when time ran out. A later call goes on from there.
@@ -82,27 +85,27 @@ def encode_items(
     folder.mkdir(parents=True, exist_ok=True)
     identity = encoder.identity()
     fingerprint = fingerprint_of(identity)
-    catalogue = Catalogue(items, encoder.template, fingerprint, config.rows_per_shard)
+    planner = ShardPlanner(items, encoder.template, fingerprint, config.rows_per_shard)
     old = _usable_manifest(folder, fingerprint)
-    survey = survey_shards(folder, fingerprint)
+    survey = survey_shards(folder, fingerprint, known)
     for path in [*survey.unusable, *folder.glob(".*.tmp")]:  # the latter of a killed process
         path.unlink()
-    tasks = catalogue.tasks(survey)
+    tasks = planner.tasks(survey)
     num_new = sum(len(task.new_rows) for task in tasks)
     logger.info("%d items: %d texts to encode", len(items), num_new)
     with closing(VectorStore(folder)) as store:
         store.collect({key for task in tasks for key in task.plan.text_sha256}, survey.places)
         with (
             tqdm(total=num_new, unit="text", desc="encode", disable=None) as bar,
-            closing(_shards(catalogue, tasks, encoder, store, config.workers, bar)) as shards,
+            closing(_shards(planner, tasks, encoder, store, config.workers, bar)) as shards,
         ):
             if not _write_all(shards, len(tasks), folder, fingerprint, max_minutes):
                 return None
     libraries = _versions(encoder.libraries) if num_new or old is None else old.libraries
-    manifest = _manifest(catalogue, folder, identity, libraries)
+    manifest = _manifest(planner, folder, identity, libraries)
     if manifest != old:
         write_manifest(folder, manifest)
-    names = {plan.name for plan in catalogue.plans}
+    names = {plan.name for plan in planner.plans}
     for path in folder.glob("*.parquet"):
         if path.name not in names:
             path.unlink()
@@ -110,12 +113,12 @@ def encode_items(
 
 
 def _manifest(
-    catalogue: Catalogue, folder: Path, identity: dict[str, Any], libraries: dict[str, str]
+    planner: ShardPlanner, folder: Path, identity: dict[str, Any], libraries: dict[str, str]
 ) -> Manifest:
     """The manifest of a folder whose shards are all there."""
     entries = tuple(
         ShardEntry(plan.name, len(plan.item_ids), sha256_file(folder / plan.name))
-        for plan in catalogue.plans
+        for plan in planner.plans
     )
     _, first = read_shard(folder / entries[0].name)
     return Manifest(
@@ -145,7 +148,7 @@ def _usable_manifest(folder: Path, fingerprint: str) -> Manifest | None:
 
 
 def _shards(
-    catalogue: Catalogue,
+    planner: ShardPlanner,
     tasks: Sequence[Task],
     encoder: Encoder,
     store: VectorStore,
@@ -154,7 +157,7 @@ def _shards(
 ) -> Generator[tuple[Task, Shard], None, None]:
     """Every task's shard, in order."""
     uses = Counter(key for task in tasks for key in task.plan.text_sha256)
-    lists = (catalogue.texts(task) for task in tasks if task.new_rows)
+    lists = (planner.texts(task) for task in tasks if task.new_rows)
     dim = store.dim
     with closing(encode_lists(encoder, lists, workers, bar.update)) as vectors:
         for task in tasks:

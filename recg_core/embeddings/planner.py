@@ -19,7 +19,7 @@ class ShardPlan:
     """One shard to be: its items, their texts' digests, and the name that follows from them."""
 
     name: str
-    first_row: int  # of the catalogue
+    first_row: int  # of all items
     item_ids: list[str]
     text_sha256: list[str]
 
@@ -41,11 +41,11 @@ class Survey:
     """The shards of a folder that can be used, as they are or for their vectors."""
 
     names: frozenset[str]
-    places: dict[str, Path]  # a shard for every text that is known
+    places: dict[str, Path]  # a shard for every text that is known, here or in other folders
     unusable: list[Path]  # damaged, or of another encoder
 
 
-class Catalogue:
+class ShardPlanner:
     """Items in the order of `item_idx`, laid out in shards of `rows_per_shard`.
 
     Only digests of the texts are kept: a text is rendered again when it is needed.
@@ -83,24 +83,41 @@ class Catalogue:
             yield Task(plan, new_rows)
 
 
-def survey_shards(folder: Path, fingerprint: str) -> Survey:
-    """Read and check every shard in `folder`; nothing is changed."""
+def survey_shards(folder: Path, fingerprint: str, others: Sequence[Path] = ()) -> Survey:
+    """Read and check every shard in `folder`; nothing is changed.
+
+    Args:
+        others: folders whose shards count for their vectors alone.
+    """
     names, unusable = set(), []
     places: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.parquet")):
-        try:
-            found, shard = read_shard(path)
-        except UserError as error:
-            logger.warning("dropped: %s", error)
-            unusable.append(path)
-            continue
-        if found != fingerprint:
+    for path in _shards_in(folder):
+        texts = _texts_of(path, fingerprint)
+        if texts is None:
             unusable.append(path)
             continue
         names.add(path.name)
-        for key in shard.text_sha256:
+        for key in texts:
             places.setdefault(key, path)
+    for path in (path for other in others for path in _shards_in(other)):
+        if path.name not in names:  # equal names have equal texts
+            for key in _texts_of(path, fingerprint) or ():
+                places.setdefault(key, path)
     return Survey(frozenset(names), places, unusable)
+
+
+def _shards_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet"))
+
+
+def _texts_of(path: Path, fingerprint: str) -> list[str] | None:
+    """The digests of the texts of an intact shard of that encoder; None for any other."""
+    try:
+        found, shard = read_shard(path)
+    except UserError as error:
+        logger.warning("not used: %s", error)
+        return None
+    return shard.text_sha256 if found == fingerprint else None
 
 
 def _plan(

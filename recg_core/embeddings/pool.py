@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from safetensors.numpy import save
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import write_bytes
+from recg_core.domains.items import load_items
 from recg_core.embeddings.shards import load_embeddings, read_manifest
 
 # One key only: safetensors writes several in no fixed order.
@@ -43,9 +44,7 @@ class Pool:
     fingerprint: str  # of the encoder
 
 
-def build_pool(
-    config: PoolConfig, item_ids: Mapping[str, Sequence[str]], folders: Mapping[str, Path]
-) -> Pool:
+def build_pool(config: PoolConfig, domains_root: Path, embeddings_root: Path) -> Pool:
     """Choose the items of every domain and load their vectors.
 
     An item is chosen when the hash of seed, domain and item id is among the `max_items` smallest of
@@ -54,20 +53,26 @@ def build_pool(
 
     Args:
         config: the domains, and how many items of each.
-        item_ids: the catalogue of every domain of `config`.
-        folders: the embeddings of every domain of `config`.
+        domains_root: holds a folder for every domain.
+        embeddings_root: holds the embeddings of every domain, by one encoder.
 
     Raises:
-        UserError: when embeddings are incomplete, damaged, or by different encoders.
+        UserError: when items are missing, or embeddings incomplete, damaged, or by different
+            encoders.
     """
-    fingerprints = {domain: read_manifest(folders[domain]).fingerprint for domain in config.domains}
+    item_ids = {
+        domain: load_items(domains_root / domain)["item_id"].to_list() for domain in config.domains
+    }
+    fingerprints = {
+        domain: read_manifest(embeddings_root / domain).fingerprint for domain in config.domains
+    }
     if len(set(fingerprints.values())) > 1:
         found = ", ".join(f"{domain} {value[:12]}" for domain, value in fingerprints.items())
         raise UserError(f"pool: made by different encoders ({found}); re-run the encode stage")
     vectors = {}
     for domain in config.domains:
         chosen = choose_items(item_ids[domain], config.max_items, f"{config.seed}/{domain}")
-        vectors[domain] = load_embeddings(folders[domain], chosen)
+        vectors[domain] = load_embeddings(embeddings_root / domain, chosen)
     return Pool(vectors, fingerprints[config.domains[0]])
 
 

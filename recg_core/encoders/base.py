@@ -23,7 +23,7 @@ class Encoder(Protocol):
         ...
 
     def encode(self, texts: Sequence[str], advance: Advance | None = None) -> np.ndarray:
-        """The vectors of `texts` in their order, float32 [len(texts), dim]."""
+        """The vectors of `texts`, which may be none, in their order, float32 [len(texts), dim]."""
         ...
 
 

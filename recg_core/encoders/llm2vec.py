@@ -19,7 +19,7 @@ import numpy as np
 from recg_core.base.errors import UserError
 from recg_core.encoders.base import ENCODER_VERSION, Advance, Tokens
 from recg_core.encoders.hub import describe, resolve
-from recg_core.encoders.text import check_template
+from recg_core.encoders.text import check_placeholders
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -67,7 +67,7 @@ class Llm2Vec:
         batch_tokens: int = 8192,
         dtype: Literal["float32", "float16", "bfloat16"] = "bfloat16",
     ) -> None:
-        check_template(template)
+        check_placeholders(template)
         if batch_tokens < 1 or not 1 <= max_tokens <= max_length:
             raise UserError("batch_tokens must be 1 or more, max_tokens between 1 and max_length")
         self.template = template
@@ -121,7 +121,9 @@ class Llm2Vec:
             UserError: when the tokenizer cannot be had or loaded, or the instruction leaves no
                 room for `max_tokens`.
         """
-        return self._tokenize(texts, self._load_tokenizer())
+        tokenizer = self._load_tokenizer()
+        # No text would be refused by the tokenizer.
+        return self._tokenize(texts, tokenizer) if texts else Tokens([], [])
 
     def _tokenize(self, texts: Sequence[str], tokenizer: Any) -> Tokens:
         shortened = shorten(texts, tokenizer, self._max_tokens, self._max_length)
@@ -147,12 +149,14 @@ class Llm2Vec:
         from recg_core.encoders.forward import embed
 
         model = self._load_model()
+        if not tokens.sequences:
+            return np.empty((0, model.config.hidden_size), dtype=np.float32)
         return embed(partial(packed_states, model), tokens, self._batch_tokens, advance)
 
     def _load_tokenizer(self) -> Any:
         if self._tokenizer is None:
             from recg_core.encoders.loading import load_tokenizer
-            from recg_core.encoders.selftest import PROBES, check_template
+            from recg_core.encoders.selftest import PROBES, check_spelling
 
             # Adapters first: they are small, and a wrong name should not cost the large download.
             for adapter in self._adapters:
@@ -167,7 +171,7 @@ class Llm2Vec:
             self._check_room(tokenizer)
             # Here and not beside the model: a tokenizer serves one thread at a time.
             self._probes = self._tokenize(PROBES, tokenizer)
-            check_template(self.identity(), tokenizer, PROBES[0], self._probes.sequences[0])
+            check_spelling(self.identity(), tokenizer, PROBES[0], self._probes.sequences[0])
             self._tokenizer = tokenizer
         return self._tokenizer
 

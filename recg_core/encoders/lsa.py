@@ -8,7 +8,7 @@ import numpy as np
 from recg_core.base.errors import UserError
 from recg_core.base.files import sha256_json
 from recg_core.encoders.base import ENCODER_VERSION, Advance
-from recg_core.encoders.text import check_template
+from recg_core.encoders.text import check_placeholders
 
 _TOKEN_PATTERN = r"(?u)\b\w+\b"
 _RANDOM_STATE = 0
@@ -33,7 +33,7 @@ class Lsa:
         Raises:
             UserError: when one of them is invalid.
         """
-        check_template(template)
+        check_placeholders(template)
         if dim < 1:
             raise UserError(f"dim: expected 1 or more, got {dim}")
         if not fit_domains:
@@ -113,6 +113,8 @@ class _FittedLsa:
 
     def transform(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors, float32 [len(texts), dim]."""
+        if not texts:  # which scikit-learn refuses
+            return np.empty((0, len(self._directions_DV)), dtype=np.float32)
         vectors, known = self._project(texts)
         vectors[~known] = self._mean_D
         return vectors.astype(np.float32)

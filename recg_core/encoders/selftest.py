@@ -22,7 +22,7 @@ _NUM_TOKENS = 12  # of the probe of attention
 _TOLERANCES = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
-def check_template(identity: dict[str, Any], tokenizer: Any, text: str, ids: Sequence[int]) -> None:
+def check_spelling(identity: dict[str, Any], tokenizer: Any, text: str, ids: Sequence[int]) -> None:
     """Refuse a sequence that does not spell the recorded prefix, the text and the recorded suffix.
 
     Args:

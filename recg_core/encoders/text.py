@@ -11,7 +11,7 @@ from recg_core.base.errors import UserError
 FIELDS = ("title", "features", "description")
 
 
-def check_template(template: str) -> None:
+def check_placeholders(template: str) -> None:
     """Refuse a template that is not plain text with `{title}`, `{features}`, `{description}`.
 
     Raises:
@@ -39,7 +39,7 @@ def render_texts(items: pl.DataFrame, template: str) -> list[str]:
     Raises:
         UserError: when the template is invalid.
     """
-    check_template(template)
+    check_placeholders(template)
     columns = [items[name].fill_null("").to_list() for name in FIELDS]
     return [
         _fold(template.format(**{n: " ".join(p.split()) for n, p in zip(FIELDS, row, strict=True)}))

@@ -9,7 +9,7 @@ import numpy as np
 from recg_core.base.errors import UserError
 from recg_core.encoders.base import ENCODER_VERSION, Advance, Tokens
 from recg_core.encoders.hub import describe, resolve
-from recg_core.encoders.text import check_template
+from recg_core.encoders.text import check_placeholders
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,7 +40,7 @@ class Transformer:
         dtype: Literal["float32", "float16", "bfloat16"] = "float32",
         normalize: bool = True,
     ) -> None:
-        check_template(template)
+        check_placeholders(template)
         if max_tokens < 3 or batch_tokens < 1:
             raise UserError("max_tokens must be 3 or more and batch_tokens 1 or more")
         self.template = template
@@ -81,6 +81,8 @@ class Transformer:
             UserError: when the tokenizer cannot be had or loaded.
         """
         tokenizer = self._load_tokenizer()
+        if not texts:  # which the tokenizer would refuse
+            return Tokens([], [])
         sequences = tokenizer(list(texts), truncation=True, max_length=self._max_tokens)[
             "input_ids"
         ]
@@ -94,6 +96,8 @@ class Transformer:
         from recg_core.encoders.forward import embed, padded_states
 
         model = self._load_model()
+        if not tokens.sequences:
+            return np.empty((0, model.config.hidden_size), dtype=np.float32)
         vectors = embed(partial(padded_states, model), tokens, self._batch_tokens, advance)
         if self._normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -3,7 +3,7 @@
 Legend: U users, B rows of a batch, N items, H embedding dimension.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from recg_core.domains.sequences import Ragged
 from recg_core.embeddings.domain import Domain
 from recg_core.evaluation.certificate import NO_SOURCE, Saw, certify, write_cell
 from recg_core.models.neighbors import MAX_KERNEL_ITEMS, ages, kernel_scorer, weighted_sum
-from recg_core.ranking.full_rank import ScoreBatch, rank_holdout, stack_seeds
+from recg_core.ranking.full_rank import rank_holdout, stack_seeds
+from recg_core.ranking.ranks import SeedRanks
+from recg_core.ranking.scores import ScoreBatch
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class BaselinesConfig:
             raise ValueError(f"popularity must be above 0, got {self.popularity}")
 
 
-def write_training_free(target: Domain, config: BaselinesConfig, folder: Path) -> None:
-    """Rank the test items of a domain by every training-free row and write a cell for each.
+def write_training_free(targets: Sequence[Domain], config: BaselinesConfig, folder: Path) -> None:
+    """Rank the test items of domains by every training-free row and write a cell for each.
 
     `random` ties all items, so that its metrics are the exact expectation of a random order;
     `popularity` counts the items n(j) of the domain's histories, and so uses target interactions;
@@ -62,20 +64,25 @@ def write_training_free(target: Domain, config: BaselinesConfig, folder: Path) -
     Raises:
         UserError: when no user has a test item or an embedding is not finite.
     """
-    holdout = target.sequences.holdout("test")
-    for name, score_batch in training_free_scorers(target, holdout.history, config):
-        label = f"{name} on {target.name}"
-        ranks = rank_holdout(score_batch, holdout, target.num_items, label=label)
-        stacked = stack_seeds({0: ranks}, holdout.users)
-        certificate = certify(
-            stacked,
-            saw_of_row(name, target),
-            backbone=None,
-            variant=name,
-            source=NO_SOURCE,
-            target=target.name,
-        )
-        write_cell(folder, f"{name}_to_{target.name}", stacked, certificate)
+    for target in targets:
+        holdout = target.sequences.holdout("test")
+        observed = target.sequences.observed("test")
+        for name, score_batch in training_free_scorers(target, holdout.history, observed, config):
+            label = f"{name} on {target.name}"
+            ranks = rank_holdout(score_batch, holdout, target.num_items, label=label)
+            _write(name, target, stack_seeds({0: ranks}, holdout.users), folder)
+
+
+def _write(name: str, target: Domain, ranks: SeedRanks, folder: Path) -> None:
+    certificate = certify(
+        ranks,
+        saw_of_row(name, target),
+        backbone=None,
+        variant=name,
+        source=NO_SOURCE,
+        target=target.name,
+    )
+    write_cell(folder, f"{name}_to_{target.name}", ranks, certificate)
 
 
 def saw_of_row(name: str, target: Domain) -> Saw:
@@ -91,11 +98,16 @@ def saw_of_row(name: str, target: Domain) -> Saw:
 
 
 def training_free_scorers(
-    target: Domain, history: Ragged, config: BaselinesConfig
+    target: Domain, history: Ragged, observed: Ragged, config: BaselinesConfig
 ) -> Iterator[tuple[str, ScoreBatch]]:
-    """Name and scorer of the rows one after the other: one item-item kernel is alive at a time."""
+    """Name and scorer of the rows one after the other: one item-item kernel is alive at a time.
+
+    Args:
+        history: of the users that are ranked for.
+        observed: histories of all users, in which popularity is counted.
+    """
     yield "random", _same_for_all(np.zeros(target.num_items))
-    counts_N = np.bincount(history.values, minlength=target.num_items + 1)[1:]
+    counts_N = np.bincount(observed.values, minlength=target.num_items + 1)[1:]
     yield "popularity", _same_for_all(counts_N)
     raw_NH = torch.from_numpy(target.text)
     yield from _similarity_scorers("raw", history, raw_NH, config)

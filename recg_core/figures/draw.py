@@ -4,14 +4,15 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure as Canvas
-from PIL import Image
 
 from recg_core.base.files import write_bytes, write_json
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart, and a marker for each.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
@@ -21,8 +22,8 @@ DPI = 110
 
 
 @dataclass(frozen=True)
-class Figure:
-    """What stands beside an image: the words, and its numbers as a table."""
+class Image:
+    """What stands beside the pixels of an image: the words, and its numbers as a table."""
 
     title: str
     caption: str
@@ -60,10 +61,10 @@ class LinePanel:
     lines: list[Line]
 
 
-def write_figure(folder: Path, name: str, figure: Figure, image: bytes) -> None:
+def write_image(folder: Path, name: str, image: Image, png: bytes) -> None:
     """Write `<name>.png` and, last, `<name>.json`, which names it."""
-    write_bytes(folder / f"{name}.png", image)
-    write_json(folder / f"{name}.json", {**asdict(figure), "image": f"{name}.png"})
+    write_bytes(folder / f"{name}.png", png)
+    write_json(folder / f"{name}.json", {**asdict(image), "image": f"{name}.png"})
 
 
 def draw_scatters(rows: Sequence[Sequence[Scatter | None]], names: Sequence[str]) -> bytes:
@@ -73,7 +74,7 @@ def draw_scatters(rows: Sequence[Sequence[Scatter | None]], names: Sequence[str]
         names: of the groups, for the legend.
     """
     width = max(map(len, rows))
-    canvas = Canvas(figsize=(2.1 * width, 2.2 * len(rows) + 0.4), layout="constrained")
+    canvas = _canvas(2.1 * width, 2.2 * len(rows) + 0.4)
     axes = canvas.subplots(len(rows), width, squeeze=False)
     for row, places in zip(rows, axes, strict=True):
         for panel, place in zip([*row, *[None] * (width - len(row))], places, strict=True):
@@ -91,7 +92,7 @@ def draw_lines(panels: Sequence[LinePanel]) -> bytes:
 
     Values above 0 that span a factor of 10 or more stand on a logarithmic axis.
     """
-    canvas = Canvas(figsize=(2.9 * len(panels), 3.0), layout="constrained")
+    canvas = _canvas(2.9 * len(panels), 3.0)
     axes = canvas.subplots(1, len(panels), squeeze=False)[0]
     labels = list(dict.fromkeys(line.label for panel in panels for line in panel.lines))
     for panel, place in zip(panels, axes, strict=True):
@@ -117,7 +118,14 @@ def draw_lines(panels: Sequence[LinePanel]) -> bytes:
     return _png(canvas)
 
 
-def _draw_scatter(place: Axes, panel: Scatter, num_groups: int) -> None:
+def _canvas(width: float, height: float) -> "Canvas":
+    # Imported here, since it takes half a second that most of `recg` need not spend.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _draw_scatter(place: "Axes", panel: Scatter, num_groups: int) -> None:
     place.set_title(panel.title, fontsize=8)
     for group in range(num_groups):
         points = panel.points[panel.groups == group]
@@ -127,7 +135,7 @@ def _draw_scatter(place: Axes, panel: Scatter, num_groups: int) -> None:
         )  # fmt: skip
 
 
-def _draw_line(place: Axes, line: Line, index: int) -> None:
+def _draw_line(place: "Axes", line: Line, index: int) -> None:
     y, half = np.array(line.y), np.array(line.half_widths)
     place.plot(
         line.x, y, label=line.label, linewidth=1.2, markersize=4,
@@ -148,13 +156,16 @@ def _marker(index: int) -> str:
     return MARKERS[index % len(MARKERS)]
 
 
-def _png(canvas: Canvas) -> bytes:
+def _png(canvas: "Canvas") -> bytes:
     """The drawing in few colours; equal drawings give equal bytes, since no date is written."""
+    import PIL.Image
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     FigureCanvasAgg(canvas)
     drawn = io.BytesIO()
     canvas.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})
-    with Image.open(drawn) as image:
-        few = image.convert("RGB").quantize(PALETTE, dither=Image.Dither.NONE)
+    with PIL.Image.open(drawn) as opened:
+        few = opened.convert("RGB").quantize(PALETTE, dither=PIL.Image.Dither.NONE)
     stream = io.BytesIO()
     few.save(stream, format="png", optimize=True)
     return stream.getvalue()

@@ -19,7 +19,7 @@ from recg_core.domains.sequences import Ragged
 from recg_core.embeddings.domain import Domain
 from recg_core.embeddings.pool import choose_items
 from recg_core.evaluation.cells import check_fit, load_fusion
-from recg_core.figures.draw import Figure, Scatter, draw_scatters, write_figure
+from recg_core.figures.draw import Image, Scatter, draw_scatters, write_image
 from recg_core.figures.item_space import (
     PROBE_FOLDS,
     cross_domain_pairs,
@@ -127,9 +127,9 @@ def write_embedding_figures(
     for source in sources:
         of_source = {(b, v): found for (s, b, v), found in measured.items() if s == source}
         for method, title in METHODS.items():
-            image = draw_scatters(_panels(method, text, of_source, sample.domains), labels)
-            figure = _describe(f"{title} of items, trained on {source}", labels, text, of_source)
-            write_figure(figures, f"{method}_{source}", figure, image)
+            png = draw_scatters(_panels(method, text, of_source, sample.domains), labels)
+            image = _describe(f"{title} of items, trained on {source}", labels, text, of_source)
+            write_image(figures, f"{method}_{source}", image, png)
     write_json(metrics, numbers)
 
 
@@ -251,11 +251,11 @@ def _describe(
     labels: Sequence[str],
     text: ItemVectors,
     measured: Mapping[tuple[str, str], ItemVectors],
-) -> Figure:
+) -> Image:
     spaces = {TEXT: text} | {"-".join(name): found for name, found in measured.items()}
     size = len(next(iter(text.projections.values()))) // len(labels)
     chance = 100 / len(labels)
-    return Figure(
+    return Image(
         title=title,
         caption=(
             f"{size} items of each of {', '.join(labels)}: the text embeddings, and each model's "

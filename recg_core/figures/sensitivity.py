@@ -3,17 +3,19 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from recg_core.figures.draw import Figure, Line, LinePanel
+from recg_core.figures.draw import Image, Line, LinePanel
+from recg_core.ranking.metrics import mean_metrics, ranking_metrics
+from recg_core.ranking.ranks import SeedRanks
 
 CONFIDENCE = 0.95
+K = 10  # the cut-off
 
 
 @dataclass(frozen=True)
-class Estimate:
+class MeanOverSeeds:
     """A mean over seeds and half the width of its 95 % interval, NaN for a single seed."""
 
     mean: float
@@ -25,56 +27,54 @@ class Measured:
     """What one value of the setting gave."""
 
     value: float
-    valid: dict[str, Estimate]  # NDCG@10 on the validation items of each source
-    recall: dict[tuple[str, str], Estimate]  # Recall@10 of each source and unseen target
-    ndcg: dict[tuple[str, str], Estimate]  # NDCG@10 likewise
+    valid: dict[str, MeanOverSeeds]  # NDCG@10 on the validation items of each source
+    recall: dict[tuple[str, str], MeanOverSeeds]  # Recall@10 of each source and unseen target
+    ndcg: dict[tuple[str, str], MeanOverSeeds]  # NDCG@10 likewise
 
 
-def estimate(mean: float, std: float | None, num_seeds: int) -> Estimate:
-    """The mean of seeds with Student's t interval.
+def over_seeds(values: Sequence[float]) -> MeanOverSeeds:
+    """The mean of one value a seed, with Student's t interval.
 
     The seeds' spread is what a difference between settings has to exceed: they all rank the same
     users, so that the choice of users moves all of them together.
-
-    Args:
-        std: standard deviation (n - 1) over seeds; none for a single one.
     """
     from scipy.stats import t
 
-    if std is None or num_seeds < 2:
-        return Estimate(mean, math.nan)
-    quantile = float(t.ppf((1 + CONFIDENCE) / 2, num_seeds - 1))
-    return Estimate(mean, quantile * std / math.sqrt(num_seeds))
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return MeanOverSeeds(mean, math.nan)
+    quantile = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return MeanOverSeeds(mean, quantile * float(np.std(values, ddof=1)) / math.sqrt(len(values)))
 
 
-def read_measured(
-    value: float, validation: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]]
+def measure_value(
+    value: float,
+    valid: Mapping[str, Sequence[float]],
+    ranks: Mapping[tuple[str, str], SeedRanks],
 ) -> Measured:
-    """Collect the metrics of one value.
+    """What one value of the setting gave, under full ranking.
 
     Args:
-        validation: the validation JSON of each source.
-        cells: the metrics JSON of each zero-shot cell; full ranking is read.
+        valid: NDCG@10 of each seed on the validation items of each source.
+        ranks: of each source and unseen target.
     """
-
-    def of_cell(cell: Mapping[str, Any], metric: str) -> Estimate:
-        std = cell.get("seed_std", {}).get("full", {}).get(metric)
-        return estimate(cell["full"][metric], std, cell["num_seeds"])
-
-    names = [(cell["source"], cell["target"]) for cell in cells]
-    return Measured(
-        value,
-        {
-            content["source"]: estimate(
-                content["valid_ndcg@10"],
-                content.get("seed_std", {}).get("valid_ndcg@10"),
-                content["num_seeds"],
-            )
-            for content in validation
-        },
-        {name: of_cell(cell, "recall@10") for name, cell in zip(names, cells, strict=True)},
-        {name: of_cell(cell, "ndcg@10") for name, cell in zip(names, cells, strict=True)},
+    by_seed = {pair: _by_seed(table) for pair, table in ranks.items()}
+    recall, ndcg = (
+        {pair: over_seeds([seed[metric] for seed in seeds]) for pair, seeds in by_seed.items()}
+        for metric in (f"recall@{K}", f"ndcg@{K}")
     )
+    return Measured(
+        value, {source: over_seeds(values) for source, values in valid.items()}, recall, ndcg
+    )
+
+
+def _by_seed(ranks: SeedRanks) -> list[dict[str, float]]:
+    """The mean metrics of each seed."""
+    columns = zip(ranks.num_higher.T, ranks.num_ties.T, strict=True)
+    return [
+        mean_metrics(ranking_metrics(higher, ties, ranks.num_candidates, (K,)))
+        for higher, ties in columns
+    ]
 
 
 def best_by_validation(scores: Sequence[Mapping[str, float]]) -> int:
@@ -92,12 +92,12 @@ def sensitivity_panels(key: str, measured: Sequence[Measured]) -> list[LinePanel
     sources = list(measured[0].valid)
     targets = list(dict.fromkeys(target for _, target in measured[0].ndcg))
 
-    def line(source: str, estimates: Sequence[Estimate]) -> Line:
+    def line(source: str, means: Sequence[MeanOverSeeds]) -> Line:
         return Line(
             f"trained on {source}",
             [point.value for point in measured],
-            [100 * found.mean for found in estimates],
-            [100 * found.half_width for found in estimates],
+            [100 * found.mean for found in means],
+            [100 * found.half_width for found in means],
         )
 
     validation = [line(s, [point.valid[s] for point in measured]) for s in sources]
@@ -112,7 +112,7 @@ def sensitivity_panels(key: str, measured: Sequence[Measured]) -> list[LinePanel
     return panels
 
 
-def describe_sensitivity(key: str, model: str, measured: Sequence[Measured]) -> Figure:
+def describe_sensitivity(key: str, model: str, measured: Sequence[Measured]) -> Image:
     """The words and the table of a sensitivity figure; metrics in percent, full ranking."""
     measured = sorted(measured, key=lambda point: point.value)
     scores = [{s: found.mean for s, found in point.valid.items()} for point in measured]
@@ -126,7 +126,7 @@ def describe_sensitivity(key: str, model: str, measured: Sequence[Measured]) -> 
         for point in measured
         for source, target in point.ndcg
     ]  # fmt: skip
-    return Figure(
+    return Image(
         title=f"Sensitivity of {model} to {key}",
         caption=(
             f"NDCG@10 of {model} in full ranking by {key}, on the source's validation items and "
@@ -141,6 +141,6 @@ def describe_sensitivity(key: str, model: str, measured: Sequence[Measured]) -> 
     )
 
 
-def _percent(found: Estimate) -> list[float | None]:
+def _percent(found: MeanOverSeeds) -> list[float | None]:
     half = None if math.isnan(found.half_width) else round(100 * found.half_width, 2)
     return [round(100 * found.mean, 2), half]

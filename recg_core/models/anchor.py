@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from recg_core.domains.sequences import Ragged
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
-from recg_core.ranking.full_rank import ScoreBatch
+from recg_core.ranking.scores import ScoreBatch
 
 DECAY = 0.85  # initial weight of a history item relative to the next younger one
 SHARPNESS = 8.0  # initial factor of the cosine
@@ -46,7 +46,7 @@ class Anchor(nn.Module):
         self.count_weight = nn.Parameter(torch.full((2,), COUNT_WEIGHT)) if counts else None
         self.affinity = nn.Parameter(torch.zeros(())) if counts else None
 
-    def training_scores(self, items_BLH: Tensor, candidates_MH: Tensor) -> tuple[Tensor, Tensor]:
+    def position_scores(self, items_BLH: Tensor, candidates_MH: Tensor) -> tuple[Tensor, Tensor]:
         """Similarity scores at every position t of a sequence from the items before it.
 
         Args:
@@ -112,21 +112,16 @@ class AnchorInputs(NamedTuple):
     counts_N2: Tensor  # of the training sequences without their last items
 
 
-def anchor_scores(
-    anchor: Anchor,
-    inputs: AnchorInputs,
-    sequences_BL: Tensor,
-    predict_BL: Tensor,
-    negatives_M: Tensor,
+def training_scores(
+    anchor: Anchor, inputs: AnchorInputs, sequences_BL: Tensor, negatives_M: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The anchor's scores of the predicted items [P] and of the negatives [P, M].
+    """The anchor's scores of the item at every position [B, L], and of the negatives [B, L, M].
 
     Args:
         sequences_BL: item_idx, padded with 0 on the right.
-        predict_BL: the predicted positions; with fewer columns, those of the last positions.
     """
     items_BLH = F.embedding(sequences_BL, F.pad(inputs.items_NH, (0, 0, 1, 0)))
-    near_BL, near_BLM = anchor.training_scores(items_BLH, inputs.items_NH[negatives_M - 1])
+    near_BL, near_BLM = anchor.position_scores(items_BLH, inputs.items_NH[negatives_M - 1])
     counts_BL2 = F.embedding(sequences_BL, F.pad(inputs.counts_N2, (0, 0, 1, 0)))
     # The occurrence that is to be predicted is not part of what has been observed; a sequence's
     # last item is not counted in the first place.
@@ -142,8 +137,7 @@ def anchor_scores(
     excess_BL = (excess_BL.cumsum(dim=1) - excess_BL) / position_L.clamp(min=1)
     near_BL = near_BL + anchor.count_scores(torch.log1p(observed_BL2), excess_BL)
     near_BLM = near_BLM + anchor.count_scores(log_N2[negatives_M - 1], excess_BL[:, :, None])
-    skipped = sequences_BL.shape[1] - predict_BL.shape[1]
-    return near_BL[:, skipped:][predict_BL], near_BLM[:, skipped:][predict_BL]
+    return near_BL, near_BLM
 
 
 def last_positions(sequences_BL: Tensor) -> Tensor:

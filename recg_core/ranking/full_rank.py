@@ -15,8 +15,8 @@ from recg_core.base.errors import UserError
 from recg_core.domains.sequences import Holdout, Ragged
 from recg_core.ranking.metrics import KS, mean_metrics, ranking_metrics
 from recg_core.ranking.ranks import SeedRanks
+from recg_core.ranking.scores import ScoreBatch
 
-ScoreBatch = Callable[[np.ndarray], Tensor]
 BATCH_SIZE = 512
 _MASK_ROWS = 32
 _QUIET_SECONDS = 2.0  # a shorter ranking shows no progress bar

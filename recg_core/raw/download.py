@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import re
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +48,10 @@ class _Part:
 
     @property
     def version(self) -> dict[str, str]:
-        """`{"etag" | "modified": ..., "total": ...}` as far as the server told; {} if unknown."""
+        """`{"etag" | "modified": ..., "total": ...}` as far as the server told; {} if unknown.
+
+        Of a whole file also its `sha256`.
+        """
         try:
             return read_json(self._version_path)
         except UserError:
@@ -59,10 +61,15 @@ class _Part:
     def is_complete(self) -> bool:
         return self.path.exists() and self.version.get("total") == str(self.size)
 
+    def describe(self, version: dict[str, str]) -> None:
+        """Say what the bytes are a part of."""
+        write_json(self._version_path, version)
+
     def restart(self, version: dict[str, str]) -> None:
         """Forget the bytes; those to come are of `version`."""
+        # Deleted, never overwritten: other folders may hold the file by a link.
         self.path.unlink(missing_ok=True)
-        write_json(self._version_path, version)
+        self.describe(version)
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -79,16 +86,17 @@ class _Lost(Exception):
 
 def download(
     url: str, partial_dir: Path, *, sha256: str | None = None, retry: Retry | None = None
-) -> tuple[Path, str]:
-    """Download `url` into `partial_dir` and return the whole file's path and its SHA-256.
+) -> Path:
+    """Download `url` into `partial_dir` and return the path of the whole file, which stays there.
 
-    What is already there is continued (HTTP Range) if the server confirms, by ETag or
-    Last-Modified, that it is a part of the same file; otherwise it is fetched anew. A whole file
-    that was left there is used again if the server says that it has not changed. The caller moves
-    the file to where it belongs.
+    A whole file that is there already is used as it is, without asking the server, if it has the
+    SHA-256 that it had when it was loaded, and that is not another than wanted; to load it anew,
+    delete it. A part is continued (HTTP Range) if the server confirms, by ETag or Last-Modified,
+    that it is of the same file; otherwise it is fetched anew.
 
     Args:
-        partial_dir: a folder that outlives the caller's output.
+        partial_dir: a folder that outlives the caller's output. The caller may link to its files
+            and must not write to them.
         sha256: the digest that the file must have.
 
     Raises:
@@ -99,6 +107,30 @@ def download(
     name = url.rstrip("/").rsplit("/", 1)[-1]
     partial_dir.mkdir(parents=True, exist_ok=True)
     part = _Part(partial_dir / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}.part")
+    wanted = None if sha256 is None else sha256.lower()
+    if _is_kept(part, wanted):
+        return part.path
+    digest = _load_all(url, part, retry)
+    if wanted not in (None, digest):
+        part.remove()
+        raise UserError(f"{url}: its SHA-256 is {digest}, expected {sha256}; the file was deleted")
+    return part.path
+
+
+def _is_kept(part: _Part, wanted: str | None) -> bool:
+    """Whether a file that was loaded whole can be used; if it has changed since, it is removed."""
+    recorded = part.version.get("sha256")
+    if recorded is None or not part.path.exists():
+        return False
+    if wanted in (None, recorded) and sha256_file(part.path) == recorded:
+        return True
+    log.warning("%s: is not the file that is wanted; loading it anew", part.path)
+    part.remove()
+    return False
+
+
+def _load_all(url: str, part: _Part, retry: Retry) -> str:
+    """Load what is missing, in as many tries as it takes; the SHA-256 of the whole."""
     failures, furthest = 0, part.size
     while True:
         try:
@@ -111,25 +143,16 @@ def download(
             if failures >= retry.attempts:
                 raise UserError(
                     f"{url}: gave up after {failures} tries ({lost}); {part.size} bytes are kept "
-                    f"in {partial_dir}: run again to continue"
+                    f"in {part.path.parent}: run again to continue"
                 ) from lost
             wait = min(retry.wait * 2 ** (failures - 1), MAX_WAIT)
-            log.info("%s: %s; trying again in %.0f s", name, lost, wait)
+            log.info("%s: %s; trying again in %.0f s", url, lost, wait)
             time.sleep(wait)
         except OSError as error:
             raise UserError(f"{part.path}: could not be written ({error})") from error
     digest = sha256_file(part.path)
-    if sha256 is not None and digest != sha256.lower():
-        part.remove()
-        raise UserError(f"{url}: its SHA-256 is {digest}, expected {sha256}; the file was deleted")
-    return part.path, digest
-
-
-def finish(part: Path, path: Path) -> None:
-    """Move a file that `download` returned to its place and forget its version."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(part, path)
-    _Part(part).remove()
+    part.describe(part.version | {"sha256": digest})
+    return digest
 
 
 def _load(url: str, part: _Part, timeout: float) -> None:
@@ -156,7 +179,7 @@ def _load(url: str, part: _Part, timeout: float) -> None:
     if total is not None and part.size != int(total):
         raise _Lost(f"the connection was closed after {part.size} of {total} bytes")
     # A server that tells no length leaves only the end of the stream to go by.
-    write_json(part.path.with_suffix(".json"), version | {"total": str(part.size)})
+    part.describe(version | {"total": str(part.size)})
 
 
 def _conditions(part: _Part) -> dict[str, str]:

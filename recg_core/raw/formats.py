@@ -1,6 +1,6 @@
 """The file formats of raw records: JSON lines, CSV and Parquet, each as frames of bounded size.
 
-Each reader takes a path, the columns wanted (role -> column) and a progress callback, and yields
+Each function takes a path, the columns wanted (role -> column) and a progress callback, and yields
 frames with `line` (1-based; the row of a Parquet file), one column a role, and `reason`: null, or
 what only the format can tell about a bad line. Roles are strings, but `timestamp` is Int64 and
 the roles in `LIST_ROLES` may be List(String).
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from recg_core.base.errors import UserError
 from recg_core.raw.blocks import Advance, ahead, read_blocks
+from recg_core.raw.source import FileFormat
 
-FileFormat = Literal["jsonl", "csv", "parquet"]
 Columns = Mapping[str, str]
 
 LIST_ROLES = ("features", "description")

@@ -23,7 +23,7 @@ TEXTS = ("title", "features", "description")
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class RawItems:
     """All items with metadata, numbered in the order of the file."""
 
     items: pl.DataFrame  # item int32 0..N-1, item_id, line, usable: has text by the rule
@@ -37,10 +37,10 @@ class Catalogue:
         return pl.concat(chosen).sort("item_id").select("item_id", *TEXTS)
 
 
-def read_catalogue(
+def read_raw_items(
     frames: Iterator[pl.DataFrame], text_rule: TextRule, spill_file: Path, rejects: Rejects
-) -> Catalogue:
-    """Clean and keep the items of `frames` (see `rawfiles.read_items`), the first of each id.
+) -> RawItems:
+    """Clean and keep the items of `frames` (see `records.read_items`), the first of each id.
 
     Args:
         spill_file: where the texts are kept meanwhile.
@@ -62,7 +62,7 @@ def read_catalogue(
     repeated = items.join(first, on="line", how="anti")
     rejects.add("duplicate_item", repeated["line"].to_numpy())
     numbered = first.with_row_index("item").with_columns(pl.col("item").cast(pl.Int32))
-    return Catalogue(numbered, num_read, spill)
+    return RawItems(numbered, num_read, spill)
 
 
 EMPTY = pl.DataFrame(schema={"line": pl.Int64, "item_id": pl.String, "usable": pl.Boolean})

@@ -1,29 +1,29 @@
-"""Writing the report: everything in `results/report/`."""
+"""Writing the report: metrics for DVC, tables, a page, one summary."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from recg_core.base.files import atomic_path, read_json, write_json
 from recg_core.evaluation.slices import ATTRIBUTES
-from recg_core.report.analysis import TRAINING_FREE, Analysis, ReportConfig, analyse
+from recg_core.report.analysis import Analysis, analyse
 from recg_core.report.cells import REFERENCE, Cells, Grid, load_cells
+from recg_core.report.comparisons import TRAINING_FREE
+from recg_core.report.config import ReportConfig
 from recg_core.report.curves import curve_drawings
 from recg_core.report.figures import load_figures
+from recg_core.report.files import metrics_files, replace_files, table_files
 from recg_core.report.heatmap import heatmap_svg, heatmap_table
 from recg_core.report.layout import Section, Table, markdown
 from recg_core.report.page import html
+from recg_core.report.paper_tables import ablation_table, comparison_tables, statistics_table
 from recg_core.report.per_user import FULL
 from recg_core.report.summary import averages_table, build_summary, findings
 from recg_core.report.tables import (
-    ablation_table,
     calibration_table,
     certificate_table,
-    comparison_tables,
     comparisons_table,
     slices_table,
-    statistics_table,
     training_free_table,
     verdict_table,
 )
@@ -35,46 +35,59 @@ TITLE = "LLM-RecG: results"
 class Inputs:
     """The folders that a report is made from."""
 
-    metrics: Path  # cells, at any depth
-    ranks: Path  # their ranks, each at the same place
+    ranks: Path  # cells, at any depth: ranks and certificate beside each other
     slices: Path  # `<source>_to_<target>.parquet`
     domains: Path  # `<domain>/stats.json`
     curves: Path  # `<model>/<source>.csv`; may be missing
     figures: Path  # see `load_figures`; may be missing
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """The folders that a report is written to."""
+
+    report: Path  # `report.md`, `report.html`, `heatmap.svg`, `tables/` and `summary.json`
+    full: Path  # a JSON of metrics for each cell, under full ranking
+    sampled: Path  # the same under sampled ranking
+
+
 def write_report(
-    inputs: Inputs, out: Path, grid: Grid, config: ReportConfig, *, revision: str, preparation: str
+    inputs: Inputs, outputs: Outputs, grid: Grid, config: ReportConfig, *, preparation: str
 ) -> None:
-    """Write `report.md`, `report.html`, `heatmap.svg`, `tables/` and, last, `summary.json`.
+    """Write the metrics of every cell, the report and, last, its summary.
+
+    Equal inputs give equal bytes.
 
     Args:
-        revision: the git revision and versions that made the figures, in words.
         preparation: how the domains were filtered, in words.
 
     Raises:
         UserError: when a cell, its ranks, its slices or a `stats.json` is missing or damaged.
     """
-    cells = load_cells(inputs.metrics, inputs.ranks, grid)
+    cells = load_cells(inputs.ranks, grid)
     statistics = {name: read_json(inputs.domains / name / "stats.json") for name in grid.domains}
-    analysis = analyse(cells, grid, inputs.slices, config)
+    analysis = analyse(cells, inputs.slices, config)
+    out = outputs.report
     sections = [
-        *_result_sections(analysis, cells, grid),
-        *_other_sections(analysis, cells, grid, inputs, out, statistics, revision, preparation),
+        *_result_sections(analysis, cells),
+        *_other_sections(analysis, cells, inputs, out),
+        Section("Data", (), (statistics_table(statistics, preparation),)),
+        Section("Certificates", (), (certificate_table(cells),)),
+        Section("Method", _method(config)),
     ]
+    replace_files(outputs.full, metrics_files(analysis, cells, FULL))
+    replace_files(outputs.sampled, metrics_files(analysis, cells, config.protocols.sampled))
     tables = [table for section in sections for table in section.blocks if isinstance(table, Table)]
-    for table in [*tables, comparisons_table(analysis)]:
-        _write(out / "tables" / f"{table.name}.csv", table.csv())
-    for table in tables:
-        _write(out / "tables" / f"{table.name}.tex", table.latex())
-    heatmap = heatmap_table(analysis, cells, grid, config.protocols.sampled)
+    every = comparisons_table(analysis)
+    replace_files(out / "tables", table_files(tables) | {f"{every.name}.csv": every.csv()})
+    heatmap = heatmap_table(analysis, cells, config.protocols.sampled)
     _write(out / "heatmap.svg", heatmap_svg(heatmap))
     _write(out / "report.md", markdown(TITLE, sections))
-    _write(out / "report.html", html(TITLE, revision, sections))
-    write_json(out / "summary.json", build_summary(analysis, cells, grid))
+    _write(out / "report.html", html(TITLE, sections))
+    write_json(out / "summary.json", build_summary(analysis, cells))
 
 
-def _result_sections(analysis: Analysis, cells: Cells, grid: Grid) -> Iterator[Section]:
+def _result_sections(analysis: Analysis, cells: Cells) -> Iterator[Section]:
     protocols = {
         FULL: (
             "Full ranking",
@@ -89,39 +102,30 @@ def _result_sections(analysis: Analysis, cells: Cells, grid: Grid) -> Iterator[S
     }
     yield Section(
         "Summary",
-        tuple(said for protocol in protocols for said in findings(analysis, cells, grid, protocol)),
-        (heatmap_table(analysis, cells, grid, FULL),),
+        tuple(said for protocol in protocols for said in findings(analysis, cells, protocol)),
+        (heatmap_table(analysis, cells, FULL),),
     )
     for protocol, (title, words) in protocols.items():
-        yield Section(title, (words,), tuple(_protocol_tables(analysis, cells, grid, protocol)))
+        yield Section(title, (words,), tuple(_protocol_tables(analysis, cells, protocol)))
 
 
-def _protocol_tables(
-    analysis: Analysis, cells: Cells, grid: Grid, protocol: str
-) -> Iterator[Table]:
-    yield averages_table(analysis, cells, grid, protocol)
+def _protocol_tables(analysis: Analysis, cells: Cells, protocol: str) -> Iterator[Table]:
+    yield averages_table(analysis, cells, protocol)
     if protocol != FULL:
-        yield heatmap_table(analysis, cells, grid, protocol)
-    yield from comparison_tables(analysis, cells, grid, protocol, zero_shot=True)
-    yield from comparison_tables(analysis, cells, grid, protocol, zero_shot=False)
-    if table := ablation_table(analysis, grid, protocol):
+        yield heatmap_table(analysis, cells, protocol)
+    yield from comparison_tables(analysis, cells, protocol, zero_shot=True)
+    yield from comparison_tables(analysis, cells, protocol, zero_shot=False)
+    if table := ablation_table(analysis, cells, protocol):
         yield table
-    yield training_free_table(analysis, cells, grid, protocol)
+    yield training_free_table(analysis, cells, protocol)
     for against in (REFERENCE, TRAINING_FREE):
-        table = verdict_table(analysis, grid, protocol, against)
+        table = verdict_table(analysis, protocol, against)
         if table.rows:
             yield table
 
 
 def _other_sections(
-    analysis: Analysis,
-    cells: Cells,
-    grid: Grid,
-    inputs: Inputs,
-    out: Path,
-    statistics: dict[str, dict[str, Any]],
-    revision: str,
-    preparation: str,
+    analysis: Analysis, cells: Cells, inputs: Inputs, out: Path
 ) -> Iterator[Section]:
     slices = [slices_table(analysis, ATTRIBUTES, zero_shot=z) for z in (True, False)]
     yield Section(
@@ -130,23 +134,21 @@ def _other_sections(
         tuple(table for table in slices if table.rows),
     )
     yield _calibration(analysis)
-    if curves := curve_drawings(inputs.curves, grid):
+    if curves := curve_drawings(inputs.curves, cells.grid):
         yield Section("Training curves", (), tuple(curves))
     if figures := load_figures(inputs.figures, out):
         yield Section("Figures", (), tuple(figures))
-    yield Section("Data", (), (statistics_table(statistics, preparation),))
-    yield Section("Certificates", (revision,), (certificate_table(cells),))
-    yield Section("Method", _method(analysis.config))
 
 
 def _calibration(analysis: Analysis) -> Section:
     table = calibration_table(analysis)
-    pairs = sum(result.num_pairs for result in analysis.targets.values())
+    twos = sum(result.num_twos for result in analysis.targets.values())
     clear = sum(r.clear for result in analysis.targets.values() for r in result.reversals)
+    negatives = analysis.config.num_negatives
     said = (
-        f"Of {pairs:,} pairs of rows of the same cell, {len(table.rows):,} change places between "
-        f"full ranking and {analysis.config.num_negatives} sampled negatives; in {clear:,} of them "
-        "both differences are clear of 0."
+        f"Of {twos:,} pairs of rows with the same source and target, {len(table.rows):,} change "
+        f"places between full ranking and {negatives} sampled negatives; in {clear:,} of them both "
+        "differences are clear of 0."
     )
     return Section("Full against sampled ranking", (said,), (table,) if table.rows else ())
 

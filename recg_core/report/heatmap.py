@@ -2,56 +2,57 @@
 
 from xml.sax.saxutils import escape
 
-from recg_core.ranking.metrics import NO_SOURCE
-from recg_core.report.analysis import TRAINING_FREE, Analysis
-from recg_core.report.cells import INTERACTIONS_MARK, Cells, Grid
+from recg_core.report.analysis import Analysis, View
+from recg_core.report.cells import INTERACTIONS_MARK, Cell, Cells
+from recg_core.report.comparisons import TRAINING_FREE
 from recg_core.report.layout import Entry, Number, Table
-from recg_core.report.tables import VERDICT, title_of
+from recg_core.report.wording import VERDICT, title_of
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 84, 26, 190, 64
 
 
-def heatmap_table(analysis: Analysis, cells: Cells, grid: Grid, protocol: str) -> Table:
-    """One row a model, one column a pair of domains; shaded by the share of the pair's best."""
-    metric = analysis.config.headline[1]
-    pairs = [*grid.pairs(zero_shot=True), *grid.pairs(zero_shot=False)]
-    models = list(dict.fromkeys(model for model, _, _ in cells.trained))
-    values: dict[tuple[str, str, str], float] = {
-        (m, s, t): analysis.mean(m, s, t, protocol, metric) for m, s, t in cells.trained
-    }
-    best_free = {
-        (s, t): _best_free(analysis, cells, t, protocol, metric, with_interactions=s == t)
-        for s, t in pairs
-    }
-    top = {
-        pair: max([best_free[pair][1], *(values.get((m, *pair), 0.0) for m in models)])
-        for pair in pairs
-    }
+def heatmap_table(analysis: Analysis, cells: Cells, protocol: str) -> Table:
+    """One row a model, one column a pair of domains; shaded by the share of the best rival."""
+    view = analysis.view(protocol, analysis.config.headline[1])
+    pairs = [*cells.grid.pairs(zero_shot=True), *cells.grid.pairs(zero_shot=False)]
     rows: list[tuple[Entry, ...]] = []
-    for model in models:
-        used = any(
-            cells.trained[model, s, t].target_interactions_used
-            for s, t in grid.pairs(zero_shot=True)
-            if (model, s, t) in cells.trained
-        )
-        row: list[Entry] = [model + (INTERACTIONS_MARK if used else "")]
-        for source, target in pairs:
-            value = values.get((model, source, target))
-            free = analysis.comparison(model, source, target, protocol, metric, TRAINING_FREE)
-            marks = VERDICT[free.verdict] if free else ""
-            row.append(_shaded(value, top[source, target], marks))
-        rows.append(tuple(row))
-    rows.append(("best training-free", *(_shaded(best_free[pair][1], top[pair]) for pair in pairs)))
+    for model in dict.fromkeys(cell.model for cell in cells.trained):
+        used = cells.uses_interactions(model, zero_shot=True)
+        found = [cells.find(model, source, target) for source, target in pairs]
+        name = f"{model}{INTERACTIONS_MARK if used else ''}"
+        rows.append((name, *(_shaded(view, cells, cell) for cell in found)))
+    rows.append(("best training-free", *(_best_free(view, cells, *pair) for pair in pairs)))
     return Table(
         f"heatmap_{protocol}",
-        f"{title_of(metric)} of every source → target cell",
-        "Percent; darker: closer to the best of the pair. ▲ ▼ above or below the best "
-        "training-free row (paired t-test, Holm, p < .05). In-domain pairs stand last. "
+        f"{title_of(view.metric)} of every source → target cell",
+        "Percent; darker: closer to the best that the cell competes with. ▲ ▼ above or below the "
+        "best training-free row (paired t-test, Holm, p < .05). In-domain pairs stand last. "
         f"{INTERACTIONS_MARK} uses interactions of the target in zero-shot cells.",
         1,
         ("Model", *(f"{source} → {target}" for source, target in pairs)),
         tuple(rows),
     )
+
+
+def _shaded(view: View, cells: Cells, cell: Cell | None) -> Number:
+    if cell is None:
+        return Number(None)
+    rivals = cells.rivals(cell)
+    top = view.value(view.best([*rivals.trained, *rivals.training_free]))
+    compared = view.against(cell, TRAINING_FREE)
+    marks = VERDICT[compared.verdict] if compared else ""
+    return _number(view.value(cell), top, marks)
+
+
+def _best_free(view: View, cells: Cells, source: str, target: str) -> Number:
+    """The best training-free row: of those without target interactions for a zero-shot pair."""
+    field = cells.competition(source, target, with_interactions=source == target)
+    best = view.value(view.best(field.training_free))
+    return _number(best, view.value(view.best([*field.trained, *field.training_free])))
+
+
+def _number(value: float, top: float, marks: str = "") -> Number:
+    return Number(100 * value, marks, shade=value / top if top else 0.0)
 
 
 def heatmap_svg(table: Table) -> str:
@@ -78,22 +79,6 @@ def heatmap_svg(table: Table) -> str:
             if isinstance(entry, Number) and entry.value is not None:
                 parts.append(_box(_LEFT + _WIDTH * column, y, entry))
     return "\n".join([*parts, "</svg>", ""])
-
-
-def _best_free(
-    analysis: Analysis, cells: Cells, target: str, protocol: str, metric: str, *,
-    with_interactions: bool,
-) -> tuple[str, float]:  # fmt: skip
-    rows = cells.rows_of(target, with_interactions=with_interactions)
-    values = {row: analysis.mean(row, NO_SOURCE, target, protocol, metric) for row in rows}
-    best = max(values, key=lambda row: values[row])
-    return best, values[best]
-
-
-def _shaded(value: float | None, top: float, marks: str = "") -> Number:
-    if value is None:
-        return Number(None)
-    return Number(100 * value, marks, shade=value / top if top else 0.0)
 
 
 def _box(x: float, y: float, entry: Number) -> str:

@@ -10,16 +10,12 @@ from markupsafe import Markup, escape
 from recg_core.report.layout import Section
 
 
-def html(title: str, revision: str, sections: Sequence[Section]) -> str:
-    """The page: landmarks, captions and row headers for screen readers, light and dark.
-
-    Args:
-        revision: what made the figures, in words.
-    """
+def html(title: str, sections: Sequence[Section]) -> str:
+    """The page: landmarks, captions and row headers for screen readers, light and dark."""
     source = resources.files("recg_core.report").joinpath("page.html").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string(source)
-    page = template.render(title=title, revision=revision, sections=sections, prose=_prose)
+    page = template.render(title=title, sections=sections, prose=_prose)
     return page.strip() + "\n"
 
 

@@ -5,6 +5,8 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from recg_core.report.cells import Model
+
 
 def published_statistics(domain: str) -> dict[str, float] | None:
     """Table 3's row of a domain: `num_items`, `num_users`, `mean_sequence_length`."""
@@ -12,13 +14,13 @@ def published_statistics(domain: str) -> dict[str, float] | None:
     return row
 
 
-def published(model: str, source: str, target: str, metric: str) -> float | None:
+def published(model: Model, source: str, target: str, metric: str) -> float | None:
     """What the paper reports for a cell, against 100 sampled negatives.
 
     None where it reports nothing, or where the text of the paper that was read has lost the digits.
     """
     cells: dict[str, dict[str, dict[str, float]]] = _content()["cells"]
-    return cells.get(model, {}).get(f"{source}_to_{target}", {}).get(metric)
+    return cells.get(str(model), {}).get(f"{source}_to_{target}", {}).get(metric)
 
 
 @cache

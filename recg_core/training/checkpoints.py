@@ -4,12 +4,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from recg_core.base.files import write_bytes
+from recg_core.training.adam import Adam
 
 
 @dataclass
@@ -28,7 +28,7 @@ def save_progress(
     run: str,
     progress: Progress,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
 ) -> None:
     """Write everything that the next epoch needs, atomically.
 
@@ -37,8 +37,7 @@ def save_progress(
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in progress.best_state.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in optimizer.state_dict().items()}
     header = {
         "run": run,
         "epoch": progress.epoch,
@@ -51,9 +50,7 @@ def save_progress(
     write_bytes(path, save(copies, metadata={"progress": json.dumps(header)}))
 
 
-def load_progress(
-    path: Path, run: str, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> Progress | None:
+def load_progress(path: Path, run: str, model: nn.Module, optimizer: Adam) -> Progress | None:
     """Restore `model` and `optimizer` and return the progress; None when `path` has no such run."""
     try:
         with safe_open(path, framework="pt") as stream:
@@ -64,13 +61,7 @@ def load_progress(
     if header.pop("run") != run:
         return None
     model.load_state_dict(_with_prefix(tensors, "model."))
-    states: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _with_prefix(tensors, "optimizer.").items():
-        index, key = name.split(".")
-        states.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict(
-        {"state": states, "param_groups": optimizer.state_dict()["param_groups"]}
-    )
+    optimizer.load_state_dict(_with_prefix(tensors, "optimizer."))
     return Progress(best_state=_with_prefix(tensors, "best."), **header)
 
 

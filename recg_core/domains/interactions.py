@@ -1,0 +1,95 @@
+"""Interactions from raw records to numbers, part by part of the users."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from recg_core.domains.kcore import k_core
+from recg_core.raw.items import RawItems, split_rejects
+from recg_core.raw.rejects import Rejects
+from recg_core.raw.spill import UserSpill
+
+
+@dataclass(frozen=True)
+class Core:
+    """n interactions as numbers: a user's together, by time, ties in the order of the input."""
+
+    users: np.ndarray  # int32 [n], positions in user_ids
+    items: np.ndarray  # int32 [n], numbers of raw items
+    timestamps: np.ndarray  # int64 [n], ms
+    user_ids: pl.Series  # some of them have no interaction left
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Usable interactions that are not in the core, by reason, and what the k-core began with."""
+
+    repeated: int
+    no_text: int
+    k_core: int
+    num_users_before_core: int
+    num_items_before_core: int
+
+
+def divide_by_user(frames: Iterable[pl.DataFrame], spill: UserSpill, rejects: Rejects) -> int:
+    """Move interactions (see `records.read_interactions`) to `spill`; return the lines read."""
+    num_read = 0
+    with spill:
+        for frame in frames:
+            num_read += frame.height
+            spill.append(split_rejects(frame, rejects))
+    return num_read
+
+
+def find_core(
+    parts: Iterable[pl.DataFrame], raw_items: RawItems, k: int, rejects: Rejects
+) -> tuple[Core, Dropped]:
+    """Drop repeated pairs, items without text and what is outside the k-core, in this order.
+
+    Args:
+        parts: frames (line, user_id, item_id, timestamp), all rows of a user in the same one.
+        rejects: takes the lines whose item has no metadata (`unknown_item`).
+    """
+    # By numbers alone: the ids of millions of users that occur once would fill the memory.
+    users, items, timestamps, user_ids = [], [], [], [pl.Series("user_id", [], pl.String)]
+    repeated = no_text = few = num_users = total_users = 0
+    seen = np.zeros(raw_items.items.height, dtype=bool)
+    for part in parts:
+        known = _reject_unknown(part, raw_items, rejects)
+        first = known.sort("user_id", "timestamp", "line").unique(
+            ["user_id", "item"], keep="first", maintain_order=True
+        )
+        usable = first.filter("usable")
+        # A user with fewer than k is in no k-core, whatever the other users do.
+        enough = usable.filter(pl.len().over("user_id") >= k)
+        repeated += known.height - first.height
+        no_text += first.height - usable.height
+        few += usable.height - enough.height
+        total_users += usable["user_id"].n_unique()
+        seen[usable["item"].to_numpy()] = True
+        runs = enough["user_id"].rle_id().to_numpy()
+        users.append(runs.astype(np.int32) + np.int32(num_users))
+        items.append(enough["item"].to_numpy())
+        timestamps.append(enough["timestamp"].to_numpy())
+        # Copied, since a slice would hold on to the ids of the whole part.
+        chosen = enough["user_id"].unique(maintain_order=True).to_list()
+        user_ids.append(pl.Series("user_id", chosen, pl.String))
+        num_users += len(user_ids[-1])
+    found = Core(_joined(users), _joined(items), _joined(timestamps, np.int64), pl.concat(user_ids))
+    kept = k_core(found.users, found.items, k)
+    core = Core(found.users[kept], found.items[kept], found.timestamps[kept], found.user_ids)
+    few += len(found.users) - len(kept)
+    return core, Dropped(repeated, no_text, few, total_users, int(seen.sum()))
+
+
+def _reject_unknown(part: pl.DataFrame, raw_items: RawItems, rejects: Rejects) -> pl.DataFrame:
+    columns = raw_items.items.select("item_id", "item", "usable")
+    joined = part.join(columns, on="item_id", how="left", maintain_order="left")
+    rejects.add("unknown_item", joined.filter(pl.col("item").is_null())["line"].to_numpy())
+    return joined.filter(pl.col("item").is_not_null()).drop("item_id")
+
+
+def _joined(arrays: list[np.ndarray], dtype: type[np.generic] = np.int32) -> np.ndarray:
+    return np.concatenate([np.empty(0, dtype), *arrays])

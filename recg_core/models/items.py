@@ -1,0 +1,66 @@
+"""Item vectors: learned by id, or projected from text embeddings.
+
+Shapes: N items of a domain, U distinct items of a batch, H dimension of the text embeddings,
+D model dim.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recg_core.models.variant import IdItemsConfig, TextItemsConfig
+
+ItemsConfig = IdItemsConfig | TextItemsConfig
+
+
+class IdItems(nn.Module):
+    """A learned vector for each item of the source domain."""
+
+    def __init__(self, *, num_items: int, dim: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(num_items, dim).normal_(std=dim**-0.5))
+
+    def forward(self, features_U: Tensor) -> Tensor:
+        """Vectors [U, D] of the item_idx in `features_U`."""
+        return self.table[features_U - 1]
+
+
+class TextItems(nn.Module):
+    """Projected text embeddings: Eq. 2, or two projections concatenated and mapped to D.
+
+    Inputs are divided by `feature_rms`, the root mean square of the source's embeddings: one
+    number, so that training does not depend on the scale of the encoder.
+    """
+
+    feature_rms: Tensor
+
+    def __init__(self, *, feature_dim: int, dim: int, projections: int) -> None:
+        super().__init__()
+        self.register_buffer("feature_rms", torch.ones(()))
+        self.projections = nn.Linear(feature_dim, projections * dim)
+        self.merge = nn.Linear(projections * dim, dim) if projections > 1 else None
+
+    def forward(self, features_UH: Tensor) -> Tensor:
+        """Item vectors [U, D] of text embeddings [U, H]."""
+        weight, bias = self.projections.weight, self.projections.bias
+        if self.merge is not None:
+            # Two linear maps in a row are one, and its matrix costs less than a second product
+            # with every item once a batch has more than about 2.5 D of them.
+            weight, bias = self.merge.weight @ weight, self.merge(bias)
+        return F.linear(features_UH, weight / self.feature_rms, bias)
+
+
+def create_items(config: ItemsConfig, *, feature_dim: int, dim: int) -> IdItems | TextItems:
+    """The module of a variant's items; parameters are drawn from the global generator."""
+    if isinstance(config, IdItemsConfig):
+        return IdItems(num_items=feature_dim, dim=dim)
+    return TextItems(feature_dim=feature_dim, dim=dim, projections=config.projections)
+
+
+def item_features(config: ItemsConfig, text: np.ndarray) -> Tensor:
+    """What a model's items read, one row an item of a domain: embeddings [N, H], or ids [N]."""
+    if isinstance(config, IdItemsConfig):
+        return torch.arange(1, len(text) + 1)
+    features_NH = torch.from_numpy(text)
+    return features_NH - features_NH.mean(dim=0) if config.center else features_NH

@@ -1,0 +1,133 @@
+"""A variant: one row of the paper's tables, as the parts that it has.
+
+A part that a row does not name is absent, and a part brings its own keys alone.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class IdItemsConfig:
+    """A learned vector for each item of the source; nothing that another domain could use."""
+
+    kind: Literal["id"]
+
+
+@dataclass(frozen=True)
+class TextItemsConfig:
+    """Item vectors made of text embeddings.
+
+    Args:
+        projections: 1 is Eq. 2; 2 merges a second one with the first (end of section 3.2).
+        center: subtract the mean embedding of an item's domain first, which needs no interactions.
+    """
+
+    kind: Literal["text"]
+    projections: int = 1
+    center: bool = False
+
+    def __post_init__(self) -> None:
+        if self.projections not in (1, 2):
+            raise ValueError(f"projections must be 1 or 2, not {self.projections}")
+
+
+@dataclass(frozen=True)
+class GeneralizationConfig:
+    """Item-level generalization, Eq. 13: alpha times `intra` plus beta times `inter`.
+
+    Args:
+        intra: row of a reading of intra-domain diversity: its `kind` and keys.
+        inter: row of a reading of inter-domain compactness.
+        alpha: weight of `intra`, from which Eq. 14 also derives beta.
+        beta: weight of `inter`; absent: Eq. 14.
+    """
+
+    intra: dict[str, Any] | None = None
+    inter: dict[str, Any] | None = None
+    alpha: float | None = None
+    beta: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.intra is None and self.inter is None:
+            raise ValueError("names neither intra nor inter: leave it out of the variant")
+        if self.beta is not None and self.inter is None:
+            raise ValueError("beta has no effect without inter")
+        needed = self.intra is not None or self.beta is None
+        if needed and self.alpha is None:
+            raise ValueError("alpha is missing: it weighs intra, and Eq. 14 makes beta of it")
+        if not needed and self.alpha is not None:
+            raise ValueError("alpha has no effect without intra where beta is set")
+        if any(weight is not None and weight <= 0 for weight in (self.alpha, self.beta)):
+            raise ValueError("alpha and beta must be above 0: leave out what is not wanted")
+
+
+@dataclass(frozen=True)
+class PatternsConfig:
+    """Sequence-level generalization.
+
+    Args:
+        clusters: the number of sequential patterns k, Eq. 16.
+        temperature: of the attention over them; 1.0 is Eq. 18.
+    """
+
+    clusters: int
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.clusters < 1 or self.temperature <= 0:
+            raise ValueError("clusters must be 1 or more and temperature above 0")
+
+
+@dataclass(frozen=True)
+class AnchorConfig:
+    """Ranking by similarity to the history, with learned rules; see `recg_core.models.anchor`.
+
+    Args:
+        counts: whether it also reads how often items occur in the domain's observed histories.
+    """
+
+    counts: bool
+
+
+@dataclass(frozen=True)
+class VariantConfig:
+    """One row of `variants` in the params.
+
+    Args:
+        items: what item vectors are made of.
+        loss: row of the recommendation loss: its `kind` and keys.
+        score: `dot` is Eq. 5; `cosine` has a learned scale.
+        user: `state` is Eq. 4; `residual` adds the mean of the history's item vectors.
+        generalization: the item-level losses.
+        patterns: the sequential patterns.
+        anchor: the similarity anchor.
+    """
+
+    items: IdItemsConfig | TextItemsConfig
+    loss: dict[str, Any]
+    score: Literal["dot", "cosine"] = "dot"
+    user: Literal["state", "residual"] = "state"
+    generalization: GeneralizationConfig | None = None
+    patterns: PatternsConfig | None = None
+    anchor: AnchorConfig | None = None
+
+    def __post_init__(self) -> None:
+        others = {
+            "generalization": self.generalization, "patterns": self.patterns, "anchor": self.anchor,
+        }  # fmt: skip
+        used = [name for name, part in others.items() if part is not None]
+        if isinstance(self.items, IdItemsConfig) and used:
+            raise ValueError(f"items of kind id know no other domain, so {used} cannot be used")
+        if self.anchor is not None and self.patterns is not None:
+            raise ValueError("an anchor takes the place of patterns in other domains: use one")
+
+    @property
+    def centered(self) -> bool:
+        """Whether the mean embedding of a domain is subtracted from its items."""
+        return isinstance(self.items, TextItemsConfig) and self.items.center
+
+    @property
+    def counts(self) -> bool:
+        """Whether the model reads the observed histories of the domain that it ranks."""
+        return self.anchor is not None and self.anchor.counts

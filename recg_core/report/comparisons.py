@@ -1,0 +1,100 @@
+"""Trained cells against those that they are measured by: differences, intervals, tests.
+
+Legend: U users, M columns (metrics under both protocols), B resamples.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from recg_core.report.cells import REFERENCE, Cell, Cells
+from recg_core.report.compare import verdict
+from recg_core.report.config import ReportConfig
+from recg_core.report.statistics import holm, interval, paired_t_test, wilcoxon_test
+from recg_core.report.target_metrics import TargetMetrics
+
+TRAINING_FREE = "training-free"  # the opponent of that name is the best such row
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A trained cell against another over the same users, in fractions."""
+
+    cell: Cell
+    protocol: str
+    metric: str
+    against: str  # REFERENCE or TRAINING_FREE
+    other: Cell
+    difference: float
+    low: float  # ends of 95 % bootstrap intervals
+    high: float
+    relative: float  # difference / value of the other cell; nan where that is 0
+    relative_low: float
+    relative_high: float
+    p_t: float  # corrected by Holm over a table's cells of this metric, protocol and `against`
+    p_wilcoxon: float
+    verdict: str  # better | worse | unclear, by p_t
+
+
+def compare_target(
+    cells: Cells, measured: TargetMetrics, config: ReportConfig
+) -> Iterator[Comparison]:
+    """Every trained cell of a target against its rivals; p-values are not corrected yet."""
+    for cell in measured.values:
+        if cell.trained:
+            for against, rivals in _opponents(cells, cell).items():
+                yield from _compare(cell, against, rivals, measured, config)
+
+
+def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons of all targets with p-values corrected by Holm, and verdicts.
+
+    A family is what one column of a table tests: all cells of zero-shot (or in-domain) models for
+    one metric, protocol and kind of opponent.
+    """
+    families: dict[tuple[object, ...], list[int]] = {}
+    for index, c in enumerate(comparisons):
+        family = (c.cell.source == c.cell.target, c.protocol, c.metric, c.against)
+        families.setdefault(family, []).append(index)
+    found = list(comparisons)
+    for members in families.values():
+        p_t = holm(np.array([comparisons[i].p_t for i in members]))
+        p_wilcoxon = holm(np.array([comparisons[i].p_wilcoxon for i in members]))
+        for i, t, w in zip(members, p_t.tolist(), p_wilcoxon.tolist(), strict=True):
+            judged = verdict(comparisons[i].difference, t)
+            found[i] = replace(comparisons[i], p_t=t, p_wilcoxon=w, verdict=judged)
+    return found
+
+
+def _opponents(cells: Cells, cell: Cell) -> dict[str, list[Cell]]:
+    """Whom a trained cell is compared with, by kind: the best of them where there are several."""
+    rivals = cells.rivals(cell)
+    if cell.model == cell.model.reference:
+        return {TRAINING_FREE: rivals.training_free}
+    reference = [rival for rival in rivals.trained if rival.model == cell.model.reference]
+    found = {REFERENCE: reference} if reference else {}
+    return found | {TRAINING_FREE: rivals.training_free}
+
+
+def _compare(
+    cell: Cell, against: str, rivals: Sequence[Cell], measured: TargetMetrics, config: ReportConfig
+) -> Iterator[Comparison]:
+    """A comparison for each column, with the best of the rivals by that column."""
+    stacked = np.stack([measured.means[rival] for rival in rivals])
+    best = [rivals[row] for row in stacked.argmax(axis=0)]
+    other_UM = np.stack([measured.values[row][:, i] for i, row in enumerate(best)], axis=1)
+    other_BM = np.stack([measured.samples[row][:, i] for i, row in enumerate(best)], axis=1)
+    differences_UM = measured.values[cell] - other_UM
+    p_t, p_wilcoxon = paired_t_test(differences_UM), wilcoxon_test(differences_UM)
+    low, high = interval(measured.samples[cell] - other_BM)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = measured.means[cell] / stacked.max(axis=0) - 1
+        relative_low, relative_high = interval(measured.samples[cell] / other_BM - 1)
+    for i, (protocol, metric) in enumerate(config.protocols.columns):
+        yield Comparison(
+            cell, protocol, metric, against, best[i],
+            float(differences_UM[:, i].mean()), float(low[i]), float(high[i]),
+            float(relative[i]), float(relative_low[i]), float(relative_high[i]),
+            float(p_t[i]), float(p_wilcoxon[i]), "unclear",
+        )  # fmt: skip

@@ -1,0 +1,123 @@
+"""Item-level generalization: Eq. 13 over items sampled from several domains.
+
+Shapes: K domains, S items sampled of each, E = K S, H dimension of the text embeddings, D model
+dim.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recg_core.base.config import build_kind
+from recg_core.base.errors import UserError
+from recg_core.models.items import ItemsConfig, item_features
+from recg_core.models.variant import GeneralizationConfig, VariantConfig
+from recg_core.training.generalization.base import Reading
+from recg_core.training.generalization.inter import INTER
+from recg_core.training.generalization.intra import INTRA
+
+
+@dataclass(frozen=True)
+class GeneralizationLoss:
+    """alpha times intra-domain diversity plus beta times inter-domain compactness."""
+
+    intra: Reading | None
+    inter: Reading | None
+    alpha: float
+    beta: float
+    features: tuple[Tensor, ...]  # [n, H] of each domain
+    size: int  # S
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """What the model's items read for S items drawn from every domain, [E, H]."""
+        parts = []
+        for features in self.features:
+            order = torch.randperm(len(features), generator=generator, device=features.device)
+            parts.append(features[order[: self.size]])
+        return torch.cat(parts)
+
+    def terms(self, items_ED: Tensor, texts_EH: Tensor) -> tuple[Tensor, Tensor]:
+        """The inter- and the intra-domain loss of a sample; 0 for one that is left out."""
+        items_KSD = items_ED.view(len(self.features), -1, items_ED.shape[1])
+        texts_KSH = texts_EH.view(len(self.features), -1, texts_EH.shape[1])
+        zero = items_ED.new_zeros(())
+        inter = zero if self.inter is None else self.inter(items_KSD, texts_KSH)
+        intra = zero if self.intra is None else self.intra(items_KSD, texts_KSH)
+        return inter, intra
+
+
+def create_generalization(
+    config: GeneralizationConfig,
+    items: ItemsConfig,
+    domains: Mapping[str, np.ndarray],
+    domain_sample: int,
+    device: torch.device,
+) -> GeneralizationLoss:
+    """The loss over text embeddings [n, H] by domain.
+
+    Args:
+        items: how the model's items read them.
+        domain_sample: items of each domain in a step, where it has as many.
+    """
+    intra, inter = readings(config)
+    size = min(domain_sample, *map(len, domains.values()))
+    beta = config.beta
+    if beta is None:
+        alpha = config.alpha or 0.0
+        beta = balanced_beta(alpha, size * len(domains), len(domains)) if inter else 0.0
+    features = tuple(item_features(items, text).to(device) for text in domains.values())
+    return GeneralizationLoss(intra, inter, config.alpha or 0.0, beta, features, size)
+
+
+def readings(config: GeneralizationConfig) -> tuple[Reading | None, Reading | None]:
+    """The readings of intra-domain diversity and of inter-domain compactness.
+
+    Raises:
+        UserError: on an unknown reading, or keys that it does not have.
+    """
+    place = "variant: generalization"
+    intra = build_kind(INTRA, config.intra, f"{place}.intra") if config.intra else None
+    inter = build_kind(INTER, config.inter, f"{place}.inter") if config.inter else None
+    return intra, inter
+
+
+def sampled_domains(
+    source: str,
+    text: np.ndarray,
+    pool: Mapping[str, np.ndarray],
+    variant: VariantConfig,
+    domain_sample: int,
+) -> dict[str, np.ndarray]:
+    """The text embeddings that the loss of a variant samples: the source's and the pool's.
+
+    Returns:
+        Embeddings [n, H] by domain; none for a variant without generalization.
+
+    Raises:
+        UserError: when the readings compare more domains than there are, or there are fewer than
+            two items to a sample, which leave no pair to compare.
+    """
+    if variant.generalization is None:
+        return {}
+    domains = {source: text} | dict(pool)
+    for name, reading in zip(("intra", "inter"), readings(variant.generalization), strict=True):
+        if reading is not None and len(domains) < reading.min_domains:
+            raise UserError(
+                f"the {name}-domain loss of the variant compares {reading.min_domains} domains at "
+                f"least, but the pool and the source are {sorted(domains)}: add domains to "
+                f"pool.domains, or leave {name} out of the variant"
+            )
+    if min(domain_sample, *map(len, domains.values())) < 2:
+        raise UserError(
+            "the generalization loss compares the items of a domain with each other: "
+            f"train.domain_sample ({domain_sample}) and every domain must have two at least"
+        )
+    return domains
+
+
+def balanced_beta(alpha: float, num_items: int, num_domains: int) -> float:
+    """Eq. 14: alpha N / K^3, with N the items in the sample."""
+    return alpha * num_items / num_domains**3

@@ -1,0 +1,259 @@
+"""Training the models of a variant on one source: every backbone and seed, as cores allow."""
+
+import csv
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+import recg_core
+from recg_core.base.errors import UserError
+from recg_core.base.files import atomic_path, sha256_json
+from recg_core.base.folders import replaced_folder
+from recg_core.embeddings.domain import Domain
+from recg_core.embeddings.pool import Pool
+from recg_core.models.backbone_code import backbone_sha256
+from recg_core.models.card import MODEL_FILE, ModelCard, ModelSpec
+from recg_core.training.config import TrainConfig
+
+TRAINER = "recg_core.training.trainer"
+CODE = ("models", "ranking", "training")  # packages that decide what training gives
+
+Row = dict[str, float]  # of a training curve
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What all models of a call learn from."""
+
+    source: Domain
+    pool: dict[str, np.ndarray]  # text embeddings [n, H] by domain
+    config: TrainConfig
+    device: str | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One seed of one model."""
+
+    spec: ModelSpec
+    seed: int
+    folder: Path  # for its weights
+    progress: Path  # its state while it is unfinished, and at its end
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the training of a seed went."""
+
+    best_epoch: int
+    valid_ndcg: float
+    curve: list[Row]
+
+
+def train_models(
+    source: Domain,
+    pool: Pool,
+    specs: Sequence[ModelSpec],
+    config: TrainConfig,
+    seeds: Sequence[int],
+    folder: Path,
+    *,
+    work: Path,
+    device: str | None = None,
+) -> dict[str, list[Row]]:
+    """Train models for every seed; each gets a folder named by its backbone.
+
+    It holds the weights of all seeds and, written last, `model.json`.
+
+    Args:
+        pool: item texts for the generalization loss.
+        specs: models of different backbones.
+        folder: holds the models' folders, each made anew.
+        work: keeps the state of every seed. An interrupted call goes on from there and gives the
+            same bytes as an unbroken one (on the same machine's CPU); what was trained with equal
+            inputs before is taken from there; anything else in it is never used.
+        device: of torch; None: the GPU where there is one.
+
+    Returns:
+        By backbone, a row for every seed and epoch with the losses and the validation NDCG@10.
+
+    Raises:
+        UserError: when the variant needs more domains than the pool has, or training fails.
+    """
+    if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= s < 2**31 for s in seeds):
+        raise UserError(f"seeds: expected distinct integers from 0 to 2^31 - 1, got {list(seeds)}")
+    sampled = any(spec.variant.generalization is not None for spec in specs)
+    if sampled and pool.fingerprint != source.encoder_fingerprint:
+        raise UserError(
+            f"the pool was made by another encoder than the embeddings of {source.name}; run the "
+            "pool stage again"
+        )
+    inputs = Inputs(source, pool.vectors if sampled else {}, config, device)
+    with ExitStack() as stack:
+        places = [
+            stack.enter_context(replaced_folder(folder / spec.backbone, MODEL_FILE))
+            for spec in specs
+        ]
+        tasks = [
+            Task(spec, seed, place, work / f"{spec.backbone}-seed-{seed}.safetensors")
+            for spec, place in zip(specs, places, strict=True)
+            for seed in seeds
+        ]
+        outcomes = run_tasks(partial(train_task, inputs), tasks, config.threads, device)
+        by_model = [outcomes[i : i + len(seeds)] for i in range(0, len(tasks), len(seeds))]
+        for spec, place, of_seeds in zip(specs, places, by_model, strict=True):
+            _card(spec, inputs, seeds, of_seeds).write(place)
+    return {
+        spec.backbone: [
+            {"seed": seed, **row}
+            for seed, outcome in zip(seeds, of_seeds, strict=True)
+            for row in outcome.curve
+        ]
+        for spec, of_seeds in zip(specs, by_model, strict=True)
+    }
+
+
+def write_curves(curves: Mapping[str, Sequence[Row]], folder: Path) -> None:
+    """Write what `train_models` returned, a CSV for each backbone."""
+    for backbone, rows in curves.items():
+        with atomic_path(folder / f"{backbone}.csv") as temporary, temporary.open("w") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def _card(
+    spec: ModelSpec, inputs: Inputs, seeds: Sequence[int], outcomes: Sequence[Outcome]
+) -> ModelCard:
+    sampled = spec.variant.generalization is not None
+    return ModelCard(
+        spec=spec,
+        source=inputs.source.name,
+        encoder_fingerprint=inputs.source.encoder_fingerprint,
+        pool_domains=sorted({inputs.source.name, *inputs.pool}) if sampled else [],
+        backbone_sha256=backbone_sha256(spec.backbone),
+        train=asdict(inputs.config),
+        seeds=list(seeds),
+        best_epoch=[outcome.best_epoch for outcome in outcomes],
+        valid_ndcg=[outcome.valid_ndcg for outcome in outcomes],
+    )
+
+
+def train_task(inputs: Inputs, task: Task) -> Outcome:
+    """Train one seed, going on from its state when that is of the same run, and write weights."""
+    # Imported here: the process that hands out the work need not wait for torch.
+    from recg_core.models.device import choose_device
+    from recg_core.models.trained import save_weights
+    from recg_core.training.trainer import train_seed
+
+    trained = train_seed(
+        inputs.source,
+        inputs.pool,
+        task.spec,
+        inputs.config,
+        task.seed,
+        choose_device(inputs.device),
+        progress_path=task.progress,
+        run=_digest(inputs, task),
+    )
+    save_weights(trained.model, task.folder, task.seed)
+    return Outcome(trained.best_epoch, trained.valid_ndcg, trained.curve)
+
+
+def _digest(inputs: Inputs, task: Task) -> str:
+    """A digest of all that decides the result: settings, data and the code that trains."""
+    data = hashlib.sha256()
+    sequences = inputs.source.sequences
+    arrays = [
+        sequences.items.values,
+        sequences.items.offsets,
+        sequences.train_length,
+        sequences.valid_position,
+        inputs.source.text,
+        *inputs.pool.values(),
+    ]
+    for array in arrays:
+        data.update(repr((array.shape, str(array.dtype))).encode())
+        data.update(np.ascontiguousarray(array).data)
+    root = Path(str(recg_core.__file__)).parent
+    for module in sorted(path for name in CODE for path in (root / name).rglob("*.py")):
+        data.update(module.read_bytes())
+    settings = [asdict(task.spec), asdict(inputs.config), sorted(inputs.pool), task.seed]
+    return sha256_json([settings, data.hexdigest(), backbone_sha256(task.spec.backbone)])
+
+
+def run_tasks(
+    train: Callable[[Task], Outcome], tasks: Sequence[Task], threads: int, device: str | None
+) -> list[Outcome]:
+    """`train(task)` for every task with `threads` each, in as many processes as there are cores.
+
+    With a GPU, or one task at a time, everything runs in this process.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = min(len(tasks), (cores or 1) // threads)
+    if workers < 2 or (_has_gpu() if device is None else device != "cpu"):
+        with _threads(threads):
+            return [train(task) for task in tasks]
+    # Forked from a process that has loaded torch and nothing else: safe, and loaded only once.
+    context = get_context("forkserver" if hasattr(os, "fork") else "spawn")
+    if hasattr(context, "set_forkserver_preload"):
+        context.set_forkserver_preload([TRAINER])
+    level = logging.getLogger().getEffectiveLevel()
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_start_worker, initargs=(threads, level)
+    ) as executor:
+        try:
+            return list(executor.map(partial(_quietly, train), tasks))
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a training process was killed, probably for lack of memory; set train.threads to "
+                "the number of cores, so that one model is trained at a time"
+            ) from error
+
+
+def _has_gpu() -> bool:
+    """Whether this machine has a GPU, without loading torch where its driver is missing."""
+    drivers = ("/dev/nvidiactl", "/dev/kfd")
+    if sys.platform == "linux" and not any(Path(driver).exists() for driver in drivers):
+        return False
+    from recg_core.models.device import choose_device
+
+    return choose_device().type != "cpu"
+
+
+def _start_worker(threads: int, level: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _quietly(train: Callable[[Task], Outcome], task: Task) -> Outcome:
+    """Ends a worker without a traceback on Ctrl-C; the parent process reports the interruption."""
+    try:
+        return train(task)
+    except KeyboardInterrupt:
+        os._exit(130)
