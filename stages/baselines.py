@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from recg_core.base.config import build
+from recg_core.embeddings.domain import load_domains
 from recg_core.evaluation.training_free import BaselinesConfig, write_training_free
-from stages.common import load_domains, read_params, run
+from stages.common import read_params, run
 
 
 def main(

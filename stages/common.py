@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from recg_core.base.config import convert
 from recg_core.base.errors import UserError
 
 if TYPE_CHECKING:
-    from recg_core.embeddings.domain import Domain
+    pass
 
 INTERRUPTED = 130  # the exit status that typer gives to Ctrl-C
 UNFINISHED = 75  # of a stage whose time ran out: the same command goes on (EX_TEMPFAIL of sysexits)
@@ -103,20 +103,6 @@ def _check_grid(params: Params) -> None:
             raise UserError(
                 f"{params.path}: {address}: {outside} not in grid.domains, which are {domains}"
             )
-
-
-def load_domains(
-    names: Iterable[str], domains_root: Path, embeddings_root: Path
-) -> "dict[str, Domain]":
-    """The named domains, each of which has a folder below both roots.
-
-    Raises:
-        UserError: when a file is missing, damaged or incomplete.
-    """
-    # Here, since most stages load no domain and need not read tables for it.
-    from recg_core.embeddings.domain import load_domain
-
-    return {name: load_domain(name, domains_root / name, embeddings_root / name) for name in names}
 
 
 def run(main: Callable[..., None]) -> None:

@@ -2,7 +2,7 @@
 
     python -m stages.figures --models models --patterns patterns \
         --domains-root data/domains --embeddings-root data/embeddings/lsa \
-        --out results/figures/item_space --metrics results/item_space.json
+        --out results/figures/item_space --numbers results/item_space.json
 """
 
 from pathlib import Path
@@ -11,34 +11,33 @@ from typing import Annotated
 import typer
 
 from recg_core.base.config import build
-from recg_core.embeddings.domain import load_domain
+from recg_core.embeddings.domain import load_domains
 from recg_core.figures.embedding_figures import FiguresConfig, write_embedding_figures
 from stages.common import read_params, run
 
 
 def main(
-    models: Annotated[Path, typer.Option(help="Holds the models of every backbone.")],
-    patterns: Annotated[Path, typer.Option(help="Holds the patterns of every backbone.")],
+    models: Annotated[Path, typer.Option(help="Holds the models of every variant.")],
+    patterns: Annotated[Path, typer.Option(help="Holds the patterns of every variant.")],
     domains_root: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
     embeddings_root: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
     out: Annotated[Path, typer.Option(help="Folder for the images and their captions.")],
-    metrics: Annotated[Path, typer.Option(help="JSON for the numbers.")],
+    numbers: Annotated[Path, typer.Option(help="JSON for the numbers.")],
 ) -> None:
     """Write the figures and numbers of the grid's models."""
     params = read_params(Path("params.yaml"))
+    names = params.get("grid.domains", list[str])
+    domains = load_domains(names, domains_root, embeddings_root)
     write_embedding_figures(
         models,
         patterns,
-        [
-            load_domain(domain, domains_root / domain, embeddings_root / domain)
-            for domain in params.get("grid.domains", list[str])
-        ],
+        list(domains.values()),
         params.get("grid.sources", list[str]),
         params.get("grid.backbones", list[str]),
         params.get("grid.variants", list[str]),
         build(FiguresConfig, params.section("figures"), "figures"),
         out,
-        metrics,
+        numbers,
     )
 
 

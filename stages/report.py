@@ -2,7 +2,8 @@
 
     python -m stages.report --ranks results/ranks --slices results/slices \
         --domains data/domains --curves results/curves --figures results/figures \
-        --full results/full --sampled results/sampled --out results/report
+        --full cells/full --sampled cells/sampled --summary cells/summary.json \
+        --out results/report
 """
 
 from pathlib import Path
@@ -25,6 +26,7 @@ def main(
     figures: Annotated[Path, typer.Option(help="Holds figures with their JSON; may be missing.")],
     full: Annotated[Path, typer.Option(help="Folder for the metrics under full ranking.")],
     sampled: Annotated[Path, typer.Option(help="Folder for the metrics under sampled ranking.")],
+    summary: Annotated[Path, typer.Option(help="JSON for the summary.")],
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
 ) -> None:
     """Write the metrics and the report of the grid's cells."""
@@ -36,7 +38,7 @@ def main(
     )
     write_report(
         Inputs(ranks, slices, domains, curves, figures),
-        Outputs(out, full, sampled),
+        Outputs(out, full, sampled, summary),
         build(Grid, params.section("grid"), "grid", in_domain_only=learned_ids),
         build(ReportConfig, params.section("report"), "report"),
         preparation=_preparation(params),

@@ -44,7 +44,7 @@ def search(
     params = read_params(path)
     done = run_missing(plan_search(params, backbone, variant, trials), "cluster")
     sources = params.get("grid.sources", list[str])
-    scores = [validation_scores(e, sources, f"{backbone}-{variant}") for e in done]
+    scores = [validation_scores(e, sources, backbone, variant) for e in done]
     best = done[best_by_validation(scores)]
     for experiment, score in sorted(
         zip(done, scores, strict=True), key=lambda pair: sum(pair[1].values())
@@ -97,14 +97,16 @@ def search_grid(params: Params, backbone: str, variant: str) -> dict[str, list[A
     return grid
 
 
-def validation_scores(experiment: Experiment, sources: list[str], model: str) -> dict[str, float]:
+def validation_scores(
+    experiment: Experiment, sources: list[str], backbone: str, variant: str
+) -> dict[str, float]:
     """NDCG@10 on the validation items of each source; the only files that are read."""
     # DVC takes half a second to import, which `recg --help` need not wait for.
     from stages.revisions import open_revision
 
     results = open_revision(experiment.name)
     return {
-        source: results.json(f"results/validation/{source}/{model}.json")["ndcg@10"]
+        source: results.json(f"results/validation/{variant}/{source}/{backbone}.json")["ndcg@10"]
         for source in sources
     }
 

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from recg_core.base.schema import SLICES
-from recg_core.evaluation.slices import slice_attributes
-from stages.common import load_domains, read_params, run
+from recg_core.embeddings.domain import load_domains
+from recg_core.evaluation.slices import write_slices
+from stages.common import read_params, run
 
 
 def main(
@@ -23,10 +23,7 @@ def main(
     params = read_params(Path("params.yaml"))
     names = params.get("grid.domains", list[str])
     domains = load_domains(names, domains_root, embeddings_root)
-    for source in params.get("grid.sources", list[str]):
-        for target in names:
-            frame = slice_attributes(domains[source], domains[target])
-            SLICES.write(frame, out / f"{source}_to_{target}.parquet")
+    write_slices(domains, params.get("grid.sources", list[str]), out)
 
 
 if __name__ == "__main__":

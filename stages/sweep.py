@@ -83,11 +83,11 @@ def measure(
     sources = params.get("grid.sources", list[str])
     domains = params.get("grid.domains", list[str])
     valid = {
-        source: results.json(f"patterns/{backbone}/{variant}/{source}/patterns.json")["valid_ndcg"]
+        source: results.json(f"patterns/{variant}/{source}/{backbone}/patterns.json")["valid_ndcg"]
         for source in sources
     }
     ranks = {
-        (source, target): results.ranks(f"{backbone}-{variant}/{source}/{source}_to_{target}")
+        (source, target): results.ranks(f"{variant}/{backbone}/{source}_to_{target}")
         for source in sources
         for target in domains
         if target != source

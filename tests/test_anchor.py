@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from recg_core.models.model import load_model, read_card, save_weights
 from torch import Tensor
 
 from recg_core.base.files import read_json
@@ -21,7 +22,6 @@ from recg_core.models.anchor import (
     last_positions,
     observed_counts,
 )
-from recg_core.models.model import load_model, read_card, save_weights
 from recg_core.ranking.full_rank import rank_holdout
 from tests.conftest import cycle_domain, leave_one_out, ragged
 from tests.test_baselines import flat

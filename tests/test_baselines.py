@@ -41,7 +41,7 @@ HISTORY_ROWS = ("last", "mean", "recency", "lse")
 ROWS = ["random", "popularity"] + [
     f"knn_{name}_{version}" for version in ("raw", "centered") for name in HISTORY_ROWS
 ]
-ROWS += ["knn_lse_popularity_centered"]
+ROWS += ["knn_lse_popularity"]
 
 
 def small_domain(seed: int = 0) -> tuple[Sequences, np.ndarray]:
@@ -118,7 +118,7 @@ def test_the_popularity_of_the_combined_row_is_relative_to_cosines() -> None:
     holdout = sequences.holdout("test")
     vectors = embeddings.astype(np.float64) - embeddings.mean(axis=0, dtype=np.float64)
     counts = np.bincount(holdout.history.values, minlength=31)
-    ranks = flat(rows_by_name(sequences, embeddings)["knn_lse_popularity_centered"].ranks)
+    ranks = flat(rows_by_name(sequences, embeddings)["knn_lse_popularity"].ranks)
     for row, target in enumerate(holdout.target):
         history = holdout.history.take(np.array([row])).values.tolist()
         scores = {

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recg_core.models.model import VariantConfig
+from recg_core.training.seeds import train_model
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_json, write_json
 from recg_core.embeddings.domain import Domain
 from recg_core.evaluation.cells import cluster_model, evaluate_model
-from recg_core.models.model import VariantConfig
 from recg_core.models.patterns import PatternConfig
 from recg_core.ranking.ranks import read_ranks
-from recg_core.training.seeds import train_model
 from tests.conftest import cycle_domain, leave_one_out
 from tests.test_training import RECG, SEM, SHORT, pool_of, spec
 

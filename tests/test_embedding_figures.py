@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from recg_core.models.model import load_model, model_features
+from recg_core.training.seeds import train_model
 from torch import Tensor
 
 from recg_core.base.errors import UserError
@@ -19,9 +21,7 @@ from recg_core.figures.embedding_figures import (
     write_embedding_figures,
 )
 from recg_core.figures.item_space import effective_rank
-from recg_core.models.model import load_model, model_features
 from recg_core.models.patterns import Patterns, pattern_variance_share
-from recg_core.training.seeds import train_model
 from tests.conftest import cycle_domain
 from tests.test_cells import CLUSTERED, IDS, ONE_EPOCH, PATTERNS
 from tests.test_training import SEM, pool_of, spec

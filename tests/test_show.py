@@ -38,7 +38,7 @@ def results(tmp_path: Path) -> Path:
         key = f"{source}_to_{target}" if source else f"to_{target}"
         used = source == target or model == "popularity"
         summary.setdefault(model, {})[key] = {"target_interactions_used": used}
-    write_json(tmp_path / "report" / "summary.json", summary)
+    write_json(tmp_path / "summary.json", summary)
     return tmp_path
 
 
@@ -97,7 +97,7 @@ def test_what_is_not_there_is_named(results: Path, tmp_path: Path) -> None:
         show_results(results, "full", "ndcg@7", 80)
     with pytest.raises(UserError, match=r"protocol 'drawn': expected one of"):
         show_results(results, "drawn", "ndcg@10", 80)
-    (results / "report" / "summary.json").write_text(json.dumps({}))
+    (results / "summary.json").write_text(json.dumps({}))
     with pytest.raises(UserError, match=r"no garden_to_office of sasrec-recg; run the report"):
         show_results(results, "full", "ndcg@10", 80)
 

@@ -73,12 +73,11 @@ def write(path, content):
     path.write_text(json.dumps(content))
 
 
-model = f"{backbone}-{variant}"
 if sys.argv[1] == "cluster":
     valid = 0.5 - alpha + dim / 1000
-    write(f"results/validation/garden/{model}.json", {"ndcg@10": valid})
+    write(f"results/validation/{variant}/garden/{backbone}.json", {"ndcg@10": valid})
     patterns = {"valid_ndcg": [valid - 0.01, valid + 0.01]}
-    write(f"patterns/{backbone}/{variant}/garden/patterns.json", patterns)
+    write(f"patterns/{variant}/garden/{backbone}/patterns.json", patterns)
 else:
     # As many of ten users find their item first as alpha has tenths, by both seeds.
     higher = np.where(np.arange(10) < 10 * alpha, 0, 90).astype(np.int32)
@@ -87,7 +86,7 @@ else:
         np.full(10, 100, dtype=np.int32), np.stack([higher, higher], axis=1),
         np.zeros((10, 2), dtype=np.int32),
     )
-    place = pathlib.Path(f"results/ranks/{model}/garden/garden_to_office.parquet")
+    place = pathlib.Path(f"results/ranks/{variant}/{backbone}/garden_to_office.parquet")
     RANKS.write(ranks.to_frame(), place)
     write(place.with_suffix(".json"), {})
 """
@@ -164,9 +163,9 @@ def test_ranks_of_a_revision_are_found_by_cell_and_missing_ones_are_named(
     sweep("generalization.alpha", backbone="gru4rec", variant="recg")
     (name,) = finished()
     results = open_revision(name)
-    assert results.cells() == ["gru4rec-recg/garden/garden_to_office"]
-    assert results.ranks("gru4rec-recg/garden/garden_to_office").num_higher.shape == (10, 2)
-    validation = results.json("results/validation/garden/gru4rec-recg.json")
+    assert results.cells() == ["recg/gru4rec/garden_to_office"]
+    assert results.ranks("recg/gru4rec/garden_to_office").num_higher.shape == (10, 2)
+    validation = results.json("results/validation/recg/garden/gru4rec.json")
     assert validation == {"ndcg@10": pytest.approx(0.408)}
     compare(name, name)
     assert "1 cell(s) are the same for every user." in capsys.readouterr().out

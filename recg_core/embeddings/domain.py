@@ -1,5 +1,6 @@
 """A domain in memory: its users' sequences and its items' text embeddings."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,17 @@ class Domain:
     def num_items(self) -> int:
         """N, the items of the catalogue."""
         return len(self.text)
+
+
+def load_domains(
+    names: Iterable[str], domains_root: Path, embeddings_root: Path
+) -> dict[str, Domain]:
+    """The named domains, each of which has a folder below both roots.
+
+    Raises:
+        UserError: as `load_domain` does.
+    """
+    return {name: load_domain(name, domains_root / name, embeddings_root / name) for name in names}
 
 
 def load_domain(name: str, folder: Path, embeddings: Path) -> Domain:

@@ -3,6 +3,9 @@
 Legend: U test users, N items of the target, S items of the source, H embedding dimension.
 """
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 
@@ -17,6 +20,14 @@ ATTRIBUTES = {
     "head": "Head or tail of the catalogue",
     "source_similarity": "Cosine of the test item's text to the nearest source item",
 }
+
+
+def write_slices(domains: Mapping[str, Domain], sources: Sequence[str], out: Path) -> None:
+    """Write the SLICES table of every source with every domain as target."""
+    for source in sources:
+        for target in domains:
+            frame = slice_attributes(domains[source], domains[target])
+            SLICES.write(frame, out / f"{source}_to_{target}.parquet")
 
 
 def slice_attributes(source: Domain, target: Domain) -> pl.DataFrame:

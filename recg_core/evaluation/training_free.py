@@ -58,7 +58,7 @@ def write_training_free(targets: Sequence[Domain], config: BaselinesConfig, fold
         lse         log sum_i decay^a(i) exp(sharpness c(i, j))
 
     each `raw` and `centered`: with the mean embedding of the domain's items subtracted first,
-    which reads all item texts of the target. `knn_lse_popularity_centered` adds popularity
+    which reads all item texts of the target. `knn_lse_popularity` adds popularity
     log(1 + n(j)) to lse / sharpness.
 
     Raises:
@@ -87,11 +87,12 @@ def _write(name: str, target: Domain, ranks: SeedRanks, folder: Path) -> None:
 
 def saw_of_row(name: str, target: Domain) -> Saw:
     """What a training-free row sees of its target."""
-    fitted_on_target = name.startswith("knn_") and target.name in target.encoder_domains
+    counts, by_text = "popularity" in name, name.startswith("knn_")
+    centered, fitted = not name.endswith("_raw"), target.name in target.encoder_domains
     return Saw(
-        zero_shot="popularity" not in name,
-        target_text_seen=name.endswith("_centered") or fitted_on_target,
-        target_interactions_used="popularity" in name,
+        zero_shot=not counts,
+        target_text_seen=by_text and (centered or fitted),
+        target_interactions_used=counts,
         user_overlap=0.0,
         item_overlap=0.0,
     )
@@ -131,7 +132,7 @@ def _similarity_scorers(
     yield f"knn_lse_{version}", lse
     if prior_N is not None:
         with_prior = lambda rows: lse(rows).log() / config.sharpness + prior_N  # noqa: E731
-        yield f"knn_lse_popularity_{version}", with_prior
+        yield "knn_lse_popularity", with_prior
 
 
 def weighted_mean_scorer(history: Ragged, items_NH: Tensor, decay: float) -> ScoreBatch:

@@ -18,7 +18,6 @@ from recg_core.base.files import write_json
 from recg_core.domains.sequences import Ragged
 from recg_core.embeddings.domain import Domain
 from recg_core.embeddings.pool import choose_items
-from recg_core.evaluation.cells import check_fit, load_fusion
 from recg_core.figures.draw import Image, Scatter, draw_scatters, write_image
 from recg_core.figures.item_space import (
     PROBE_FOLDS,
@@ -27,13 +26,15 @@ from recg_core.figures.item_space import (
     project_pca,
     project_tsne,
 )
-from recg_core.models.model import load_model, model_features, read_card, user_matrix
+from recg_core.models.card import read_card
 from recg_core.models.patterns import (
     Patterns,
     attention_weights,
     normalized_entropy,
     pattern_variance_share,
 )
+from recg_core.models.trained import load_seeds
+from recg_core.models.variant import IdItemsConfig
 
 METHODS = {"tsne": "t-SNE", "pca": "PCA"}
 TEXT = "text"  # the embeddings before any model
@@ -92,6 +93,8 @@ def write_embedding_figures(
     config: FiguresConfig,
     figures: Path,
     metrics: Path,
+    *,
+    device: str | None = None,
 ) -> None:
     """Draw t-SNE and PCA of all domains' items for each source, and write the numbers behind.
 
@@ -99,11 +102,12 @@ def write_embedding_figures(
     of item ids have no vectors of other domains' items and are left out.
 
     Args:
-        models: holds `<backbone>/<variant>/<source>/`.
+        models: holds `<variant>/<source>/<backbone>/`.
         patterns: likewise.
         domains: whose items are drawn, two at least.
         figures: folder for the images and their captions.
         metrics: JSON for all numbers: `{"text": {...}, source: {model: {...}}}`.
+        device: of torch; None: the GPU where there is one.
 
     Raises:
         UserError: when a model is missing, was trained on another encoder, or the domains are too
@@ -118,11 +122,12 @@ def write_embedding_figures(
     places = [(source, b, v) for source in sources for b in backbones for v in variants]
     measured: dict[tuple[str, str, str], ItemVectors] = {}
     for source, backbone, variant in tqdm(places, "figures", unit="model", disable=None):
-        place = Path(backbone, variant, source)
-        if read_card(models / place).spec.variant.items == "text":
-            found = measure_model(models / place, patterns / place, domains, sample, config)
-            measured[source, backbone, variant] = found
-            numbers.setdefault(source, {})[f"{backbone}-{variant}"] = found.numbers
+        place = Path(variant, source, backbone)
+        if isinstance(read_card(models / place).spec.variant.items, IdItemsConfig):
+            continue
+        found = measure_model(models / place, patterns / place, domains, sample, config, device)
+        measured[source, backbone, variant] = found
+        numbers.setdefault(source, {})[f"{backbone}-{variant}"] = found.numbers
     labels = [domain.name for domain in domains]
     for source in sources:
         of_source = {(b, v): found for (s, b, v), found in measured.items() if s == source}
@@ -170,35 +175,30 @@ def measure_model(
     domains: Sequence[Domain],
     sample: Sample,
     config: FiguresConfig,
+    device: str | None = None,
 ) -> ItemVectors:
     """Project and measure the sampled items and, where there are patterns, users of each domain.
 
     Raises:
         UserError: when the model or its patterns do not fit the embeddings or each other.
     """
-    card = read_card(model)
+    _, seeds = load_seeds(model, patterns, domains, device)
     projections: dict[str, np.ndarray] = {}
     numbers: list[dict[str, float]] = []
-    for domain in domains:
-        check_fit(card, domain, model)
-    for seed in card.seeds:
-        recommender = load_model(model, seed, card.spec)
-        tables = [
-            recommender.item_table(model_features(card.spec.variant, domain.text))
-            for domain in domains
-        ]
+    for trained in seeds.values():
+        tables = [trained.item_table(domain) for domain in domains]
         vectors = np.concatenate(
-            [table[1:].numpy()[rows] for table, rows in zip(tables, sample.rows, strict=True)]
+            [table[1:].cpu().numpy()[rows] for table, rows in zip(tables, sample.rows, strict=True)]
         )
         projections = projections or project(vectors, config)
         items = measure_items(vectors, sample.domains, sample.pairs, config.seed)
         numbers.append(asdict(items))
-        if fusion := load_fusion(patterns, seed, card.spec, recommender):
+        if trained.patterns is not None:
             users = [
-                user_matrix(recommender, table, _histories(domain, config))
+                trained.user_matrix(table, _histories(domain, config))
                 for table, domain in zip(tables, domains, strict=True)
             ]
-            numbers[-1] |= measure_patterns(fusion, users)
+            numbers[-1] |= measure_patterns(trained.patterns, users)
     means = {name: float(np.mean([seed[name] for seed in numbers])) for name in numbers[0]}
     return ItemVectors(projections, means)
 

@@ -38,17 +38,18 @@ class Inputs:
     ranks: Path  # cells, at any depth: ranks and certificate beside each other
     slices: Path  # `<source>_to_<target>.parquet`
     domains: Path  # `<domain>/stats.json`
-    curves: Path  # `<model>/<source>.csv`; may be missing
+    curves: Path  # `<variant>/<source>/<backbone>.csv`; may be missing
     figures: Path  # see `load_figures`; may be missing
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The folders that a report is written to."""
+    """Where a report is written to."""
 
-    report: Path  # `report.md`, `report.html`, `heatmap.svg`, `tables/` and `summary.json`
+    report: Path  # `report.md`, `report.html`, `heatmap.svg` and `tables/`
     full: Path  # a JSON of metrics for each cell, under full ranking
     sampled: Path  # the same under sampled ranking
+    summary: Path  # JSON: the headline metrics of all cells
 
 
 def write_report(
@@ -84,7 +85,7 @@ def write_report(
     _write(out / "heatmap.svg", heatmap_svg(heatmap))
     _write(out / "report.md", markdown(TITLE, sections))
     _write(out / "report.html", html(TITLE, sections))
-    write_json(out / "summary.json", build_summary(analysis, cells))
+    write_json(outputs.summary, build_summary(analysis, cells))
 
 
 def _result_sections(analysis: Analysis, cells: Cells) -> Iterator[Section]:

@@ -17,7 +17,10 @@ def curve_drawings(folder: Path, grid: Grid) -> list[Drawing]:
     models = grid.models(zero_shot=False)
     drawings = []
     for source in grid.sources:
-        lines = {str(model): _lines(folder / str(model) / f"{source}.csv") for model in models}
+        lines = {
+            str(model): _lines(folder / model.variant / source / f"{model.backbone}.csv")
+            for model in models
+        }
         found = {model: seeds for model, seeds in lines.items() if seeds}
         if found:
             drawings.append(_drawing(source, found))

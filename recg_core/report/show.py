@@ -46,7 +46,7 @@ def show_results(folder: Path, protocol: str, metric: str, width: int) -> str:
     """A table with a row a model and a column a pair; in blocks where `width` is too small.
 
     Args:
-        folder: holds what the report stage wrote: `full`, `sampled` and `report/summary.json`.
+        folder: holds what the report stage wrote: `full`, `sampled` and `summary.json`.
         protocol: `full` or `sampled`.
         metric: such as `ndcg@10`.
         width: of the terminal, in characters.
@@ -81,7 +81,7 @@ def read_pairs(folder: Path, protocol: str, metric: str) -> dict[tuple[str, str]
         raise UserError(
             f"{folder / protocol}: no metrics there; run `dvc repro`, or name the folder of results"
         )
-    summary = read_json(folder / "report" / "summary.json")
+    summary = read_json(folder / "summary.json")
     return {
         (source, target): [
             *_shown(found, summary, source, target),
