@@ -29,11 +29,11 @@ from llm2vec import LLM2Vec
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
+from recg_core.base.params import read_params
 from recg_core.encoders.forward import token_batches
 from recg_core.encoders.llm2vec import Llm2Vec
 from recg_core.encoders.loading import choose_device
 from recg_core.encoders.text import render_texts
-from stages.common import read_params
 
 DOMAIN = "Industrial_and_Scientific"
 SIZES: dict[str, dict[str, Any]] = {

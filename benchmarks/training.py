@@ -32,8 +32,8 @@ from recg_core.models.model import ModelSpec, VariantConfig, create_model, dot_s
 from tqdm import tqdm
 
 from benchmarks.llm_recg import AUXILIARY_ITEMS, NUM_AUXILIARY, LlmRecg, left_padded_batches
+from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout, Ragged, Sequences
-from recg_core.embeddings.domain import Domain
 from recg_core.ranking.full_rank import rank_holdout
 from recg_core.training.trainer import TrainConfig, Trainer
 

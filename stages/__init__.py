@@ -1,8 +1,41 @@
 """The DVC stages: each script reads its params, calls `recg_core` and writes its outputs."""
 
+import logging
 import os
+import sys
+from collections.abc import Callable
+
+import typer
+
+from recg_core.base.errors import UserError
 
 # Must be set before anything imports torch. By default idle OpenMP threads spin, which costs
 # nothing on a quiet machine and slows small operations up to fiftyfold when other programs use the
 # cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+INTERRUPTED = 130  # the exit status that typer gives to Ctrl-C
+UNFINISHED = 75  # of a stage whose time ran out: the same command goes on (EX_TEMPFAIL of sysexits)
+
+
+def run(main: Callable[..., None]) -> None:
+    """Run a stage's `main` as a command: a user's mistake exits with 1 and its message alone."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    run_app(app)
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command-line application; see `run`."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("interrupted", file=sys.stderr)
+        if end.code == UNFINISHED:
+            print("time ran out; the same command goes on from here", file=sys.stderr)
+        raise

@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 from recg_core.base.files import write_json
+from recg_core.base.params import read_params
 from recg_core.models.backbone_code import backbone_sha256
-from stages.common import read_params, run
+from stages import run
 
 
 def main(out: Annotated[Path, typer.Option(help="JSON for rows and digests.")]) -> None:

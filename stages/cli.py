@@ -2,8 +2,7 @@
 
 import typer
 
-from stages import compare, search, show, sweep
-from stages.common import run_app
+from stages import compare, run_app, search, show, sweep
 
 app = typer.Typer(
     help="Work with the results of the pipeline.",

@@ -12,10 +12,11 @@ from typing import Annotated
 import typer
 
 from recg_core.base.config import build
-from recg_core.embeddings.domain import load_domain
+from recg_core.base.params import read_params
+from recg_core.domains.domain import load_domain
 from recg_core.training.cluster import cluster_models
 from recg_core.training.config import FusionConfig
-from stages.common import read_params, run
+from stages import run
 
 
 def main(

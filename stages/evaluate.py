@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from recg_core.embeddings.domain import load_domains
+from recg_core.base.params import read_params
+from recg_core.domains.domain import load_domains
 from recg_core.evaluation.cells import evaluate_models
-from stages.common import read_params, run
+from stages import run
 
 
 def main(

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import sha256_json
-from stages.common import Params
+from recg_core.base.params import Params
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from recg_core.base.params import read_params
 from recg_core.raw.fetch import fetch
-from stages.common import read_params, run
+from stages import run
 
 
 def main(

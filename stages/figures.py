@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 
 from recg_core.base.config import build
-from recg_core.embeddings.domain import load_domains
+from recg_core.base.params import read_params
+from recg_core.domains.domain import load_domains
 from recg_core.figures.embedding_figures import FiguresConfig, write_embedding_figures
-from stages.common import read_params, run
+from stages import run
 
 
 def main(

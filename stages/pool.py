@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from recg_core.base.config import build
-from recg_core.embeddings.pool import PoolConfig, build_pool, write_pool
-from stages.common import read_params, run
+from recg_core.base.params import read_params
+from recg_core.domains.pool import PoolConfig, build_pool, write_pool
+from stages import run
 
 
 def main(

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from recg_core.base.config import build
+from recg_core.base.params import read_params
 from recg_core.domains.preprocess import PreprocessConfig, preprocess
-from stages.common import read_params, run
+from stages import run
 
 
 def main(

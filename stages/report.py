@@ -12,10 +12,11 @@ from typing import Annotated
 import typer
 
 from recg_core.base.config import build
+from recg_core.base.params import Params, read_params
 from recg_core.report.build import Inputs, Outputs, write_report
 from recg_core.report.cells import Grid
 from recg_core.report.config import ReportConfig
-from stages.common import Params, read_params, run
+from stages import run
 
 
 def main(
@@ -31,15 +32,10 @@ def main(
 ) -> None:
     """Write the metrics and the report of the grid's cells."""
     params = read_params(Path("params.yaml"))
-    learned_ids = frozenset(
-        variant
-        for variant in params.get("grid.variants", list[str])
-        if params.get(f"variants.{variant}.items.kind", str) == "id"
-    )
     write_report(
         Inputs(ranks, slices, domains, curves, figures),
         Outputs(out, full, sampled, summary),
-        build(Grid, params.section("grid"), "grid", in_domain_only=learned_ids),
+        build(Grid, params.section("grid"), "grid", in_domain_only=frozenset()),
         build(ReportConfig, params.section("report"), "report"),
         preparation=_preparation(params),
     )

@@ -13,8 +13,8 @@ from ruamel.yaml.representer import RoundTripRepresenter
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import atomic_path
+from recg_core.base.params import Params, read_params
 from recg_core.figures.sensitivity import best_by_validation
-from stages.common import Params, read_params
 from stages.experiments import (
     Experiment,
     has_key,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from recg_core.base.errors import UserError
+from recg_core.base.params import Params, read_params
 from recg_core.figures.draw import draw_lines, write_image
 from recg_core.figures.sensitivity import (
     Measured,
@@ -14,7 +15,6 @@ from recg_core.figures.sensitivity import (
     measure_value,
     sensitivity_panels,
 )
-from stages.common import Params, read_params
 from stages.experiments import Experiment, has_key, plan, run_missing, values_to_try
 
 log = logging.getLogger(__name__)

@@ -13,13 +13,14 @@ import typer
 
 from recg_core.base.config import build
 from recg_core.base.files import read_json
-from recg_core.embeddings.domain import load_domain
-from recg_core.embeddings.pool import load_pool
+from recg_core.base.params import read_params
+from recg_core.domains.domain import load_domain
+from recg_core.domains.pool import load_pool
 from recg_core.models.card import spec_of
 from recg_core.models.variant import VariantConfig
 from recg_core.training.config import TrainConfig
 from recg_core.training.train import train_models, write_curves
-from stages.common import read_params, run
+from stages import run
 
 
 def main(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged, Sequences
-from recg_core.embeddings.domain import Domain
 
 torch.set_num_threads(1)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from stages.common import run
+from stages import run
 
 ROOT = Path(__file__).parent.parent
 DOMAINS = ("garden", "kitchen", "office")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recg_core.base.files import read_json
 from recg_core.base.schema import RANKS
-from recg_core.embeddings.domain import Domain
+from recg_core.domains.domain import Domain
 from recg_core.evaluation.training_free import BaselinesConfig, training_free_rows
 from recg_core.models.anchor import (
     Anchor,

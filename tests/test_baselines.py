@@ -17,7 +17,7 @@ from recg_core.base.errors import UserError
 from recg_core.base.files import sha256_file
 from recg_core.base.schema import ITEMS, RANKS, SEQUENCES
 from recg_core.domains.sequences import Sequences
-from recg_core.embeddings.shards import (
+from recg_core.domains.shards import (
     Manifest,
     Shard,
     ShardEntry,

@@ -14,7 +14,7 @@ from recg_core.training.seeds import train_model
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_json, write_json
-from recg_core.embeddings.domain import Domain
+from recg_core.domains.domain import Domain
 from recg_core.evaluation.cells import cluster_model, evaluate_model
 from recg_core.models.patterns import PatternConfig
 from recg_core.ranking.ranks import read_ranks

@@ -15,7 +15,7 @@ import pytest
 
 from recg_core.base.errors import UserError
 from recg_core.base.schema import ITEMS
-from recg_core.embeddings.shards import load_embeddings
+from recg_core.domains.shards import load_embeddings
 from recg_core.encoders import ENCODERS, CorpusEncoder, Encoder, build_encoder
 from recg_core.encoders.base import TokenEncoder
 from tests.fakes import items_frame

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stages.common import Params
+from recg_core.base.params import Params
 from tests.project import (
     DOMAINS,
     ROOT,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_json
-from recg_core.embeddings.domain import Domain
+from recg_core.domains.domain import Domain
 from recg_core.evaluation.cells import cluster_model
 from recg_core.figures.embedding_figures import (
     FiguresConfig,

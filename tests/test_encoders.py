@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 from recg_core.base.errors import UserError
 from recg_core.base.schema import ITEMS
+from recg_core.domains.shards import load_embeddings, read_manifest, write_shard
 from recg_core.embeddings.encode import EncodeConfig, encode_items
-from recg_core.embeddings.shards import load_embeddings, read_manifest, write_shard
 from recg_core.encoders import ENCODERS, CorpusEncoder, build_encoder, hub
 from recg_core.encoders.forward import token_batches
 from recg_core.encoders.lsa import Lsa

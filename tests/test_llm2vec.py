@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from recg_core.base.errors import UserError
+from recg_core.domains.shards import load_embeddings
 from recg_core.embeddings.encode import EncodeConfig, encode_items
-from recg_core.embeddings.shards import load_embeddings
 from recg_core.encoders.base import Tokens
 from recg_core.encoders.decoder import packed_states
 from recg_core.encoders.llm2vec import CHAT_TEMPLATES, Llm2Vec, shorten

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recg_core.base.errors import UserError
-from recg_core.embeddings.domain import Domain
+from recg_core.domains.domain import Domain
 from recg_core.models.patterns import (
     PatternConfig,
     Patterns,

@@ -9,8 +9,8 @@ from safetensors.numpy import save_file
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.schema import ITEMS
+from recg_core.domains.pool import PoolConfig, build_pool, choose_items, load_pool, write_pool
 from recg_core.embeddings.encode import EncodeConfig, encode_items
-from recg_core.embeddings.pool import PoolConfig, build_pool, choose_items, load_pool, write_pool
 from tests.fakes import CountingEncoder, items_frame
 
 

@@ -32,7 +32,7 @@ from stages.report import main
 from tests.project import bytes_below
 
 USERS, ITEMS = 400, 300
-GRID = Grid(("IS", "VG"), ("IS", "VG"), ("sasrec",), ("id", "sem", "recg"), frozenset({"id"}))
+GRID = Grid(("IS", "VG"), ("IS", "VG"), ("sasrec",), ("id", "sem", "recg"))
 CONFIG = ReportConfig(num_resamples=200)
 # How many times nearer to the top than a log-uniform rank.
 STRENGTH = {"id": 3.0, "sem": 2.0, "recg": 6.0, "random": 0.5, "knn": 3.0, "popularity": 20.0}
@@ -67,6 +67,7 @@ def write_ranks(
         variant=model.variant,
         source=source,
         target=target,
+        transfers=model.variant != "id",
     )
     place = place_of(root, model, source, target)
     write_cell(place.parent, place.name, ranks, certificate)
@@ -141,7 +142,9 @@ def cell_of(root: Path, model: Model, source: str, target: str, grid: Grid = GRI
 
 def write(root: Path, grid: Grid = GRID, config: ReportConfig = CONFIG) -> Path:
     out = root / "results" / "report"
-    outputs = Outputs(out, root / "results" / "full", root / "results" / "sampled")
+    outputs = Outputs(
+        out, *(root / "results" / name for name in ("full", "sampled", "summary.json"))
+    )
     write_report(inputs(root), outputs, grid, config, preparation="5-core.")
     return out
 
@@ -571,13 +574,12 @@ def test_the_stage_takes_grid_and_cut_offs_from_the_params(
     monkeypatch.chdir(root)
     (root / "params.yaml").write_text(
         "grid: {domains: [IS, VG], sources: [IS], backbones: [sasrec], variants: [id, sem]}\n"
-        "variants: {id: {items: {kind: id}}, sem: {items: {kind: text}}}\n"
         "preprocess: {text_rule: title, k_core: 5, split: leave_one_out}\n"
         "report: {ks: [3], headline_k: 3, num_negatives: 50, num_resamples: 50, seed: 0}\n"
     )
-    folders = ("ranks", "slices", "domains", "curves", "figures", "full", "sampled", "out")
-    main(*map(Path, folders))
-    summary = json.loads(Path("out/summary.json").read_text())
+    folders = ("ranks", "slices", "domains", "curves", "figures", "full", "sampled")
+    main(*map(Path, folders), summary=Path("summary.json"), out=Path("out"))
+    summary = json.loads(Path("summary.json").read_text())
     assert set(summary) == {"sasrec-id", "sasrec-sem", "random", "knn", "popularity"}
     assert "IS_to_VG" not in summary["sasrec-id"]
     assert set(summary["knn"]["to_IS"]) == {"full", "sampled_50", "target_interactions_used"}

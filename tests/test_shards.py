@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import sha256_file
-from recg_core.embeddings.shards import (
+from recg_core.domains.shards import (
     Manifest,
     Shard,
     ShardEntry,

@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 
 from recg_core.base.schema import SLICES
+from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Sequences
-from recg_core.embeddings.domain import Domain
 from recg_core.evaluation.slices import slice_attributes, slice_masks
 from tests.conftest import ragged
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from recg_core.base.errors import UserError
+from recg_core.base.params import Params, read_params
 from stages.cli import main
-from stages.common import Params, read_params
 from stages.compare import main as compare
 from stages.experiments import check_committed, command, finished, plan
 from stages.revisions import open_revision

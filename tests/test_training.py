@@ -26,9 +26,9 @@ from recg_core.training.seeds import train_model
 from recg_core.backbones import BACKBONES
 from recg_core.base.errors import UserError
 from recg_core.base.files import sha256_file
+from recg_core.domains.domain import Domain
+from recg_core.domains.pool import Pool
 from recg_core.domains.sequences import Ragged, Sequences
-from recg_core.embeddings.domain import Domain
-from recg_core.embeddings.pool import Pool
 from recg_core.ranking.full_rank import rank_holdout
 from recg_core.training.trainer import TrainConfig, Trained, recommendation_loss, train_seed
 from tests.conftest import cycle_domain, ragged

@@ -18,9 +18,7 @@ from tqdm import tqdm
 from recg_core.base.config import require_positive
 from recg_core.base.errors import UserError
 from recg_core.base.files import sha256_file
-from recg_core.embeddings.planner import ShardPlanner, Task, survey_shards
-from recg_core.embeddings.reuse import VectorStore
-from recg_core.embeddings.shards import (
+from recg_core.domains.shards import (
     MANIFEST_NAME,
     Manifest,
     Shard,
@@ -32,6 +30,8 @@ from recg_core.embeddings.shards import (
     write_manifest,
     write_shard,
 )
+from recg_core.embeddings.planner import ShardPlanner, Task, survey_shards
+from recg_core.embeddings.reuse import VectorStore
 from recg_core.embeddings.workers import encode_lists
 from recg_core.encoders.base import Encoder
 

@@ -10,9 +10,9 @@ import polars as pl
 from tqdm import tqdm
 
 from recg_core.base.errors import UserError
+from recg_core.domains.shards import fingerprint_of, read_shard
 from recg_core.embeddings.encode import EncodeConfig
 from recg_core.embeddings.planner import ShardPlanner, Task, survey_shards
-from recg_core.embeddings.shards import fingerprint_of, read_shard
 from recg_core.encoders.base import Encoder, TokenEncoder
 
 _SAMPLE_TEXTS = 10_000  # whose tokens are counted

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from recg_core.base.errors import UserError
-from recg_core.embeddings.shards import read_shard, shard_name
+from recg_core.domains.shards import read_shard, shard_name
 from recg_core.encoders.text import render_texts, text_sha256
 
 logger = logging.getLogger(__name__)

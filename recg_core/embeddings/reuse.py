@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recg_core.embeddings.shards import read_shard
+from recg_core.domains.shards import read_shard
 
 
 class VectorStore:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from recg_core.embeddings.domain import Domain
+from recg_core.domains.domain import Domain
 from recg_core.evaluation.certificate import Saw, certify, overlap_share, write_cell
 from recg_core.models.card import ModelCard, model_names, read_card
 from recg_core.models.trained import TrainedModel, load_seeds
@@ -66,7 +66,8 @@ def evaluate_model(
     Raises:
         UserError: when the model or its patterns do not fit the embeddings or each other.
     """
-    if isinstance(read_card(model).spec.variant.items, IdItemsConfig):
+    transfers = not isinstance(read_card(model).spec.variant.items, IdItemsConfig)
+    if not transfers:
         targets = [source]
     card, seeds = load_seeds(model, patterns, targets, device)
     for target in targets:
@@ -79,6 +80,7 @@ def evaluate_model(
             variant=variant,
             source=source.name,
             target=target.name,
+            transfers=transfers,
         )
         write_cell(folder, f"{source.name}_to_{target.name}", stacked, certificate)
 

@@ -33,6 +33,7 @@ class Certificate:
     variant: str  # of the backbone, or the training-free row's name
     source: str
     target: str
+    transfers: bool  # False: a model of item ids, evaluated on its source alone
     num_seeds: int
     num_users: int
     mean_candidates: float  # the test item and all items outside the user's history
@@ -40,14 +41,22 @@ class Certificate:
 
 
 def certify(
-    ranks: SeedRanks, saw: Saw, *, backbone: str | None, variant: str, source: str, target: str
+    ranks: SeedRanks,
+    saw: Saw,
+    *,
+    backbone: str | None,
+    variant: str,
+    source: str,
+    target: str,
+    transfers: bool = True,
 ) -> Certificate:
-    """The certificate of ranks."""
+    """The certificate of ranks; see `Certificate` for the arguments."""
     return Certificate(
         backbone=backbone,
         variant=variant,
         source=source,
         target=target,
+        transfers=transfers,
         num_seeds=len(ranks.seeds),
         num_users=len(ranks.users),
         mean_candidates=float(np.mean(ranks.num_candidates)),

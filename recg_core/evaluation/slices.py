@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from recg_core.base.schema import SLICES
-from recg_core.embeddings.domain import Domain
+from recg_core.domains.domain import Domain
 
 HEAD_SHARE = 0.2  # the most popular fifth of a catalogue is its head
 _BATCH = 1024

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
-from recg_core.embeddings.domain import Domain
 from recg_core.evaluation.certificate import NO_SOURCE, Saw, certify, write_cell
 from recg_core.models.neighbors import MAX_KERNEL_ITEMS, ages, kernel_scorer, weighted_sum
 from recg_core.ranking.full_rank import rank_holdout, stack_seeds

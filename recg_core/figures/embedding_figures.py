@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import write_json
+from recg_core.domains.domain import Domain
+from recg_core.domains.pool import choose_items
 from recg_core.domains.sequences import Ragged
-from recg_core.embeddings.domain import Domain
-from recg_core.embeddings.pool import choose_items
 from recg_core.figures.draw import Image, Scatter, draw_scatters, write_image
 from recg_core.figures.item_space import (
     PROBE_FOLDS,

@@ -8,7 +8,7 @@ from typing import Any
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_json, write_json
-from recg_core.embeddings.domain import Domain
+from recg_core.domains.domain import Domain
 from recg_core.models.variant import IdItemsConfig, VariantConfig
 
 MODEL_FILE = "model.json"

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import write_bytes
+from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
-from recg_core.embeddings.domain import Domain
 from recg_core.models.anchor import anchor_items, observed_counts
 from recg_core.models.card import MODEL_FILE, ModelCard, check_fit, read_card
 from recg_core.models.device import choose_device

@@ -1,7 +1,7 @@
 """The cells of a grid as they were evaluated, and which of them compete with which."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,13 +31,17 @@ class Model(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Which cells are current: the `grid` section and the variants that cannot transfer."""
+    """Which cells are current: the `grid` section.
+
+    Args:
+        in_domain_only: the variants whose models cannot transfer, as their certificates say.
+    """
 
     domains: tuple[str, ...]
     sources: tuple[str, ...]
     backbones: tuple[str, ...]
     variants: tuple[str, ...]
-    in_domain_only: frozenset[str] = frozenset()  # of learned item ids
+    in_domain_only: frozenset[str] = frozenset()
 
     def pairs(self, *, zero_shot: bool) -> list[tuple[str, str]]:
         """Source and target of the zero-shot (or in-domain) cells, by target."""
@@ -198,22 +202,30 @@ def load_cells(ranks: Path, grid: Grid) -> Cells:
     Raises:
         UserError: when a cell of the grid is missing or there twice, or a JSON is no certificate.
     """
+    found = _read_cells(ranks)
+    alone = {cell.model.variant for cell in found.values() if not cell.certificate.transfers}
+    grid = replace(grid, in_domain_only=frozenset(alone))
     wanted = _wanted(grid)
-    trained: dict[Key, Cell] = {}
-    training_free: dict[Key, Cell] = {}
+    trained = {key: found[key] for key in wanted if key in found}
+    training_free = {
+        key: cell for key, cell in found.items() if not cell.trained and cell.target in grid.domains
+    }
+    _check_trained(trained, wanted, ranks)
+    _check_training_free(training_free, grid, ranks)
+    return Cells(grid, trained | training_free)
+
+
+def _read_cells(ranks: Path) -> dict[Key, Cell]:
+    """All cells below `ranks`, of the grid or not."""
+    found: dict[Key, Cell] = {}
     for path in sorted(ranks.rglob("*.json")):
         certificate = build(Certificate, read_json(path), str(path))
         cell = Cell(certificate, path.with_suffix(".parquet"))
         key = (cell.model, cell.source, cell.target)
-        if key in trained or key in training_free:
+        if key in found:
             raise UserError(f"{path}: the cell {cell} is there twice; delete one")
-        if key in wanted:
-            trained[key] = cell
-        elif not cell.trained and cell.target in grid.domains:
-            training_free[key] = cell
-    _check_trained(trained, wanted, ranks)
-    _check_training_free(training_free, grid, ranks)
-    return Cells(grid, {key: trained[key] for key in wanted} | training_free)
+        found[key] = cell
+    return found
 
 
 def _wanted(grid: Grid) -> dict[Key, None]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recg_core.base.files import write_json
-from recg_core.embeddings.domain import Domain
+from recg_core.domains.domain import Domain
 from recg_core.models.card import PATTERNS_FILE, ModelCard, check_fit, model_names, read_card
 from recg_core.training.config import FusionConfig
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from recg_core.base.config import build_kind
 from recg_core.base.errors import UserError
+from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout, Ragged
-from recg_core.embeddings.domain import Domain
 from recg_core.models.patterns import Patterns, attention_weights, normalized_entropy
 from recg_core.models.trained import TrainedModel, product_scorer
 from recg_core.models.variant import PatternsConfig

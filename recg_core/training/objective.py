@@ -6,8 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import without_last
-from recg_core.embeddings.domain import Domain
 from recg_core.models.anchor import (
     Anchor,
     AnchorInputs,

@@ -20,8 +20,8 @@ import recg_core
 from recg_core.base.errors import UserError
 from recg_core.base.files import atomic_path, sha256_json
 from recg_core.base.folders import replaced_folder
-from recg_core.embeddings.domain import Domain
-from recg_core.embeddings.pool import Pool
+from recg_core.domains.domain import Domain
+from recg_core.domains.pool import Pool
 from recg_core.models.backbone_code import backbone_sha256
 from recg_core.models.card import MODEL_FILE, ModelCard, ModelSpec
 from recg_core.training.config import TrainConfig

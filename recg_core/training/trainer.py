@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from recg_core.base.config import build_kind
 from recg_core.base.errors import UserError
+from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout
-from recg_core.embeddings.domain import Domain
 from recg_core.models.card import ModelSpec
 from recg_core.models.items import TextItems, item_features
 from recg_core.models.recommender import SequentialRecommender, create_model

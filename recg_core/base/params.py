@@ -1,25 +1,15 @@
-"""What every stage script shares: strict params and errors without tracebacks."""
+"""Reading `params.yaml`: strict, by address."""
 
-import logging
 import re
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from recg_core.base.config import convert
 from recg_core.base.errors import UserError
-
-if TYPE_CHECKING:
-    pass
-
-INTERRUPTED = 130  # the exit status that typer gives to Ctrl-C
-UNFINISHED = 75  # of a stage whose time ran out: the same command goes on (EX_TEMPFAIL of sysexits)
 
 
 @dataclass(frozen=True)
@@ -103,26 +93,3 @@ def _check_grid(params: Params) -> None:
             raise UserError(
                 f"{params.path}: {address}: {outside} not in grid.domains, which are {domains}"
             )
-
-
-def run(main: Callable[..., None]) -> None:
-    """Run a stage's `main` as a command: a user's mistake exits with 1 and its message alone."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(main)
-    run_app(app)
-
-
-def run_app(app: typer.Typer) -> None:
-    """Run a command-line application; see `run`."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        app()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            print("interrupted", file=sys.stderr)
-        if end.code == UNFINISHED:
-            print("time ran out; the same command goes on from here", file=sys.stderr)
-        raise

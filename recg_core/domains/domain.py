@@ -8,7 +8,7 @@ import numpy as np
 
 from recg_core.base.schema import ITEMS
 from recg_core.domains.sequences import Sequences, load_sequences
-from recg_core.embeddings.shards import load_embeddings, read_manifest
+from recg_core.domains.shards import load_embeddings, read_manifest
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from safetensors.numpy import save
 from recg_core.base.errors import UserError
 from recg_core.base.files import write_bytes
 from recg_core.domains.items import load_items
-from recg_core.embeddings.shards import load_embeddings, read_manifest
+from recg_core.domains.shards import load_embeddings, read_manifest
 
 # One key only: safetensors writes several in no fixed order.
 _METADATA_KEY = "pool"
