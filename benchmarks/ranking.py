@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from recg_core.domains.sequences import Holdout, Ragged
-from recg_core.ranking.full_rank import BATCH_SIZE, ScoreBatch, rank_holdout
-from recg_core.ranking.metrics import ranking_metrics
+from recg_core.models.ranking.full_rank import BATCH_SIZE, ScoreBatch, rank_holdout
+from recg_core.models.ranking.metrics import ranking_metrics
 
 
 def make_holdout(num_users: int, num_items: int, seed: int) -> Holdout:

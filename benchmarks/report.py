@@ -16,7 +16,7 @@ import polars as pl
 from recg_core.base.files import write_json
 from recg_core.base.schema import SLICES
 from recg_core.evaluation.certificate import NO_SOURCE, Saw, certify, write_cell
-from recg_core.ranking.ranks import SeedRanks
+from recg_core.models.ranking.ranks import SeedRanks
 from recg_core.report.build import Inputs, Outputs, write_report
 from recg_core.report.cells import Grid, Model
 from recg_core.report.config import ReportConfig

@@ -34,7 +34,7 @@ from tqdm import tqdm
 from benchmarks.llm_recg import AUXILIARY_ITEMS, NUM_AUXILIARY, LlmRecg, left_padded_batches
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout, Ragged, Sequences
-from recg_core.ranking.full_rank import rank_holdout
+from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.training.trainer import TrainConfig, Trainer
 
 NUM_ITEMS, TEXT_DIM, DIM, BATCH_SIZE = 24_315, 4096, 256, 128  # the paper's

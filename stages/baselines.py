@@ -1,6 +1,6 @@
 """Rank every target domain by the training-free rows.
 
-    python -m stages.baselines --domains-root data/domains --embeddings-root data/embeddings/lsa \
+    python -m stages.baselines --domains data/domains --embeddings data/embeddings/lsa \
         --out results/ranks/training_free
 """
 
@@ -17,16 +17,16 @@ from stages import run
 
 
 def main(
-    domains_root: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
-    embeddings_root: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
+    domains: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
+    embeddings: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
     out: Annotated[Path, typer.Option(help="Folder for the cells of every row and target.")],
 ) -> None:
     """Write ranks and certificate of every training-free row for every domain of the grid."""
     params = read_params(Path("params.yaml"))
     config = build(BaselinesConfig, params.section("baselines"), "baselines")
     names = params.get("grid.domains", list[str])
-    targets = load_domains(names, domains_root, embeddings_root)
-    write_training_free(list(targets.values()), config, out)
+    loaded = load_domains(names, domains, embeddings)
+    write_training_free(list(loaded.values()), config, out)
 
 
 if __name__ == "__main__":

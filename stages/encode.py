@@ -1,6 +1,6 @@
 """Encode the item texts of one domain.
 
-python -m stages.encode --domain garden --encoder lsa --domains-root data/domains
+python -m stages.encode --domain garden --encoder lsa --domains data/domains
     --out data/embeddings/lsa/garden --work .work/embeddings/lsa/garden
 
 With --plan it says what that would take; with --max-minutes it ends with status 75 when time runs
@@ -26,7 +26,7 @@ from stages import UNFINISHED, run
 def main(
     domain: Annotated[str, typer.Option(help="The domain to encode.")],
     encoder: Annotated[str, typer.Option(help="A row of `encoders` in params.yaml.")],
-    domains_root: Annotated[Path, typer.Option(help="The folder of preprocessed domains.")],
+    domains: Annotated[Path, typer.Option(help="The folder of preprocessed domains.")],
     out: Annotated[Path, typer.Option(help="The folder of embedding shards.")],
     work: Annotated[
         Path, typer.Option(help="Where shards are made and kept, whatever becomes of --out.")
@@ -41,8 +41,8 @@ def main(
     config = build(EncodeConfig, params.section("encode"), "encode")
     address = f"encoders.{encoder}"
     built = build_encoder(params.section(address), address)
-    items = load_items(domains_root / domain)
-    fit_corpus(built, domains_root)
+    items = load_items(domains / domain)
+    fit_corpus(built, domains)
     if plan:
         typer.echo("\n".join(plan_encoding(items, built, work, config, known=(out,)).lines()))
     elif update_embeddings(items, built, out, work, config, max_minutes) is None:

@@ -1,8 +1,8 @@
 """Evaluate the models of a variant on their sources and, zero-shot, on every other domain.
 
     python -m stages.evaluate --variant recg --models models/recg \
-        --patterns patterns/recg --domains-root data/domains \
-        --embeddings-root data/embeddings/lsa --out results/ranks/recg
+        --patterns patterns/recg --domains data/domains \
+        --embeddings data/embeddings/lsa --out results/ranks/recg
 """
 
 from pathlib import Path
@@ -20,16 +20,16 @@ def main(
     variant: Annotated[str, typer.Option(help="What the certificates call the variant.")],
     models: Annotated[Path, typer.Option(help="Holds the model of every source.")],
     patterns: Annotated[Path, typer.Option(help="Holds the patterns of every source.")],
-    domains_root: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
-    embeddings_root: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
+    domains: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
+    embeddings: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
     out: Annotated[Path, typer.Option(help="Folder for the cells of every source.")],
 ) -> None:
     """Write ranks and certificate of every source -> target cell of the models."""
     params = read_params(Path("params.yaml"))
     names = params.get("grid.domains", list[str])
-    domains = load_domains(names, domains_root, embeddings_root)
+    loaded = load_domains(names, domains, embeddings)
     sources = params.get("grid.sources", list[str])
-    evaluate_models(models, patterns, sources, domains, out, variant=variant)
+    evaluate_models(models, patterns, sources, loaded, out, variant=variant)
 
 
 if __name__ == "__main__":

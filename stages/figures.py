@@ -1,7 +1,7 @@
 """Draw the items of all domains, as texts and in models, and measure how far apart they lie.
 
     python -m stages.figures --models models --patterns patterns \
-        --domains-root data/domains --embeddings-root data/embeddings/lsa \
+        --domains data/domains --embeddings data/embeddings/lsa \
         --out results/figures/item_space --numbers results/item_space.json
 """
 
@@ -20,19 +20,19 @@ from stages import run
 def main(
     models: Annotated[Path, typer.Option(help="Holds the models of every variant.")],
     patterns: Annotated[Path, typer.Option(help="Holds the patterns of every variant.")],
-    domains_root: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
-    embeddings_root: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
+    domains: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
+    embeddings: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
     out: Annotated[Path, typer.Option(help="Folder for the images and their captions.")],
     numbers: Annotated[Path, typer.Option(help="JSON for the numbers.")],
 ) -> None:
     """Write the figures and numbers of the grid's models."""
     params = read_params(Path("params.yaml"))
     names = params.get("grid.domains", list[str])
-    domains = load_domains(names, domains_root, embeddings_root)
+    loaded = load_domains(names, domains, embeddings)
     write_embedding_figures(
         models,
         patterns,
-        list(domains.values()),
+        list(loaded.values()),
         params.get("grid.sources", list[str]),
         params.get("grid.backbones", list[str]),
         params.get("grid.variants", list[str]),

@@ -1,6 +1,6 @@
 """Collect the item vectors that the generalization loss may see.
 
-python -m stages.pool --domains-root data/domains --embeddings-root data/embeddings/lsa
+python -m stages.pool --domains data/domains --embeddings data/embeddings/lsa
     --out data/pool/lsa.safetensors
 """
 
@@ -16,13 +16,13 @@ from stages import run
 
 
 def main(
-    domains_root: Annotated[Path, typer.Option(help="The folder of preprocessed domains.")],
-    embeddings_root: Annotated[Path, typer.Option(help="One encoder's folder of embeddings.")],
+    domains: Annotated[Path, typer.Option(help="The folder of preprocessed domains.")],
+    embeddings: Annotated[Path, typer.Option(help="One encoder's folder of embeddings.")],
     out: Annotated[Path, typer.Option(help="The pool file to write.")],
 ) -> None:
     """Write one float16 tensor of item vectors for every domain of the `pool` section."""
     config = build(PoolConfig, read_params(Path("params.yaml")).section("pool"), "pool")
-    write_pool(out, build_pool(config, domains_root, embeddings_root))
+    write_pool(out, build_pool(config, domains, embeddings))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python -m stages.report --ranks results/ranks --slices results/slices \
         --domains data/domains --curves results/curves --figures results/figures \
         --full cells/full --sampled cells/sampled --summary cells/summary.json \
-        --out results/report
+        --heatmap results/heatmap.svg --out results/report
 """
 
 from pathlib import Path
@@ -28,13 +28,14 @@ def main(
     full: Annotated[Path, typer.Option(help="Folder for the metrics under full ranking.")],
     sampled: Annotated[Path, typer.Option(help="Folder for the metrics under sampled ranking.")],
     summary: Annotated[Path, typer.Option(help="JSON for the summary.")],
+    heatmap: Annotated[Path, typer.Option(help="SVG for the heat-map.")],
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
 ) -> None:
     """Write the metrics and the report of the grid's cells."""
     params = read_params(Path("params.yaml"))
     write_report(
         Inputs(ranks, slices, domains, curves, figures),
-        Outputs(out, full, sampled, summary),
+        Outputs(out, full, sampled, summary, heatmap),
         build(Grid, params.section("grid"), "grid", in_domain_only=frozenset()),
         build(ReportConfig, params.section("report"), "report"),
         preparation=_preparation(params),

@@ -13,7 +13,7 @@ from dvc_data.index import DataIndexDirError
 
 from recg_core.base.errors import UserError
 from recg_core.base.schema import RANKS
-from recg_core.ranking.ranks import SeedRanks, ranks_of_frame
+from recg_core.models.ranking.ranks import SeedRanks, ranks_of_frame
 
 WORKSPACE = "workspace"
 RANKS_FOLDER = "results/ranks"

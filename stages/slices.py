@@ -1,6 +1,6 @@
 """Write what the report cuts every source -> target evaluation by.
 
-    python -m stages.slices --domains-root data/domains --embeddings-root data/embeddings/lsa \
+    python -m stages.slices --domains data/domains --embeddings data/embeddings/lsa \
         --out results/slices
 """
 
@@ -16,15 +16,15 @@ from stages import run
 
 
 def main(
-    domains_root: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
-    embeddings_root: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
+    domains: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
+    embeddings: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
     out: Annotated[Path, typer.Option(help="Folder for a table of every source and target.")],
 ) -> None:
     """Write the slice attributes of every source and target of the grid."""
     params = read_params(Path("params.yaml"))
     names = params.get("grid.domains", list[str])
-    domains = load_domains(names, domains_root, embeddings_root)
-    write_slices(domains, params.get("grid.sources", list[str]), out)
+    loaded = load_domains(names, domains, embeddings)
+    write_slices(loaded, params.get("grid.sources", list[str]), out)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from recg_core.models.anchor import (
     last_positions,
     observed_counts,
 )
-from recg_core.ranking.full_rank import rank_holdout
+from recg_core.models.ranking.full_rank import rank_holdout
 from tests.conftest import cycle_domain, leave_one_out, ragged
 from tests.test_baselines import flat
 from tests.test_cells import evaluated, trained

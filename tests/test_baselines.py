@@ -32,7 +32,7 @@ from recg_core.evaluation.training_free import (
     training_free_rows,
     weighted_mean_scorer,
 )
-from recg_core.ranking.metrics import metric_names
+from recg_core.models.ranking.metrics import metric_names
 from stages.baselines import main
 from tests.conftest import cycle_domain, leave_one_out, ragged
 

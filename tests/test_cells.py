@@ -17,7 +17,7 @@ from recg_core.base.files import read_json, write_json
 from recg_core.domains.domain import Domain
 from recg_core.evaluation.cells import cluster_model, evaluate_model
 from recg_core.models.patterns import PatternConfig
-from recg_core.ranking.ranks import read_ranks
+from recg_core.models.ranking.ranks import read_ranks
 from tests.conftest import cycle_domain, leave_one_out
 from tests.test_training import RECG, SEM, SHORT, pool_of, spec
 

@@ -133,8 +133,7 @@ def test_a_new_encoder_is_a_class_a_line_and_a_row(
     ids = [f"i{n}" for n in range(len(TEXTS))]
     ITEMS.write(items_frame(ids, TEXTS), tmp_path / "domains" / "a" / "items.parquet")
     command = (
-        "python -m stages.encode --domain a --encoder mine --domains-root domains --out out "
-        "--work work"
+        "python -m stages.encode --domain a --encoder mine --domains domains --out out --work work"
     )
     done = run_command(command.split(), tmp_path)
     assert done.status == 0, done.stderr

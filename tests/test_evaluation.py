@@ -15,7 +15,7 @@ from torch import Tensor
 from recg_core.base.errors import UserError
 from recg_core.base.schema import RANKS
 from recg_core.domains.sequences import Holdout
-from recg_core.ranking.full_rank import (
+from recg_core.models.ranking.full_rank import (
     Ranks,
     Saw,
     ScoreBatch,

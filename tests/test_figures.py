@@ -27,7 +27,7 @@ from recg_core.figures.sensitivity import (
     over_seeds,
     sensitivity_panels,
 )
-from recg_core.ranking.ranks import SeedRanks
+from recg_core.models.ranking.ranks import SeedRanks
 
 
 def scatters(seed: int = 0) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recg_core.ranking.metrics import mean_metrics, metric_names, ranking_metrics
+from recg_core.models.ranking.metrics import mean_metrics, metric_names, ranking_metrics
 
 Case = tuple[int, int, int]  # num_higher, num_ties, num_candidates
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recg_core.base.errors import UserError
-from recg_core.ranking.metrics import ranking_metrics
-from recg_core.ranking.ranks import SeedRanks, ranks_of_frame
+from recg_core.models.ranking.metrics import ranking_metrics
+from recg_core.models.ranking.ranks import SeedRanks, ranks_of_frame
 from recg_core.report.compare import CompareConfig, changes_table, compare_cells
 from recg_core.report.per_user import Protocols, user_metrics
 

@@ -15,8 +15,8 @@ from recg_core.base.errors import UserError
 from recg_core.base.files import write_json
 from recg_core.base.schema import RANKS, SLICES
 from recg_core.evaluation.certificate import NO_SOURCE, Saw, certify, write_cell
-from recg_core.ranking.metrics import ranking_metrics
-from recg_core.ranking.ranks import SeedRanks, read_ranks
+from recg_core.models.ranking.metrics import ranking_metrics
+from recg_core.models.ranking.ranks import SeedRanks, read_ranks
 from recg_core.report.analysis import Analysis, analyse
 from recg_core.report.build import Inputs, Outputs, write_report
 from recg_core.report.cells import Cell, Cells, Grid, Model, load_cells
@@ -116,7 +116,7 @@ def root(tmp_path: Path) -> Path:
             "mean_sequence_length": 8.04,
         }  # fmt: skip
         write_json(tmp_path / "domains" / domain / "stats.json", stats)
-    curves = tmp_path / "curves" / "sasrec-sem" / "IS.csv"
+    curves = tmp_path / "curves" / "sem" / "IS" / "sasrec.csv"
     curves.parent.mkdir(parents=True)
     curves.write_text("seed,epoch,valid_ndcg@10\n0,1,0.1\n0,2,0.2\n")
     return tmp_path
@@ -143,7 +143,8 @@ def cell_of(root: Path, model: Model, source: str, target: str, grid: Grid = GRI
 def write(root: Path, grid: Grid = GRID, config: ReportConfig = CONFIG) -> Path:
     out = root / "results" / "report"
     outputs = Outputs(
-        out, *(root / "results" / name for name in ("full", "sampled", "summary.json"))
+        out,
+        *(root / "results" / name for name in ("full", "sampled", "summary.json", "heatmap.svg")),
     )
     write_report(inputs(root), outputs, grid, config, preparation="5-core.")
     return out
@@ -578,7 +579,12 @@ def test_the_stage_takes_grid_and_cut_offs_from_the_params(
         "report: {ks: [3], headline_k: 3, num_negatives: 50, num_resamples: 50, seed: 0}\n"
     )
     folders = ("ranks", "slices", "domains", "curves", "figures", "full", "sampled")
-    main(*map(Path, folders), summary=Path("summary.json"), out=Path("out"))
+    main(
+        *map(Path, folders),
+        summary=Path("summary.json"),
+        heatmap=Path("heatmap.svg"),
+        out=Path("out"),
+    )
     summary = json.loads(Path("summary.json").read_text())
     assert set(summary) == {"sasrec-id", "sasrec-sem", "random", "knn", "popularity"}
     assert "IS_to_VG" not in summary["sasrec-id"]

@@ -54,7 +54,7 @@ STEP = """\
 import json, os, pathlib, sys
 import numpy as np
 from recg_core.base.schema import RANKS
-from recg_core.ranking.ranks import SeedRanks
+from recg_core.models.ranking.ranks import SeedRanks
 from ruamel.yaml import YAML
 
 params = YAML(typ="safe", pure=True).load(pathlib.Path("params.yaml").read_text())

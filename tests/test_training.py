@@ -29,7 +29,7 @@ from recg_core.base.files import sha256_file
 from recg_core.domains.domain import Domain
 from recg_core.domains.pool import Pool
 from recg_core.domains.sequences import Ragged, Sequences
-from recg_core.ranking.full_rank import rank_holdout
+from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.training.trainer import TrainConfig, Trained, recommendation_loss, train_seed
 from tests.conftest import cycle_domain, ragged
 

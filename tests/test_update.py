@@ -190,7 +190,7 @@ def test_the_stage_goes_on_though_dvc_deletes_its_output(
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
         ITEMS.write(items_frame(ids), tmp_path / "domains" / "a" / "items.parquet")
         command = (
-            "python -m stages.encode --domain a --encoder x --domains-root domains --out out "
+            "python -m stages.encode --domain a --encoder x --domains domains --out out "
             "--work .work/x/a"
         )
         done = run_command([*command.split(), *options], tmp_path)

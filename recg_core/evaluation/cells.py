@@ -6,9 +6,9 @@ from pathlib import Path
 from recg_core.domains.domain import Domain
 from recg_core.evaluation.certificate import Saw, certify, overlap_share, write_cell
 from recg_core.models.card import ModelCard, model_names, read_card
+from recg_core.models.ranking.full_rank import Ranks, rank_holdout, stack_seeds
 from recg_core.models.trained import TrainedModel, load_seeds
 from recg_core.models.variant import IdItemsConfig
-from recg_core.ranking.full_rank import Ranks, rank_holdout, stack_seeds
 
 
 def evaluate_models(

@@ -9,7 +9,7 @@ import numpy as np
 
 from recg_core.base.files import write_json
 from recg_core.base.schema import RANKS
-from recg_core.ranking.ranks import SeedRanks
+from recg_core.models.ranking.ranks import SeedRanks
 
 NO_SOURCE = "none"  # the source of a row that is trained on nothing
 

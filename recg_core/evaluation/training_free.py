@@ -16,9 +16,9 @@ from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.evaluation.certificate import NO_SOURCE, Saw, certify, write_cell
 from recg_core.models.neighbors import MAX_KERNEL_ITEMS, ages, kernel_scorer, weighted_sum
-from recg_core.ranking.full_rank import rank_holdout, stack_seeds
-from recg_core.ranking.ranks import SeedRanks
-from recg_core.ranking.scores import ScoreBatch
+from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
+from recg_core.models.ranking.ranks import SeedRanks
+from recg_core.models.ranking.scores import ScoreBatch
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from recg_core.figures.draw import Image, Line, LinePanel
-from recg_core.ranking.metrics import mean_metrics, ranking_metrics
-from recg_core.ranking.ranks import SeedRanks
+from recg_core.models.ranking.metrics import mean_metrics, ranking_metrics
+from recg_core.models.ranking.ranks import SeedRanks
 
 CONFIDENCE = 0.95
 K = 10  # the cut-off

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from recg_core.domains.sequences import Ragged
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
-from recg_core.ranking.scores import ScoreBatch
+from recg_core.models.ranking.scores import ScoreBatch
 
 DECAY = 0.85  # initial weight of a history item relative to the next younger one
 SHARPNESS = 8.0  # initial factor of the cosine

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recg_core.domains.sequences import Ragged
-from recg_core.ranking.scores import ScoreBatch
+from recg_core.models.ranking.scores import ScoreBatch
 
 # Up to here the whole item-item kernel is kept (4 GiB); beyond, its rows are made for every batch.
 MAX_KERNEL_ITEMS = 32_768

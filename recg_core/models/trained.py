@@ -18,9 +18,9 @@ from recg_core.models.card import MODEL_FILE, ModelCard, check_fit, read_card
 from recg_core.models.device import choose_device
 from recg_core.models.items import item_features
 from recg_core.models.patterns import Patterns, load_patterns
+from recg_core.models.ranking.scores import ScoreBatch, dot_scorer, sum_scorer
 from recg_core.models.recommender import SequentialRecommender, create_model, user_matrix
 from recg_core.models.variant import VariantConfig
-from recg_core.ranking.scores import ScoreBatch, dot_scorer, sum_scorer
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,11 @@ class Inputs:
 class Outputs:
     """Where a report is written to."""
 
-    report: Path  # `report.md`, `report.html`, `heatmap.svg` and `tables/`
+    report: Path  # `report.md`, `report.html` and `tables/`
     full: Path  # a JSON of metrics for each cell, under full ranking
     sampled: Path  # the same under sampled ranking
     summary: Path  # JSON: the headline metrics of all cells
+    heatmap: Path  # SVG
 
 
 def write_report(
@@ -82,7 +83,7 @@ def write_report(
     every = comparisons_table(analysis)
     replace_files(out / "tables", table_files(tables) | {f"{every.name}.csv": every.csv()})
     heatmap = heatmap_table(analysis, cells, config.protocols.sampled)
-    _write(out / "heatmap.svg", heatmap_svg(heatmap))
+    _write(outputs.heatmap, heatmap_svg(heatmap))
     _write(out / "report.md", markdown(TITLE, sections))
     _write(out / "report.html", html(TITLE, sections))
     write_json(outputs.summary, build_summary(analysis, cells))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recg_core.base.errors import UserError
-from recg_core.ranking.ranks import SeedRanks
+from recg_core.models.ranking.ranks import SeedRanks
 from recg_core.report.per_user import Protocols, check_same_users, user_metrics
 from recg_core.report.statistics import (
     bootstrap_means,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from recg_core.ranking.metrics import KS, NUM_NEGATIVES
+from recg_core.models.ranking.metrics import KS, NUM_NEGATIVES
 from recg_core.report.per_user import Protocols
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recg_core.ranking.metrics import NUM_NEGATIVES, metric_names
+from recg_core.models.ranking.metrics import NUM_NEGATIVES, metric_names
 from recg_core.report.analysis import Analysis, View
 from recg_core.report.cells import REFERENCE, Cell, Cells, Model
 from recg_core.report.comparisons import TRAINING_FREE

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from recg_core.base.errors import UserError
-from recg_core.ranking.metrics import KS, NUM_NEGATIVES, metric_names, ranking_metrics
-from recg_core.ranking.ranks import SeedRanks
+from recg_core.models.ranking.metrics import KS, NUM_NEGATIVES, metric_names, ranking_metrics
+from recg_core.models.ranking.ranks import SeedRanks
 
 FULL = "full"
 

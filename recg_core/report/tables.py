@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from recg_core.ranking.metrics import metric_names
+from recg_core.models.ranking.metrics import metric_names
 from recg_core.report.analysis import Analysis, View
 from recg_core.report.cells import REFERENCE, Cell, Cells
 from recg_core.report.comparisons import Comparison

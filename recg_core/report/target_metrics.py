@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recg_core.ranking.ranks import read_ranks
+from recg_core.models.ranking.ranks import read_ranks
 from recg_core.report.cells import Cell
 from recg_core.report.config import ReportConfig
 from recg_core.report.per_user import check_same_users, user_metrics

@@ -15,9 +15,9 @@ from recg_core.base.errors import UserError
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout, Ragged
 from recg_core.models.patterns import Patterns, attention_weights, normalized_entropy
+from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.trained import TrainedModel, product_scorer
 from recg_core.models.variant import PatternsConfig
-from recg_core.ranking.full_rank import validation_ndcg
 from recg_core.training.adam import Adam
 from recg_core.training.config import FusionConfig
 from recg_core.training.losses import LOSSES, Loss

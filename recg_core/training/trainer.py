@@ -23,9 +23,9 @@ from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout
 from recg_core.models.card import ModelSpec
 from recg_core.models.items import TextItems, item_features
+from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.recommender import SequentialRecommender, create_model
 from recg_core.models.trained import TrainedModel
-from recg_core.ranking.full_rank import validation_ndcg
 from recg_core.training.adam import Adam
 from recg_core.training.batch import draw_batch, project_items
 from recg_core.training.batches import length_bucketed_batches

@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from recg_core.base.errors import UserError
 from recg_core.domains.sequences import Holdout, Ragged
-from recg_core.ranking.metrics import KS, mean_metrics, ranking_metrics
-from recg_core.ranking.ranks import SeedRanks
-from recg_core.ranking.scores import ScoreBatch
+from recg_core.models.ranking.metrics import KS, mean_metrics, ranking_metrics
+from recg_core.models.ranking.ranks import SeedRanks
+from recg_core.models.ranking.scores import ScoreBatch
 
 BATCH_SIZE = 512
 _MASK_ROWS = 32
@@ -33,7 +33,7 @@ class Ranks:
     def metrics(
         self, ks: Sequence[int] = KS, num_negatives: int | None = None
     ) -> dict[str, np.ndarray]:
-        """Per-user metrics; see `recg_core.ranking.metrics.ranking_metrics`."""
+        """Per-user metrics; see `recg_core.models.ranking.metrics.ranking_metrics`."""
         return ranking_metrics(
             self.num_higher, self.num_ties, self.num_candidates, ks, num_negatives
         )
