@@ -36,9 +36,11 @@ amazon: install
 	    -S train.batch_size=128 -S train.learning_rate=0.001 -S train.max_epochs=100 \
 	    -S train.patience=10 -S patterns.max_epochs=20 \
 	    -S train.negatives=256 -S train.domain_sample=64 -S train.threads=$(THREADS) \
-	    -S backbones.gru4rec.dropout=0.2 -S backbones.sasrec.dropout=0.2 \
-	    -S backbones.bert4rec.dropout=0.2 -S backbones.bert4rec.mask_probability=0.5 \
-	    -S figures.items=500 -S figures.users=2000 \
+	    $(foreach b,gru4rec sasrec bert4rec,\
+	        -S backbones.$(b).dropout=0.2 -S backbones.$(b).max_length=50) \
+	    -S backbones.sasrec.num_layers=2 -S backbones.bert4rec.num_layers=2 \
+	    -S backbones.bert4rec.mask_probability=0.5 \
+	    -S figures.items=500 -S figures.users=2000 -S figures.perplexity=30.0 \
 	    $(SET)
 
 test: install

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import typer
 
@@ -14,6 +15,8 @@ from recg_core.base.errors import UserError
 # cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Where unfinished work waits for the next run of its stage: DVC knows nothing of it.
+WORK = Path(".work")
 INTERRUPTED = 130  # the exit status that typer gives to Ctrl-C
 UNFINISHED = 75  # of a stage whose time ran out: the same command goes on (EX_TEMPFAIL of sysexits)
 

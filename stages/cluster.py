@@ -1,6 +1,6 @@
 """Cluster the source's users into sequential patterns and train their fusion W_f.
 
-    python -m stages.cluster --source garden --models models/recg/garden \
+    python -m stages.cluster --models models/recg/garden \
         --domain data/domains/garden --embeddings data/embeddings/lsa/garden \
         --out patterns/recg/garden --validation results/validation/recg/garden
 """
@@ -20,9 +20,8 @@ from stages import run
 
 
 def main(
-    source: Annotated[str, typer.Option(help="Domain that the models were trained on.")],
     models: Annotated[Path, typer.Option(help="Holds the model of every backbone.")],
-    domain: Annotated[Path, typer.Option(help="The source's tables.")],
+    domain: Annotated[Path, typer.Option(help="Tables of the domain they were trained on.")],
     embeddings: Annotated[Path, typer.Option(help="The source's embeddings.")],
     out: Annotated[Path, typer.Option(help="Folder for a folder of patterns a backbone.")],
     validation: Annotated[Path, typer.Option(help="Folder for a metrics JSON a backbone.")],
@@ -30,7 +29,7 @@ def main(
     """Write the patterns of every seed; a variant without patterns writes an empty list."""
     params = read_params(Path("params.yaml"))
     config = build(FusionConfig, params.section("patterns"), "patterns")
-    load_source = partial(load_domain, source, domain, embeddings)
+    load_source = partial(load_domain, domain, embeddings)
     cluster_models(models, load_source, config, out, validation)
 
 

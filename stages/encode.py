@@ -1,7 +1,7 @@
 """Encode the item texts of one domain.
 
 python -m stages.encode --domain garden --encoder lsa --domains data/domains
-    --out data/embeddings/lsa/garden --work .work/embeddings/lsa/garden
+    --out data/embeddings/lsa/garden
 
 With --plan it says what that would take; with --max-minutes it ends with status 75 when time runs
 out, and goes on at the next call.
@@ -20,7 +20,7 @@ from recg_core.embeddings.encode import EncodeConfig
 from recg_core.embeddings.plan import plan_encoding
 from recg_core.embeddings.update import update_embeddings
 from recg_core.encoders import build_encoder
-from stages import UNFINISHED, run
+from stages import UNFINISHED, WORK, run
 
 
 def main(
@@ -28,13 +28,13 @@ def main(
     encoder: Annotated[str, typer.Option(help="A row of `encoders` in params.yaml.")],
     domains: Annotated[Path, typer.Option(help="The folder of preprocessed domains.")],
     out: Annotated[Path, typer.Option(help="The folder of embedding shards.")],
-    work: Annotated[
-        Path, typer.Option(help="Where shards are made and kept, whatever becomes of --out.")
-    ],
     plan: Annotated[bool, typer.Option("--plan", help="Only say what it will take.")] = False,
     max_minutes: Annotated[
         float | None, typer.Option(min=0, help="Stop at a shard's end by then, with status 75.")
     ] = None,
+    work: Annotated[
+        Path, typer.Option(help="Where shards are made and kept, whatever becomes of --out.")
+    ] = WORK,
 ) -> None:
     """Encode the item texts of one domain into shards, reusing every vector that still holds."""
     params = read_params(Path("params.yaml"))
@@ -43,9 +43,10 @@ def main(
     built = build_encoder(params.section(address), address)
     items = load_items(domains / domain)
     fit_corpus(built, domains)
+    place = work / "embeddings" / encoder / domain
     if plan:
-        typer.echo("\n".join(plan_encoding(items, built, work, config, known=(out,)).lines()))
-    elif update_embeddings(items, built, out, work, config, max_minutes) is None:
+        typer.echo("\n".join(plan_encoding(items, built, place, config, known=(out,)).lines()))
+    elif update_embeddings(items, built, out, place, config, max_minutes) is None:
         raise typer.Exit(UNFINISHED)
 
 

@@ -1,9 +1,9 @@
 """Train a variant of every backbone on one source domain.
 
-    python -m stages.train --source garden --variant recg --backbones data/backbones.json \
+    python -m stages.train --variant recg --backbones data/backbones.json \
         --domain data/domains/garden --embeddings data/embeddings/lsa/garden \
         --pool data/pool/lsa.safetensors --out models/recg/garden \
-        --work .work/train/recg/garden --curves results/curves/recg/garden
+        --curves results/curves/recg/garden
 """
 
 from pathlib import Path
@@ -20,34 +20,33 @@ from recg_core.models.card import spec_of
 from recg_core.models.variant import VariantConfig
 from recg_core.training.config import TrainConfig
 from recg_core.training.train import train_models, write_curves
-from stages import run
+from stages import WORK, run
 
 
 def main(
-    source: Annotated[str, typer.Option(help="Domain to train on.")],
     variant: Annotated[str, typer.Option(help="Row of `variants` in params.yaml.")],
     backbones: Annotated[Path, typer.Option(help="JSON with the rows of the backbones.")],
     domain: Annotated[Path, typer.Option(help="The source's tables.")],
     embeddings: Annotated[Path, typer.Option(help="The source's embeddings.")],
     pool: Annotated[Path, typer.Option(help="Item texts that the generalization loss may see.")],
     out: Annotated[Path, typer.Option(help="Folder for a model's folder a backbone.")],
-    work: Annotated[Path, typer.Option(help="Where the state of every seed is kept.")],
     curves: Annotated[Path, typer.Option(help="Folder for a CSV a backbone: losses by epoch.")],
+    work: Annotated[Path, typer.Option(help="Where the state of every seed is kept.")] = WORK,
 ) -> None:
     """Train every seed of every backbone on the source."""
     params = read_params(Path("params.yaml"))
     address = f"variants.{variant}"
     variant_config = build(VariantConfig, params.section(address), address)
     train_config = build(TrainConfig, params.section("train"), "train")
-    data = load_domain(source, domain, embeddings)
+    data = load_domain(domain, embeddings)
     specs = [
         spec_of(name, found["row"], variant_config, data)
         for name, found in read_json(backbones).items()
     ]
     seeds = params.get("seeds", list[int])
-    write_curves(
-        train_models(data, load_pool(pool), specs, train_config, seeds, out, work=work), curves
-    )
+    place = work / "train" / variant / data.name
+    found = train_models(data, load_pool(pool), specs, train_config, seeds, out, work=place)
+    write_curves(found, curves)
 
 
 if __name__ == "__main__":

@@ -36,14 +36,14 @@ def load_domains(
     Raises:
         UserError: as `load_domain` does.
     """
-    return {name: load_domain(name, domains_root / name, embeddings_root / name) for name in names}
+    return {name: load_domain(domains_root / name, embeddings_root / name) for name in names}
 
 
-def load_domain(name: str, folder: Path, embeddings: Path) -> Domain:
+def load_domain(folder: Path, embeddings: Path) -> Domain:
     """Read a domain's tables and join its embeddings by item id.
 
     Args:
-        folder: holds `items.parquet` and `sequences.parquet`.
+        folder: bears the domain's name and holds `items.parquet` and `sequences.parquet`.
         embeddings: the domain's shards and manifest.
 
     Raises:
@@ -52,7 +52,7 @@ def load_domain(name: str, folder: Path, embeddings: Path) -> Domain:
     manifest = read_manifest(embeddings)
     item_ids = ITEMS.read(folder / "items.parquet").sort("item_idx")["item_id"].to_list()
     return Domain(
-        name=name,
+        name=folder.name,
         sequences=load_sequences(folder / "sequences.parquet"),
         item_ids=item_ids,
         text=load_embeddings(embeddings, item_ids),
