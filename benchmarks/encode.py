@@ -32,7 +32,7 @@ from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 from recg_core.base.params import read_params
 from recg_core.encoders.forward import token_batches
 from recg_core.encoders.llm2vec import Llm2Vec
-from recg_core.encoders.loading import choose_device
+from recg_core.encoders.loading import encoder_device
 from recg_core.encoders.text import render_texts
 
 DOMAIN = "Industrial_and_Scientific"
@@ -101,14 +101,14 @@ def save_model(texts: list[str], size: str, folder: Path) -> None:
         vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=1024, **SIZES[size]
     )
     torch.set_default_dtype(torch.float32 if size == "small" else torch.bfloat16)
-    with choose_device():
+    with encoder_device():
         LlamaModel(config).save_pretrained(folder)
     torch.set_default_dtype(torch.float32)
 
 
 def matrix_rate(dtype: torch.dtype, config: Any) -> float:
     """FLOP per second of the best of several products in the shape of the model's widest layer."""
-    device = choose_device()
+    device = encoder_device()
     tokens = 8192
     inputs = torch.randn(tokens, config.hidden_size, dtype=dtype, device=device)
     weight = torch.randn(config.intermediate_size, config.hidden_size, dtype=dtype, device=device)
@@ -158,7 +158,7 @@ def compare(folder: Path, dtype: str, texts: list[str], batch_tokens: int, repea
     package = LLM2Vec.from_pretrained(
         str(folder), torch_dtype=torch_dtype, max_length=512, doc_max_length=400
     )
-    package.to(choose_device())
+    package.to(encoder_device())
     contenders: dict[str, Callable[[list[str]], np.ndarray]] = {
         "llm2vec encode": lambda some: package.encode(some, show_progress_bar=False).numpy(),
         "ours": encoder.encode,

@@ -21,31 +21,45 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; stages/__init__.py says why
 
 import numpy as np
 import polars as pl
 import torch
-from recg_core.models.model import ModelSpec, VariantConfig, create_model, dot_scorer, user_matrix
 from tqdm import tqdm
 
 from benchmarks.llm_recg import AUXILIARY_ITEMS, NUM_AUXILIARY, LlmRecg, left_padded_batches
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout, Ragged, Sequences
+from recg_core.models.card import spec_of
 from recg_core.models.ranking.full_rank import rank_holdout
-from recg_core.training.trainer import TrainConfig, Trainer
+from recg_core.models.recommender import create_model
+from recg_core.models.variant import (
+    GeneralizationConfig,
+    IdItemsConfig,
+    TextItemsConfig,
+    VariantConfig,
+)
+from recg_core.training.config import TrainConfig
+from recg_core.training.trainer import Trainer
 
 NUM_ITEMS, TEXT_DIM, DIM, BATCH_SIZE = 24_315, 4096, 256, 128  # the paper's
 MIN_LENGTH, MEAN_LENGTH = 5, 8  # of whole sequences; the last two items are held out
 PEER_STEPS = 3
 PEER_RANKED = 4  # users
 DOMAIN = "Industrial_and_Scientific"
-VARIANTS: dict[str, dict[str, Any]] = {
-    "id": {"items": "id"},
-    "sem": {},
-    "recg": {"projections": 2, "inter": "centers", "intra": "uniformity", "alpha": 0.1},
+BPR = {"kind": "bpr"}
+VARIANTS = {
+    "id": VariantConfig(IdItemsConfig("id"), BPR),
+    "sem": VariantConfig(TextItemsConfig("text"), BPR),
+    "recg": VariantConfig(
+        TextItemsConfig("text", projections=2),
+        BPR,
+        generalization=GeneralizationConfig(
+            intra={"kind": "uniformity"}, inter={"kind": "centers"}, alpha=0.1
+        ),
+    ),
 }
 Turn = Callable[[], float]  # does its work once and returns users per second
 
@@ -66,13 +80,7 @@ def make_trainer(
     backbone: dict[str, float],
 ) -> Trainer:  # fmt: skip
     """The product's training loop of SASRec in the variant `name`."""
-    off: dict[str, Any] = {
-        "items": "text", "projections": 1, "loss": "bpr", "inter": "off", "intra": "off",
-        "alpha": 0.0, "beta": None, "tau": 1.0, "clusters": 0, "pattern_temperature": 1.0,
-    }  # fmt: skip
-    variant = VariantConfig(**(off | VARIANTS[name]))
-    feature_dim = domain.num_items if variant.items == "id" else domain.text.shape[1]
-    spec = ModelSpec("sasrec", backbone, variant, feature_dim)
+    spec = spec_of("sasrec", backbone, VARIANTS[name], domain)
     return Trainer(domain, pool, spec, config, 0, create_model(spec))
 
 
@@ -93,11 +101,11 @@ def ranking_turn(trainer: Trainer, holdout: Holdout) -> Turn:
 
     def turn() -> float:
         trainer.model.eval()
+        source = trainer.source
         started = time.perf_counter()
         with torch.inference_mode():
-            table = trainer.model.item_table(trainer.features)
-            users = user_matrix(trainer.model, table, holdout.history)
-            rank_holdout(dot_scorer(users, table), holdout, len(table) - 1)
+            scorer = trainer.trained.scorer(source, holdout.history, holdout.history)
+            rank_holdout(scorer, holdout, source.num_items)
         return len(holdout.users) / (time.perf_counter() - started)
 
     return turn

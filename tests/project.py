@@ -20,6 +20,9 @@ from stages import run
 
 ROOT = Path(__file__).parent.parent
 DOMAINS = ("garden", "kitchen", "office")
+# Unfinished work waits here for the next run of its stage; it is no part of any result.
+SCRATCH = (".downloads", ".work")
+KINDS = ("outs", "metrics", "plots")  # of outputs
 NAME = re.compile(r"\$\{([\w.]+)\}")
 
 
@@ -84,7 +87,8 @@ def small_params() -> dict[str, Any]:
     for row in params["backbones"].values():
         row["dim"] = 16
     for row in params["variants"].values():
-        row["clusters"] = min(row["clusters"], 4)
+        if "patterns" in row:
+            row["patterns"]["clusters"] = min(row["patterns"]["clusters"], 4)
     return params
 
 
@@ -115,7 +119,7 @@ def _filled(
     # An output is a path, or a path with options.
     outs = [
         fill(path)
-        for kind in ("outs", "metrics", "plots")
+        for kind in KINDS
         for entry in block.get(kind, [])
         for path in ([entry] if isinstance(entry, str) else entry)
     ]

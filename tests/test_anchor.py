@@ -7,29 +7,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from recg_core.models.model import load_model, read_card, save_weights
 from torch import Tensor
 
 from recg_core.base.files import read_json
 from recg_core.base.schema import RANKS
 from recg_core.domains.domain import Domain
-from recg_core.evaluation.training_free import BaselinesConfig, training_free_rows
+from recg_core.evaluation.training_free import BaselinesConfig, training_free_scorers
 from recg_core.models.anchor import (
     Anchor,
     AnchorInputs,
     anchor_items,
-    anchor_scores,
     last_positions,
     observed_counts,
+    training_scores,
 )
+from recg_core.models.card import read_card
 from recg_core.models.ranking.full_rank import rank_holdout
+from recg_core.models.trained import load_recommender, save_weights
+from recg_core.models.variant import VariantConfig
 from tests.conftest import cycle_domain, leave_one_out, ragged
-from tests.test_baselines import flat
-from tests.test_cells import evaluated, trained
-from tests.test_training import SEM
+from tests.test_cells import ANCHORED, COUNTED, evaluated, trained
 
-ANCHORED = dataclasses.replace(SEM, score="cosine", anchor="similarity")
-COUNTED = dataclasses.replace(ANCHORED, anchor="similarity_counts")
 SEQUENCES = [[3, 1, 5, 2], [4, 6, 4], [2, 5]]
 
 
@@ -100,7 +98,9 @@ def test_the_last_position_of_training_asks_the_question_of_inference(
     inputs = AnchorInputs(items, torch.tensor(counts))
     padded = torch.tensor([row + [0] * (4 - len(row)) for row in SEQUENCES])
     last = last_positions(padded)
-    own, others = anchor_scores(anchor, inputs, padded, last, torch.tensor([1, 6]))
+    own, others = (
+        scores[last] for scores in training_scores(anchor, inputs, padded, torch.tensor([1, 6]))
+    )
     expected = anchor.scorer(ragged(histories), items, inputs.counts_N2)(np.arange(3))
     targets = torch.tensor([row[-1] for row in SEQUENCES])
     torch.testing.assert_close(own, expected[torch.arange(3), targets - 1])
@@ -114,22 +114,22 @@ def test_an_earlier_item_is_not_counted_in_its_own_prediction(
     counts, average = plain_counts(histories)
     inputs = AnchorInputs(items, torch.tensor(counts))
     sequence = torch.tensor([SEQUENCES[0]])
-    third = torch.tensor([[False, False, True, False]])  # item 5, of the two latest counted
-    own, _ = anchor_scores(anchor, inputs, sequence, third, torch.tensor([1]))
+    own, _ = training_scores(anchor, inputs, sequence, torch.tensor([1]))
+    third = own[0, 2]  # item 5, of the two latest counted
     without = [list(pair) for pair in counts]
     assert without[4] == [1, 1]
     without[4] = [0.0, 0.0]
-    assert own.item() == pytest.approx(plain_score([3, 1], 5, items, without, average), abs=1e-5)
+    assert third.item() == pytest.approx(plain_score([3, 1], 5, items, without, average), abs=1e-5)
 
 
 def test_a_position_sees_earlier_items_alone(anchor: Anchor, items: Tensor) -> None:
     counts = torch.tensor(plain_counts(SEQUENCES)[0])
     inputs = AnchorInputs(items, counts)
-    second = torch.tensor([[False, True, False, False]])
     negatives = torch.tensor([2, 4])
-    _, before = anchor_scores(anchor, inputs, torch.tensor([[3, 1, 5, 2]]), second, negatives)
-    _, after = anchor_scores(anchor, inputs, torch.tensor([[3, 6, 4, 1]]), second, negatives)
-    assert torch.equal(before, after)
+    _, before = training_scores(anchor, inputs, torch.tensor([[3, 1, 5, 2]]), negatives)
+    _, after = training_scores(anchor, inputs, torch.tensor([[3, 6, 4, 1]]), negatives)
+    assert torch.equal(before[:, 1], after[:, 1])
+    assert not torch.equal(before[:, 2], after[:, 2])
 
 
 def test_untrained_it_ranks_like_the_training_free_row() -> None:
@@ -144,9 +144,10 @@ def test_untrained_it_ranks_like_the_training_free_row() -> None:
     )
     found = rank_holdout(scorer, holdout, 30)
     config = BaselinesConfig(decay=0.85, sharpness=8.0, popularity=0.1)
-    free = {row.name: row for row in training_free_rows(sequences, text, config, target="t")}
-    expected = free["knn_lse_centered"].ranks
-    assert found.num_higher.tolist() == flat(expected)["num_higher"].to_list()
+    domain = Domain("t", sequences, [str(i) for i in range(30)], text, "encoder")
+    rows = training_free_scorers(domain, holdout.history, holdout.history, config)
+    expected = rank_holdout(dict(rows)["knn_lse_centered"], holdout, 30)
+    assert found.num_higher.tolist() == expected.num_higher.tolist()
 
 
 def other_target(num_users: int = 30) -> Domain:
@@ -157,27 +158,33 @@ def other_target(num_users: int = 30) -> Domain:
     return dataclasses.replace(domain, sequences=leave_one_out(rows))
 
 
+def ranks_of(folder: Path, source: Domain) -> dict[str, bytes]:
+    """The ranks files of the source and of another target, as bytes."""
+    evaluated(folder, source, [source, other_target()])
+    paths = (folder / "ranks").glob("*.parquet")
+    return {path.stem.removeprefix("source_to_"): path.read_bytes() for path in paths}
+
+
 def test_in_another_domain_nothing_but_the_anchor_counts(tmp_path: Path) -> None:
     source = cycle_domain("source", num_users=60)
     folder = trained(tmp_path, source, ANCHORED)
-    before = evaluated(folder, source, [source, other_target()])
-    card = read_card(folder / "model")
-    model = load_model(folder / "model", 0, card.spec)
+    before = ranks_of(folder, source)
+    model = load_recommender(read_card(folder / "model"), folder / "model", 0)
     with torch.no_grad():
         for parameter in [*model.items.parameters(), *model.backbone.parameters()]:
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     save_weights(model, folder / "model", 0)
-    after = evaluated(folder, source, [source, other_target()])
-    assert after["source_to_target.json"] == before["source_to_target.json"]
-    assert after["source_to_source.json"] != before["source_to_source.json"]
+    after = ranks_of(folder, source)
+    assert after["target"] == before["target"]
+    assert after["source"] != before["source"]
 
 
 @pytest.mark.parametrize(("variant", "depends"), [(ANCHORED, False), (COUNTED, True)])
 def test_only_counts_make_ranks_depend_on_the_targets_other_users(
-    variant: object, depends: bool, tmp_path: Path
+    variant: VariantConfig, depends: bool, tmp_path: Path
 ) -> None:
     source = cycle_domain("source", num_users=60)
-    folder = trained(tmp_path, source, variant)  # type: ignore[arg-type]
+    folder = trained(tmp_path, source, variant)
     ranks = []
     for num_users in (30, 10):
         cell = evaluated(folder, source, [other_target(num_users)])["source_to_target.json"]
@@ -191,9 +198,9 @@ def test_only_counts_make_ranks_depend_on_the_targets_other_users(
 
 def test_training_moves_the_anchor_and_keeps_it_in_the_files(tmp_path: Path) -> None:
     folder = trained(tmp_path, cycle_domain("source", num_users=60), COUNTED) / "model"
-    model = load_model(folder, 0, read_card(folder).spec)
+    model = load_recommender(read_card(folder), folder, 0)
     start = Anchor(max_age=12, counts=True)
     assert model.anchor is not None
     for name, parameter in model.anchor.named_parameters():
         assert not torch.equal(parameter, start.get_parameter(name)), name
-    assert read_json(folder / "model.json")["spec"]["variant"]["anchor"] == "similarity_counts"
+    assert read_json(folder / "model.json")["spec"]["variant"]["anchor"] == {"counts": True}

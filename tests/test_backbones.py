@@ -1,27 +1,35 @@
-"""The contract of every registered backbone."""
+"""The contract of every registered backbone, checked with its row of `params.yaml`."""
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recg_core.backbones import BACKBONES, Backbone
 from recg_core.backbones.base import MASK, CausalBackbone
+from recg_core.base.errors import UserError
+from recg_core.models import backbone_code
+from recg_core.models.backbone_code import backbone_sha256
+from tests.project import read_yaml
 
-DIM, LENGTH = 16, 7
-ARGS: dict[str, dict[str, Any]] = {
-    "gru4rec": {"num_layers": 2},
-    "sasrec": {"num_layers": 2, "num_heads": 2},
-    "bert4rec": {"num_layers": 2, "num_heads": 2, "mask_probability": 0.3},
-}
+DIM, LENGTH, MAX_LENGTH = 16, 7, 12
 CAUSAL = [name for name, kind in BACKBONES.items() if issubclass(kind, CausalBackbone)]
 
 
-def make(name: str, *, dropout: float = 0.0, seed: int = 0) -> Backbone:
+def row_of(name: str, **changes: Any) -> dict[str, Any]:
+    """A backbone's row, small and without dropout where it has some."""
+    row: dict[str, Any] = dict(read_yaml("params.yaml")["backbones"][name])
+    row |= {"dim": DIM, "max_length": MAX_LENGTH}
+    return row | {key: value for key, value in {"dropout": 0.0, **changes}.items() if key in row}
+
+
+def make(name: str, *, seed: int = 0, **changes: Any) -> Backbone:
     torch.manual_seed(seed)
-    model = BACKBONES[name](dim=DIM, max_length=12, dropout=dropout, **ARGS[name])
-    return model.eval()
+    return BACKBONES[name](**row_of(name, **changes)).eval()
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -37,40 +45,147 @@ def some_items(seed: int = 1) -> tuple[Tensor, Tensor]:
     return items * (inputs > 0)[:, :, None], inputs
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_states_have_the_shape_of_the_items(name: str) -> None:
-    items, inputs = some_items()
-    assert make(name)(items, inputs).shape == items.shape
+Make = Callable[..., Backbone]
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_more_padding_changes_no_state(name: str) -> None:
+def check_shape(make: Make) -> None:
+    """States have the shape of the items."""
     items, inputs = some_items()
-    model = make(name)
-    wide = model(
-        torch.nn.functional.pad(items, (0, 0, 0, 3)), torch.nn.functional.pad(inputs, (0, 3))
-    )
+    assert make()(items, inputs).shape == items.shape
+
+
+def check_padding(make: Make) -> None:
+    """More padding changes no state, in training neither."""
+    items, inputs = some_items()
+    wide = nn.functional.pad(items, (0, 0, 0, 3)), nn.functional.pad(inputs, (0, 3))
     real = inputs > 0
-    torch.testing.assert_close(wide[:, :LENGTH][real], model(items, inputs)[real])
+    for model in (make(), make().train()):
+        expected = model(items, inputs)[real]
+        torch.testing.assert_close(model(*wide)[:, :LENGTH][real], expected)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
-def test_other_users_of_the_batch_change_no_state(name: str) -> None:
+def check_other_users(make: Make) -> None:
+    """The other users of a batch change no state, in training neither."""
     items, inputs = some_items()
-    model = make(name)
-    alone = model(items[1:2, :4], inputs[1:2, :4])
-    torch.testing.assert_close(alone[0], model(items, inputs)[1, :4])
+    for model in (make(), make().train()):
+        expected = model(items, inputs)[1, :4]
+        torch.testing.assert_close(model(items[1:2, :4], inputs[1:2, :4])[0], expected)
 
 
-@pytest.mark.parametrize("name", CAUSAL)
-def test_a_causal_model_cannot_see_the_future(name: str) -> None:
+def check_future(make: Make) -> None:
+    """A causal model cannot see the future, and every later state sees the change."""
+    model = make()
+    if not isinstance(model, CausalBackbone):
+        return
     items, inputs = some_items()
-    model = make(name)
     changed = items.clone()
     changed[0, 4:] += torch.randn((3, DIM), generator=generator(5))
     before, after = model(items, inputs)[0], model(changed, inputs)[0]
     assert torch.equal(before[:4], after[:4])
     assert ((before[4:] - after[4:]).abs().amax(dim=1) > 1e-4).all()
+
+
+def check_gradients(make: Make) -> None:
+    """Gradients are finite with padding and reach every parameter."""
+    model = make(dropout=0.1).train()
+    sequences = torch.tensor([[3, 1, 2, 5, 4], [4, 6, 0, 0, 0], [1, 2, 3, 0, 0]])
+    views = model.training_views(sequences, generator())
+    table = torch.randn((7, DIM), generator=generator(2))
+    items = table[views.inputs_BL.clamp(min=0)] * (views.inputs_BL > 0)[:, :, None]
+    states = model(items, views.inputs_BL)[views.targets_BL > 0]
+    states.pow(3).sum().backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert torch.isfinite(parameter.grad).all(), parameter_name
+        assert parameter.grad.abs().sum() > 0, parameter_name
+
+
+def check_views(make: Make) -> None:
+    """Training asks for items of the sequence alone; inference reads the whole history."""
+    model = make()
+    sequences = torch.tensor([[3, 1, 2, 5], [4, 6, 0, 0]])
+    inputs, targets = model.training_views(sequences, generator())
+    assert inputs.shape == targets.shape
+    assert (targets > 0).any(dim=1).all()
+    for row, sequence in zip(targets, sequences, strict=True):
+        assert set(row[row > 0].tolist()) <= set(sequence.tolist())
+    inputs, last = model.inference_views(sequences)
+    for row, place, sequence in zip(inputs, last, sequences, strict=True):
+        assert row[row > 0].tolist() == sequence[sequence > 0].tolist()
+        assert row[place] != 0
+
+
+def check_sizes_and_seed(make: Make) -> None:
+    """A size of zero is refused; the same seed gives the same states."""
+    items, inputs = some_items()
+    assert torch.equal(make(seed=3)(items, inputs), make(seed=3)(items, inputs))
+    assert not torch.equal(make(seed=3)(items, inputs), make(seed=4)(items, inputs))
+    for size in ("dim", "max_length", "num_layers"):
+        with pytest.raises(ValueError, match="or more"):
+            make(**{size: 0})
+
+
+CONTRACT = (
+    check_shape, check_padding, check_other_users, check_future, check_gradients, check_views,
+    check_sizes_and_seed,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("check", CONTRACT)
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_keeps_the_contract(name: str, check: Callable[[Make], None]) -> None:
+    check(lambda **changes: make(name, **changes))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_module_of_a_backbone_bears_its_name(name: str) -> None:
+    """By which a change of its code is noticed."""
+    assert BACKBONES[name].__module__ == f"recg_core.backbones.{name}"
+    assert len(backbone_sha256(name)) == 64
+
+
+def test_the_digest_of_a_backbone_is_that_of_its_own_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        backbone_code, "FOLDER", shutil.copytree(backbone_code.FOLDER, tmp_path / "b")
+    )
+    before = {name: backbone_sha256(name) for name in BACKBONES}
+
+    def changed_by(module: str) -> set[str]:
+        path = tmp_path / "b" / f"{module}.py"
+        path.write_text((path.read_text() if path.exists() else "") + "# another\n")
+        now = {name: backbone_sha256(name) for name in BACKBONES}
+        found = {name for name in BACKBONES if now[name] != before[name]}
+        before.update(now)
+        return found
+
+    assert changed_by("throwaway") == set()
+    assert changed_by("__init__") == set()
+    assert changed_by("gru4rec") == {"gru4rec"}
+    assert changed_by("transformer") == {"sasrec", "bert4rec"}
+    assert changed_by("base") == set(BACKBONES)
+    with pytest.raises(UserError, match=r"backbones\.nothing: no module of that name; there"):
+        backbone_sha256("nothing")
+
+
+class Normalized(CausalBackbone):
+    """Reads padding and the other users of a batch, but in training alone."""
+
+    def __init__(self, *, dim: int, max_length: int, num_layers: int = 1, dropout: float = 0.0):
+        super().__init__(dim, max_length)
+        if num_layers < 1:
+            raise ValueError("num_layers must be 1 or more")
+        self.norm = nn.BatchNorm1d(dim)
+
+    def forward(self, items_BLD: Tensor, inputs_BL: Tensor) -> Tensor:
+        return self.norm(items_BLD.transpose(1, 2)).transpose(1, 2)
+
+
+@pytest.mark.parametrize("check", [check_padding, check_other_users])
+def test_the_contract_refuses_batch_normalisation(check: Callable[[Make], None]) -> None:
+    with pytest.raises(AssertionError):
+        check(lambda **changes: Normalized(dim=DIM, max_length=MAX_LENGTH).eval())
 
 
 @pytest.mark.parametrize("name", CAUSAL)
@@ -116,7 +231,8 @@ def test_bert4rec_appends_the_mask_after_the_history() -> None:
 def test_bert4rec_hides_items_at_its_rate_and_always_one() -> None:
     lengths = torch.arange(2000) % 11 + 1
     sequences = (torch.arange(11) < lengths[:, None]).long() * 7
-    inputs, targets = make("bert4rec").training_views(sequences, generator())
+    model = make("bert4rec", mask_probability=0.3)
+    inputs, targets = model.training_views(sequences, generator())
     hidden = inputs == MASK
     assert torch.equal(hidden, targets > 0)
     assert (targets[hidden] == 7).all()
@@ -126,36 +242,6 @@ def test_bert4rec_hides_items_at_its_rate_and_always_one() -> None:
     length = 11
     rate = 0.3 / length + 0.7 * (0.3 + 0.7**length / length)
     assert hidden[lengths == length].float().mean().item() == pytest.approx(rate, abs=0.03)
-
-
-@pytest.mark.parametrize("name", BACKBONES)
-def test_gradients_are_finite_with_padding_and_reach_every_parameter(name: str) -> None:
-    model = make(name, dropout=0.1).train()
-    sequences = torch.tensor([[3, 1, 2, 5, 4], [4, 6, 0, 0, 0], [1, 2, 3, 0, 0]])
-    views = model.training_views(sequences, generator())
-    table = torch.randn((7, DIM), generator=generator(2))
-    items = table[views.inputs_BL.clamp(min=0)] * (views.inputs_BL > 0)[:, :, None]
-    states = model(items, views.inputs_BL)[views.targets_BL > 0]
-    states.pow(3).sum().backward()
-    for parameter_name, parameter in model.named_parameters():
-        assert parameter.grad is not None, parameter_name
-        assert torch.isfinite(parameter.grad).all(), parameter_name
-        assert parameter.grad.abs().sum() > 0, parameter_name
-
-
-@pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("size", ["dim", "max_length", "num_layers"])
-def test_a_size_of_zero_is_refused(name: str, size: str) -> None:
-    args = {"dim": DIM, "max_length": 12, "dropout": 0.0, **ARGS[name], size: 0}
-    with pytest.raises(ValueError, match="or more"):
-        BACKBONES[name](**args)
-
-
-@pytest.mark.parametrize("name", BACKBONES)
-def test_the_same_seed_gives_the_same_bytes(name: str) -> None:
-    items, inputs = some_items()
-    assert torch.equal(make(name, seed=3)(items, inputs), make(name, seed=3)(items, inputs))
-    assert not torch.equal(make(name, seed=3)(items, inputs), make(name, seed=4)(items, inputs))
 
 
 @pytest.mark.parametrize("name", ["sasrec", "bert4rec"])

@@ -3,19 +3,24 @@
 import gzip
 import json
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch import Tensor
 
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
-from recg_core.base.files import sha256_file
+from recg_core.base.files import read_json, sha256_file
 from recg_core.base.schema import ITEMS, RANKS, SEQUENCES
+from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Sequences
 from recg_core.domains.shards import (
     Manifest,
@@ -25,14 +30,17 @@ from recg_core.domains.shards import (
     write_manifest,
     write_shard,
 )
+from recg_core.domains.splits import SplitPositions, temporal
+from recg_core.evaluation.certificate import Saw
 from recg_core.evaluation.training_free import (
     BaselinesConfig,
-    TrainingFree,
     log_sum_exp_scorer,
-    training_free_rows,
+    saw_of_row,
+    training_free_scorers,
     weighted_mean_scorer,
+    write_training_free,
 )
-from recg_core.models.ranking.metrics import metric_names
+from recg_core.models.ranking.full_rank import Ranks, rank_holdout
 from stages.baselines import main
 from tests.conftest import cycle_domain, leave_one_out, ragged
 
@@ -50,14 +58,26 @@ def small_domain(seed: int = 0) -> tuple[Sequences, np.ndarray]:
     return leave_one_out(rows), rng.standard_normal((30, 6)).astype(np.float32) + 1
 
 
-def flat(ranks: pl.DataFrame) -> pl.DataFrame:
-    """The ranks of the only seed of a training-free row, one number a user."""
-    return ranks.with_columns(pl.col("seed", "num_higher", "num_ties").list.first())
+def games(sequences: Sequences, embeddings: np.ndarray, *fitted_on: str) -> Domain:
+    """The domain `games`, encoded by an encoder fitted on some domains."""
+    ids = [f"i{i}" for i in range(len(embeddings))]
+    return Domain("games", sequences, ids, embeddings, "encoder", fitted_on)
 
 
-def rows_by_name(sequences: Sequences, embeddings: np.ndarray) -> dict[str, TrainingFree]:
-    rows = training_free_rows(sequences, embeddings, CONFIG, target="games")
-    return {row.name: row for row in rows}
+def rows_by_name(sequences: Sequences, embeddings: np.ndarray) -> dict[str, Ranks]:
+    """The ranks of every row."""
+    domain, holdout = games(sequences, embeddings), sequences.holdout("test")
+    scorers = training_free_scorers(domain, holdout.history, sequences.observed("test"), CONFIG)
+    return {
+        name: rank_holdout(scorer, holdout, domain.num_items, label=f"{name} on games")
+        for name, scorer in scorers
+    }
+
+
+def user_of(ranks: Ranks, row: int) -> tuple[int, int, int]:
+    columns = ranks.num_candidates, ranks.num_higher, ranks.num_ties
+    candidates, higher, ties = (int(column[row]) for column in columns)
+    return candidates, higher, ties
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -81,27 +101,25 @@ def test_knn_rows_equal_a_plain_loop(name: str, version: str) -> None:
     vectors = embeddings.astype(np.float64)
     if version == "centered":
         vectors -= vectors.mean(axis=0)
-    frame = flat(rows_by_name(sequences, embeddings)[f"knn_{name}_{version}"].ranks)
+    ranks = rows_by_name(sequences, embeddings)[f"knn_{name}_{version}"]
     holdout = sequences.holdout("test")
-    for row, (user, target) in enumerate(zip(holdout.users, holdout.target, strict=True)):
+    for row, target in enumerate(holdout.target):
         history = holdout.history.take(np.array([row])).values.tolist()
         candidates = [j for j in range(1, 31) if j not in history]
         scores = {
             j: PLAIN[name]([cosine(vectors[i - 1], vectors[j - 1]) for i in history])
             for j in candidates
         }
-        found = frame.row(row, named=True)
-        assert found["user_idx"] == user
-        assert found["num_candidates"] == len(candidates)
-        assert found["num_higher"] == sum(s > scores[target] for s in scores.values())
+        assert ranks.num_candidates[row] == len(candidates)
+        assert ranks.num_higher[row] == sum(s > scores[target] for s in scores.values())
 
 
 def test_random_ties_every_candidate() -> None:
     random = rows_by_name(*small_domain())["random"]
-    assert (flat(random.ranks)["num_higher"] == 0).all()
-    assert (flat(random.ranks)["num_ties"] == flat(random.ranks)["num_candidates"] - 1).all()
-    mean_of_shares = (10 / flat(random.ranks)["num_candidates"]).mean()
-    assert random.content["full"]["recall@10"] == pytest.approx(mean_of_shares)
+    assert (random.num_higher == 0).all()
+    assert (random.num_ties == random.num_candidates - 1).all()
+    mean_of_shares = (10 / random.num_candidates).mean()
+    assert random.metrics((10,))["recall@10"].mean() == pytest.approx(mean_of_shares)
 
 
 def test_popularity_counts_the_histories_and_no_test_item() -> None:
@@ -109,8 +127,8 @@ def test_popularity_counts_the_histories_and_no_test_item() -> None:
     sequences = leave_one_out([[1, 2, 4, 5], [1, 3, 4, 5], [9, 4, 2], [2, 7, 5]])
     popularity = rows_by_name(sequences, np.eye(9, dtype=np.float32))["popularity"]
     # above the test item: 3, 7, 9; 2, 7, 9; 1 (2 ties nothing: it is counted twice); 1, 3, 4, 9
-    assert flat(popularity.ranks)["num_higher"].to_list() == [3, 3, 0, 4]
-    assert flat(popularity.ranks)["num_ties"].to_list() == [2, 2, 1, 2]  # 6, 8; 6, 8; 1; 6, 8
+    assert popularity.num_higher.tolist() == [3, 3, 0, 4]
+    assert popularity.num_ties.tolist() == [2, 2, 1, 2]  # 6, 8; 6, 8; 1; 6, 8
 
 
 def test_the_popularity_of_the_combined_row_is_relative_to_cosines() -> None:
@@ -118,7 +136,7 @@ def test_the_popularity_of_the_combined_row_is_relative_to_cosines() -> None:
     holdout = sequences.holdout("test")
     vectors = embeddings.astype(np.float64) - embeddings.mean(axis=0, dtype=np.float64)
     counts = np.bincount(holdout.history.values, minlength=31)
-    ranks = flat(rows_by_name(sequences, embeddings)["knn_lse_popularity"].ranks)
+    ranks = rows_by_name(sequences, embeddings)["knn_lse_popularity"]
     for row, target in enumerate(holdout.target):
         history = holdout.history.take(np.array([row])).values.tolist()
         scores = {
@@ -127,33 +145,78 @@ def test_the_popularity_of_the_combined_row_is_relative_to_cosines() -> None:
             for j in range(1, 31)
             if j not in history
         }
-        assert ranks["num_higher"][row] == sum(s > scores[target] for s in scores.values())
+        assert ranks.num_higher[row] == sum(s > scores[target] for s in scores.values())
 
 
-def test_rows_say_what_they_use() -> None:
-    rows = rows_by_name(*small_domain())
-    assert list(rows) == ROWS
-    for name, row in rows.items():
-        saw = row.content["saw"]
-        assert (row.content["source"], row.content["target"]) == ("none", "games")
+def test_rows_say_what_they_use(tmp_path: Path) -> None:
+    """Read from the cells as they are written, the encoder fitted on another domain."""
+    domain = games(*small_domain(), "books")
+    write_training_free([domain], CONFIG, tmp_path)
+    cells = {path.stem: read_json(path) for path in tmp_path.glob("*.json")}
+    assert set(cells) == {f"{name}_to_games" for name in ROWS}
+    for name in ROWS:
+        cell = cells[f"{name}_to_games"]
+        assert (cell["backbone"], cell["variant"]) == (None, name)
+        assert (cell["source"], cell["target"]) == ("none", "games")
+        saw = cell["saw"]
         assert saw["target_interactions_used"] == ("popularity" in name)
         assert saw["zero_shot"] == ("popularity" not in name)
-        assert saw["target_text_seen"] == name.endswith("_centered")
+        centered = name.endswith("_centered") or name == "knn_lse_popularity"
+        assert saw["target_text_seen"] == centered
 
 
-def test_an_encoder_fitted_on_the_target_has_seen_its_texts() -> None:
-    rows = training_free_rows(
-        *small_domain(), CONFIG, target="games", encoder_domains=["books", "games"]
-    )
-    for row in rows:
-        assert row.content["saw"]["target_text_seen"] == row.name.startswith("knn_"), row.name
+def test_an_encoder_fitted_on_the_target_has_seen_its_texts(tmp_path: Path) -> None:
+    """As the demo's is: every row that reads the texts says so, the raw ones too."""
+    domain = games(*small_domain(), "books", "games")
+    write_training_free([domain], CONFIG, tmp_path)
+    for name in ROWS:
+        saw = Saw(**read_json(tmp_path / f"{name}_to_games.json")["saw"])
+        assert saw == saw_of_row(name, domain)
+        assert saw.target_text_seen == name.startswith("knn_"), name
+
+
+def test_only_one_kernel_is_alive_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[weakref.ref[Tensor]] = []
+    most = 0
+    module = "recg_core.evaluation.training_free"
+    kernel_scorer = import_module(module).kernel_scorer
+
+    def counted(*args: Any) -> Any:
+        nonlocal most
+        scorer = kernel_scorer(*args)
+        cells = dict(zip(scorer.__code__.co_freevars, scorer.__closure__, strict=True))
+        alive.append(weakref.ref(cells["kernel_NN"].cell_contents))
+        most = max(most, sum(kernel() is not None for kernel in alive))
+        return scorer
+
+    monkeypatch.setattr(f"{module}.kernel_scorer", counted)
+    rows_by_name(*small_domain())
+    assert len(alive) == 2
+    assert most == 1
+
+
+def test_popularity_counts_what_every_user_did_before_the_test_period() -> None:
+    """Also users who have no test item: in a split by time most have none."""
+    rows = [[1, 2, 3], [1, 2], [2, 5], [3, 4, 1]]
+    times = [[1, 2, 8], [1, 2], [3, 4], [5, 7, 10]]
+    lengths = np.array([len(row) for row in rows])
+    split: SplitPositions = temporal(np.array([t for row in times for t in row]), lengths)
+    sequences = Sequences(
+        ragged(rows), [f"u{i}" for i in range(4)], split.train_length, split.valid_position,
+        split.test_position,
+    )  # fmt: skip
+    assert split.test_position.tolist() == [-1, -1, -1, 2]
+    popularity = rows_by_name(sequences, np.eye(5, dtype=np.float32))["popularity"]
+    # The test item 1 was seen twice, 2 three times, 5 once; 3 and 4 are the user's history.
+    assert user_of(popularity, 0) == (3, 1, 0)
 
 
 def test_centering_removes_what_all_items_share() -> None:
     sequences, embeddings = small_domain()
     shifted = embeddings + np.float32(3)
     for name, row in rows_by_name(sequences, shifted).items():
-        same = rows_by_name(sequences, embeddings)[name].ranks.equals(row.ranks)
+        unshifted = rows_by_name(sequences, embeddings)[name]
+        same = np.array_equal(unshifted.num_higher, row.num_higher)
         assert same == (not name.endswith("_raw")), name
 
 
@@ -163,7 +226,7 @@ def test_only_rows_with_popularity_depend_on_other_users() -> None:
     alone = rows_by_name(leave_one_out([first]), embeddings)
     for name, row in rows_by_name(sequences, embeddings).items():
         if "popularity" not in name:
-            assert row.ranks.row(0) == alone[name].ranks.row(0)
+            assert user_of(row, 0) == user_of(alone[name], 0)
 
 
 def test_weights_decay_with_age() -> None:
@@ -224,13 +287,12 @@ def test_the_stage_writes_every_row_of_every_domain(
         write_domain(tmp_path / "domains" / name, tmp_path / "embeddings" / name, name)
     params = f"grid: {{domains: [books, games]}}\nbaselines: {json.dumps(asdict(CONFIG))}\n"
     (tmp_path / "params.yaml").write_text(params)
-    main(Path("domains"), Path("embeddings"), Path("ranks"), Path("metrics"))
+    main(Path("domains"), Path("embeddings"), Path("ranks"))
     expected = {f"{row}_to_{target}" for row in ROWS for target in ("books", "games")}
-    assert {path.stem for path in Path("metrics").glob("*.json")} == expected
+    assert {path.stem for path in Path("ranks").glob("*.json")} == expected
     for name in expected:
-        cell = json.loads((Path("metrics") / f"{name}.json").read_text())
-        assert f"{cell['model']}_to_{cell['target']}" == name
-        assert set(cell["full"]) == set(metric_names())
+        cell = json.loads((Path("ranks") / f"{name}.json").read_text())
+        assert f"{cell['variant']}_to_{cell['target']}" == name
         assert RANKS.read(Path("ranks") / f"{name}.parquet").height == cell["num_users"] == 40
 
 
@@ -265,6 +327,6 @@ def test_real_domains_give_the_figures_of_an_earlier_measurement(
         pytest.skip("the real data are not on this machine")
     rows = rows_by_name(*real_domain(data, name))
     for row, expected in (("knn_recency_centered", recency), ("knn_lse_centered", lse)):
-        found = rows[row].content["sampled_100"]
-        values = [100 * found["recall@10"], 100 * found["ndcg@10"]]
+        found = rows[row].metrics((10,), 100)
+        values = [100 * found["recall@10"].mean(), 100 * found["ndcg@10"].mean()]
         assert values == pytest.approx(expected, abs=2.0)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import pytest
 
-from recg_core.base.config import build, convert
+from recg_core.base.config import build, build_kind, convert
 from recg_core.base.errors import UserError
 
 
@@ -193,3 +193,64 @@ def test_the_message_of_a_user_error_is_passed_on_as_it_is() -> None:
 
     with pytest.raises(UserError, match=r"^size: expected 1 or more, got 0$"):
         build(refuse, {"size": 0}, "encoders.lsa")
+
+
+@dataclass(frozen=True)
+class Plain:
+    kind: Literal["plain"]
+
+
+@dataclass(frozen=True)
+class Rich:
+    kind: Literal["rich"]
+    size: int
+
+
+def test_the_kind_of_a_section_chooses_among_dataclasses() -> None:
+    assert convert({"kind": "rich", "size": 2}, Plain | Rich, "at") == Rich("rich", 2)
+    assert convert({"kind": "plain"}, Plain | Rich | None, "at") == Plain("plain")
+    assert convert(None, Plain | Rich | None, "at") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "message"),
+    [
+        (
+            {"kind": "odd"},
+            Plain | Rich,
+            "at.kind: expected one of ['plain', 'rich'], got str 'odd'",
+        ),
+        ({"size": 2}, Plain | Rich, "at.kind: expected one of ['plain', 'rich'], got null"),
+        (
+            {"kind": "plain", "size": 2},
+            Plain | Rich | None,
+            "at: unknown key(s) ['size']; valid keys are ['kind']",
+        ),
+        ({"kind": "rich", "size": "2"}, Plain | Rich, "at.size: expected int, got str '2'"),
+        ({"clusters": "3"}, Pattern | None, "at.clusters: expected int, got str '3'"),
+        (3, Pattern | None, "at: expected Pattern or null, got int 3"),
+    ],
+)
+def test_what_is_wrong_inside_a_section_is_said(value: Any, expected: Any, message: str) -> None:
+    """And not that it is neither this nor that."""
+    with pytest.raises(UserError) as caught:
+        convert(value, expected, "at")
+    assert str(caught.value) == message
+
+
+def test_a_member_of_a_registry_is_built_from_its_row() -> None:
+    registry = {"pattern": Pattern}
+    assert build_kind(registry, {"kind": "pattern", "clusters": 3}, "at") == Pattern(3)
+    assert build_kind(registry, {"is": "pattern", "clusters": 3}, "at", key="is") == Pattern(3)
+    for row, message in (
+        ({"kind": "odd"}, "at.kind: expected one of ['pattern'], got 'odd'"),
+        ({}, "at.kind: expected one of ['pattern'], got None"),
+        ([], "at: expected a section of keys, got list []"),
+        (
+            {"kind": "pattern"},
+            "at: missing key(s) ['clusters']; valid keys are ['clusters', 'temperature']",
+        ),
+    ):
+        with pytest.raises(UserError) as caught:
+            build_kind(registry, row, "at")  # type: ignore[arg-type]
+        assert str(caught.value) == message

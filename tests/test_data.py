@@ -94,6 +94,25 @@ def test_a_holdout_is_the_item_at_its_position_and_all_items_before(
         assert holdout.target.tolist() == [rows[i][splits[i][column]] for i in users]
 
 
+@given(split_rows())
+def test_observed_is_what_all_users_did_before_a_split(
+    case: tuple[list[list[int]], list[tuple[int, int, int]]],
+) -> None:
+    """A user without a test item has done everything before the test period."""
+    rows, splits = case
+    sequences = sequences_of(rows, splits)
+    before = [len(r) if test < 0 else test for r, (_, _, test) in zip(rows, splits, strict=True)]
+    expected = [row[:end] for row, end in zip(rows, before, strict=True)]
+    assert as_lists(sequences.observed("test")) == expected
+    assert as_lists(sequences.observed("valid")) == as_lists(sequences.training())
+
+
+def test_leave_one_out_observes_every_history_that_is_ranked() -> None:
+    sequences = leave_one_out([[5, 3, 8, 1], [2, 2, 4]])
+    for split in ("valid", "test"):
+        assert as_lists(sequences.observed(split)) == as_lists(sequences.holdout(split).history)
+
+
 def test_the_test_history_holds_the_validation_item() -> None:
     sequences = leave_one_out([[5, 3, 8, 1], [2, 2, 4]])
     assert as_lists(sequences.training()) == [[5, 3], [2]]

@@ -10,10 +10,15 @@ from typing import Any
 
 import pytest
 
+from recg_core.backbones import BACKBONES
+from recg_core.base.files import read_json
 from recg_core.base.params import Params
+from recg_core.models import backbone_code
 from tests.project import (
     DOMAINS,
+    KINDS,
     ROOT,
+    SCRATCH,
     Done,
     Stage,
     bytes_below,
@@ -25,17 +30,14 @@ from tests.project import (
     with_value,
     write_params,
 )
-from tests.test_layers import imports_of
+from tests.test_layers import imports_of, modules, own_imports
 
 STAGES = list(read_yaml("dvc.yaml")["stages"])
-PACKAGES = (
-    "recg_core/backbones",
-    "recg_core/encoders",
-    "recg_core/raw",
-    "recg_core/report",
-)  # each one dependency
-# Unfinished downloads wait here for the next run; they are no part of any result.
-SCRATCH = ".downloads"
+CODE = ("recg_core", "stages")
+# A dep of the stage `backbones` alone. What training takes of this code is in data/backbones.json,
+# digests of the code of the grid's backbones, and goes on into model.json: all later stages see a
+# change of that code as changed data.
+BACKBONES_CODE = "recg_core/backbones"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Run:
     stage: Stage
     done: Done
     addresses: list[str]  # of the params that it read
-    written: list[str]  # new or changed files
+    written: list[str]  # new or changed files, without unfinished work
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,11 @@ def run_alone(stage: Stage, params: dict[str, Any], store: Path, room: Path) -> 
     after = bytes_below(room)
     for out in stage.outs:
         copy(room / out, store / out)
-    written = [name for name in after if after[name] != before.get(name)]
+    written = [
+        name
+        for name in after
+        if after[name] != before.get(name) and not any(below(name, place) for place in SCRATCH)
+    ]
     return Run(stage, done, addresses, written)
 
 
@@ -134,19 +140,118 @@ def file_of(module: str) -> str | None:
     """The file of a module of the project, if there is one."""
     path = module.replace(".", "/")
     candidates = [f"{path}.py", f"{path}/__init__.py"]
-    owned = [c for c in candidates if c.startswith(("recg_core/", "stages/"))]
+    owned = [c for c in candidates if c.split("/")[0] in CODE]
     return next((candidate for candidate in owned if (ROOT / candidate).is_file()), None)
+
+
+def dep_of(path: str) -> str:
+    """How `deps` name a file of the project: a package of `recg_core` as a whole."""
+    root, name, *_ = path.split("/")
+    return f"{root}/{name}" if root == "recg_core" else path
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_the_code_deps_of_a_stage_are_all_that_its_script_imports(name: str) -> None:
     block = read_yaml("dvc.yaml")["stages"][name]
-    imported = {
-        next((package for package in PACKAGES if below(path, package)), path)
-        for path in code_of(f"stages.{name}")
-    }
-    declared = [dep for dep in block["deps"] if dep.startswith(("recg_core", "stages"))]
-    assert sorted(declared) == sorted(imported)
+    expected = {dep_of(path) for path in code_of(f"stages.{name}")} - {BACKBONES_CODE}
+    if name == "backbones":  # which reads that code and imports none
+        expected.add(BACKBONES_CODE)
+    declared = [dep for dep in block["deps"] if dep.split("/")[0] in CODE]
+    assert sorted(declared) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("recg_core/backbones/new.py", {"backbones"}),
+        ("recg_core/encoders/new.py", {"encode"}),
+        ("recg_core/figures/new.py", {"figures"}),
+        ("recg_core/report/new.py", {"report"}),
+        ("recg_core/training/losses/new.py", {"train", "cluster"}),
+    ],
+)
+def test_a_new_file_makes_only_those_stages_stale_whose_code_it_may_be(
+    file: str, stages: set[str]
+) -> None:
+    blocks = read_yaml("dvc.yaml")["stages"]
+    reached = {name for name in STAGES if any(below(file, dep) for dep in blocks[name]["deps"])}
+    assert reached == stages
+
+
+@pytest.fixture
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the code of the backbones that the stage `backbones` reads in its place."""
+    folder = Path(shutil.copytree(ROOT / BACKBONES_CODE, tmp_path / "code"))
+    monkeypatch.setattr(backbone_code, "FOLDER", folder)
+    return folder
+
+
+def written_by_backbones(params: dict[str, Any], folder: Path) -> bytes:
+    """What the stage `backbones` writes for these params."""
+    folder.mkdir(exist_ok=True)
+    write_params(folder, params)
+    (stage,) = (stage for stage in pipeline(params) if stage.name == "backbones")
+    done = run_command(stage.command, folder)
+    assert done.status == 0, done.stderr
+    return (folder / stage.outs[0]).read_bytes()
+
+
+def test_a_new_backbone_changes_nothing_that_training_depends_on(
+    code: Path, tmp_path: Path
+) -> None:
+    """Neither its code nor its row, as long as the grid does not have it."""
+    params = small_params()
+    before = written_by_backbones(params, tmp_path / "project")
+    (code / "newrec.py").write_text("from recg_core.backbones.transformer import Encoder\n")
+    (code / "__init__.py").write_text((code / "__init__.py").read_text() + "# newrec\n")
+    params = with_value(params, "backbones.newrec", {"dim": 16})
+    assert written_by_backbones(params, tmp_path / "project") == before
+    params = with_value(params, "grid.backbones", ["gru4rec", "newrec"])
+    both = written_by_backbones(params, tmp_path / "project")
+    assert set(read_json(tmp_path / "project" / "data" / "backbones.json")) == {
+        "gru4rec", "newrec",
+    }  # fmt: skip
+    assert both != before
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_changed_module_changes_what_training_takes_of_the_backbones_that_import_it(
+    backbone: str, code: Path, tmp_path: Path
+) -> None:
+    params = with_value(small_params(), "grid.backbones", [backbone])
+    before = written_by_backbones(params, tmp_path / "project")
+    own = modules_of_backbone(backbone)
+    assert {backbone, "base"} <= own
+    for path in sorted(code.glob("[!_]*.py")):
+        content = path.read_text(encoding="utf-8")
+        path.write_text(content + "# changed\n", encoding="utf-8")
+        after = written_by_backbones(params, tmp_path / "project")
+        assert (after != before) == (path.stem in own), path.name
+        path.write_text(content, encoding="utf-8")
+
+
+def modules_of_backbone(name: str) -> set[str]:
+    """The modules of `recg_core.backbones` that a backbone's module imports, and itself.
+
+    What it uses of other packages must be a dep of training itself.
+    """
+    package = "recg_core.backbones."
+    deps = read_yaml("dvc.yaml")["stages"]["train"]["deps"]
+    found: set[str] = set()
+    waiting = [f"{package}{name}"]
+    while waiting:
+        module = waiting.pop()
+        if module.startswith(package) and module not in found:
+            found.add(module)
+            waiting += own_imports(modules()[module])
+        path = str(file_of(module))
+        assert module in found or any(below(path, dep) for dep in deps), f"{name} uses {module}"
+    return {module.removeprefix(package) for module in found}
+
+
+def test_training_depends_on_the_backbones_by_their_digests() -> None:
+    for stage in pipeline(read_yaml("params.yaml")):
+        assert ("data/backbones.json" in stage.deps) == (stage.name == "train")
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -187,7 +292,7 @@ def test_every_path_of_a_command_is_a_dep_or_an_out(name: str) -> None:
         assert paths
         for path in paths:
             known = any(below(own, path) or below(path, own) for own in stage.deps + stage.outs)
-            assert known or path == SCRATCH, f"{path} of {' '.join(stage.command)}"
+            assert known, f"{path} of {' '.join(stage.command)}"
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -217,6 +322,29 @@ def test_everything_in_the_grid_has_its_row() -> None:
 def test_outs_of_different_stages_never_overlap() -> None:
     outs = [out for stage in pipeline(read_yaml("params.yaml")) for out in stage.outs]
     assert not [(one, other) for one, other in permutations(outs, 2) if below(one, other)]
+
+
+def test_no_out_stays_when_its_stage_runs_again() -> None:
+    """So that DVC takes from its run cache what was made before; see `SCRATCH` for the rest."""
+    for block in read_yaml("dvc.yaml")["stages"].values():
+        entries = [entry for kind in KINDS for entry in block.get(kind, [])]
+        options = [option for e in entries if isinstance(e, dict) for option in e.values()]
+        assert not [option for option in options if "persist" in option]
+
+
+def test_metrics_are_those_of_the_cells_and_of_the_validation() -> None:
+    """Whatever else is a number would bury them in `dvc metrics show`."""
+    metrics = {
+        path
+        for block in read_yaml("dvc.yaml")["stages"].values()
+        for entry in block.get("metrics", [])
+        for path in ([entry] if isinstance(entry, str) else entry)
+    }
+    assert metrics == {
+        "cells/full",
+        "cells/sampled",
+        "results/validation/${item.variant}/${item.source}",
+    }
 
 
 @pytest.mark.parametrize("name", ["train", "cluster"])

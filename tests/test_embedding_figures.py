@@ -6,14 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from recg_core.models.model import load_model, model_features
-from recg_core.training.seeds import train_model
 from torch import Tensor
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_json
 from recg_core.domains.domain import Domain
-from recg_core.evaluation.cells import cluster_model
 from recg_core.figures.embedding_figures import (
     FiguresConfig,
     measure_patterns,
@@ -22,6 +19,9 @@ from recg_core.figures.embedding_figures import (
 )
 from recg_core.figures.item_space import effective_rank
 from recg_core.models.patterns import Patterns, pattern_variance_share
+from recg_core.models.trained import load_trained
+from recg_core.training.cluster import cluster_models
+from recg_core.training.train import train_models
 from tests.conftest import cycle_domain
 from tests.test_cells import CLUSTERED, IDS, ONE_EPOCH, PATTERNS
 from tests.test_training import SEM, pool_of, spec
@@ -100,14 +100,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     source = cycle_domain("source", num_users=60)
     for name, variant in VARIANTS.items():
-        place = Path("gru4rec", name, "source")
-        model = spec("gru4rec", source, variant)
-        train_model(
-            source, pool_of("north", "south"), model, ONE_EPOCH, [0], folder / "models" / place
-        )
-        cluster_model(
-            folder / "models" / place, source, PATTERNS, folder / "patterns" / place,
-            folder / f"{name}.json", name=name,
+        place = Path(name, "source")
+        train_models(
+            source, pool_of("north", "south"), [spec("gru4rec", source, variant)], ONE_EPOCH, [0],
+            folder / "models" / place, work=folder / "work",
+        )  # fmt: skip
+        cluster_models(
+            folder / "models" / place, lambda: source, PATTERNS, folder / "patterns" / place,
+            folder / "validation" / place,
         )  # fmt: skip
     return folder
 
@@ -141,12 +141,13 @@ def test_every_transferable_model_is_measured_and_tabulated(project: Path, tmp_p
 def test_what_is_measured_are_the_item_vectors_of_the_model(project: Path, tmp_path: Path) -> None:
     written(project, tmp_path)
     domains = both_domains()
-    model = load_model(project / "models/gru4rec/sem/source", 0, spec("gru4rec", domains[0], SEM))
+    place = Path("sem", "source", "gru4rec")
+    model = load_trained(project / "models" / place, project / "patterns" / place, 0, "cpu")
     sample = sample_items(domains, CONFIG)
     with torch.no_grad():
         vectors = np.concatenate(
             [
-                model.items(model_features(SEM, domain.text[rows])).numpy()
+                model.recommender.items(torch.from_numpy(domain.text[rows])).numpy()
                 for domain, rows in zip(domains, sample.rows, strict=True)
             ]
         )

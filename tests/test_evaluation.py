@@ -1,11 +1,10 @@
-"""Exact ranks against a plain loop, and the cell made from them."""
+"""Exact ranks against a plain loop, and the cell on disk."""
 
 import json
 import math
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,20 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recg_core.base.errors import UserError
-from recg_core.base.schema import RANKS
 from recg_core.domains.sequences import Holdout
-from recg_core.models.ranking.full_rank import (
-    Ranks,
-    Saw,
-    ScoreBatch,
-    cell_content,
-    cell_metrics,
-    overlap_share,
-    rank_holdout,
-    ranks_frame,
-    validation_ndcg,
-    write_cell,
-)
+from recg_core.evaluation.certificate import Saw, certify, overlap_share, write_cell
+from recg_core.models.ranking.full_rank import Ranks, rank_holdout, stack_seeds, validation_ndcg
+from recg_core.models.ranking.ranks import read_ranks
+from recg_core.models.ranking.scores import ScoreBatch, sum_scorer
 from tests.conftest import ragged
 
 
@@ -130,56 +120,42 @@ def test_validation_ndcg_by_hand() -> None:
     assert validation_ndcg(table_scorer(scores), holdout, 4, k=2) == pytest.approx(0.5)
 
 
-def two_seeds(*seeds: int) -> pl.DataFrame:
-    """Two users; full NDCG@5 is 1 for seed 0 and 1 / log2(3) for seed 7."""
+def test_a_sum_of_scorers_adds_them_and_copies_a_single_one_nowhere() -> None:
+    first, second = torch.tensor([[1.0, 2.0]]), torch.tensor([[10.0, 20.0]])
+    one: ScoreBatch = lambda rows: first  # noqa: E731
+    assert sum_scorer([one])(np.array([0])) is first
+    total = sum_scorer([one, lambda rows: second, lambda rows: second])(np.array([0]))
+    assert total.tolist() == [[21.0, 42.0]]
+    assert first.tolist() == [[1.0, 2.0]]
+
+
+def test_a_cell_on_disk_says_what_it_is(tmp_path: Path) -> None:
     counts = np.array([500, 300], dtype=np.int32)
     zero = np.zeros(2, dtype=np.int32)
-    ranks = {0: Ranks(counts, zero, zero), 7: Ranks(counts, zero + 1, zero)}
-    return ranks_frame(
-        {seed: ranks[seed] for seed in seeds or ranks}, np.array([3, 8], dtype=np.int32)
-    )
-
-
-def test_cell_metrics_average_users_then_seeds() -> None:
-    found = cell_metrics(two_seeds(), (1, 5))
-    second = 1 / math.log2(3)
-    assert found["full"]["ndcg@5"] == pytest.approx((1 + second) / 2)
-    assert found["full"]["recall@1"] == pytest.approx(0.5)
-    assert found["seed_std"]["full"]["ndcg@5"] == pytest.approx((1 - second) / math.sqrt(2))
-    # Seed 7: the one item above is among the 100 negatives with chance 100/499 or 100/299.
-    alone = (2 - 100 / 499 - 100 / 299) / 2
-    assert found["sampled_100"]["recall@1"] == pytest.approx((1 + alone) / 2)
-
-
-def test_one_seed_has_no_deviation() -> None:
-    assert set(cell_metrics(two_seeds(0))) == {"full", "sampled_100"}
-
-
-def test_an_empty_table_has_no_metrics() -> None:
-    with pytest.raises(UserError, match="no rows"):
-        cell_metrics(two_seeds().clear())
-
-
-def test_a_cell_on_disk_says_what_it_is_and_metrics_follow_from_its_ranks(tmp_path: Path) -> None:
+    by_seed = {0: Ranks(counts, zero, zero), 7: Ranks(counts, zero + 1, zero)}
+    ranks = stack_seeds(by_seed, np.array([3, 8], dtype=np.int32))
     saw = Saw(
         zero_shot=True, target_text_seen=True, target_interactions_used=False,
         user_overlap=0.25, item_overlap=0.0,
     )  # fmt: skip
-    content = cell_content(
-        two_seeds(), model="sasrec-recg", source="books", target="games", saw=saw
+    certificate = certify(
+        ranks, saw, backbone="sasrec", variant="recg", source="books", target="games"
     )
-    write_cell(two_seeds(), content, tmp_path / "a" / "r.parquet", tmp_path / "b" / "m.json")
+    write_cell(tmp_path / "a", "books_to_games", ranks, certificate)
 
-    stored = json.loads((tmp_path / "b" / "m.json").read_text())
-    assert (stored["model"], stored["source"]) == ("sasrec-recg", "books")
-    assert (stored["num_seeds"], stored["num_users"], stored["mean_candidates"]) == (2, 2, 400)
-    assert stored["saw"] == {
-        "zero_shot": True, "target_text_seen": True, "target_interactions_used": False,
-        "user_overlap": 0.25, "item_overlap": 0.0,
+    stored = json.loads((tmp_path / "a" / "books_to_games.json").read_text())
+    assert stored == {
+        "backbone": "sasrec", "variant": "recg", "source": "books", "target": "games",
+        "transfers": True, "num_seeds": 2, "num_users": 2, "mean_candidates": 400,
+        "saw": {
+            "zero_shot": True, "target_text_seen": True, "target_interactions_used": False,
+            "user_overlap": 0.25, "item_overlap": 0.0,
+        },
     }  # fmt: skip
-    assert set(stored["protocol"]) == {"full", "sampled_100"}
-    again = cell_metrics(RANKS.read(tmp_path / "a" / "r.parquet"))
-    assert {key: stored[key] for key in again} == again
+    again = read_ranks(tmp_path / "a" / "books_to_games.parquet")
+    assert again.seeds.tolist() == [0, 7]
+    assert again.users.tolist() == [3, 8]
+    assert again.num_higher.tolist() == [[0, 1], [0, 1]]
 
 
 def test_overlap_counts_distinct_ids() -> None:

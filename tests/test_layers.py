@@ -1,93 +1,72 @@
-"""A module of `recg_core` imports from lower levels only, heavy packages where they belong.
+"""A package of `recg_core` imports from those before it alone, heavy libraries where they belong.
 
-`LAYERS` is the whole map: a new module has to be given its place here.
+`PACKAGES` is the whole map. What a package holds is its own business: a new module, and so a new
+backbone, loss, encoder or reader, needs no line here.
 """
 
 import ast
+import functools
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# From the bottom up; a module imports only from the lines above its own. A package stands above the
-# modules that its `__init__` gathers.
-LAYERS = (
-    # alone: numbers, text and tensors
-    "raw report errors metrics kcore batches splits item_space raw.spill raw.textclean losses",
-    # strict configuration and files
-    "config files folders raw.blocks",
-    # tables and other file formats
-    "schema shards raw.rejects download raw.formats checkpoints results figures",
-    # raw records
-    "raw.source raw.catalogue",
-    "raw.interactions",
-    # building raw.blocks of models, and the encoders
-    "backbones.base backbones.transformer encoders.base encoders.text encoders.hub",
-    "backbones.gru4rec backbones.sasrec backbones.bert4rec encoders.forward encoders.decoder "
-    "encoders.loading",
-    "encoders.selftest",
-    "backbones encoders.lsa encoders.transformer encoders.llm2vec",
-    "encoders encoders.workers encoders.catalogue encoders.reuse",
-    "encoders.encode",
-    "encoders.estimate",
-    # data and models in memory
-    "data pool preprocess ranks statistics",
-    "domain evaluation sensitivity per_user",
-    "neighbors",
-    "anchor",
-    "model",
-    # methods
-    "training patterns baselines slices compare",
-    # whole folders
-    "seeds cells analysis",
-    "embedding_figures",
-    # the report
-    "report.layout report.published",
-    "report.tables report.curves report.figures report.page",
-    "report.summary report.heatmap",
-    "report.build",
-)
-LEVELS = {name: level for level, line in enumerate(LAYERS) for name in line.split()}
+# In the order of the data flow; a package imports from those before it.
+PACKAGES = (
+    "base", "raw", "domains", "encoders", "embeddings", "backbones", "models", "training",
+    "evaluation", "figures", "report",
+)  # fmt: skip
 
-# Who may import what takes long or is an application's business; nobody else does, in any function.
+# Which packages import what takes long or is an application's business; no other does, in any
+# function.
 HEAVY = {
-    "torch": "losses checkpoints model evaluation neighbors anchor training patterns baselines "
-    "seeds cells embedding_figures "
-    "backbones.base backbones.transformer backbones.gru4rec backbones.sasrec backbones.bert4rec "
-    "encoders.forward encoders.decoder encoders.loading encoders.selftest",
-    "transformers": "encoders.forward encoders.decoder encoders.loading encoders.selftest "
-    "encoders.transformer encoders.llm2vec",
-    "peft": "encoders.loading",
-    "ray": "encoders.workers",
-    "huggingface_hub": "encoders.hub",
-    "sklearn": "encoders.lsa patterns item_space",
-    "scipy": "item_space sensitivity statistics",
+    "torch": "backbones encoders evaluation figures models training",
+    "transformers": "encoders",
+    "peft": "encoders",
+    "huggingface_hub": "encoders",
+    "ray": "embeddings",
+    "sklearn": "encoders figures training",
+    "scipy": "figures report",
     "matplotlib": "figures",
-    "requests": "download",
-    "pyarrow": "shards raw.spill raw.formats preprocess",
-    "jinja2": "report.page",
+    "PIL": "figures",
+    "requests": "raw",
+    "pyarrow": "domains raw",
+    "jinja2": "report",
+    "ruamel": "base",
     "typer": "",
     "dvc": "",
-    "ruamel": "",
     "yaml": "",
     "stages": "",
 }
 
+# What the start of a script must not wait for, since most live for a second or two, and the scripts
+# that use some of it at once.
+SLOW = {"torch", "transformers", "peft", "sklearn", "scipy", "matplotlib", "ray", "dvc"}
+NEEDED = {
+    "report": "scipy",
+    "evaluate": "torch",
+    "baselines": "torch",
+    "figures": "torch",
+    "revisions": "dvc",  # of `recg`, whose commands load it when they are called
+}
 
+
+@functools.cache
 def modules() -> dict[str, Path]:
-    """Every module below `recg_core` by its name without that prefix."""
+    """Every module of `recg_core` by its full name."""
     found = {}
     for path in sorted((ROOT / "recg_core").rglob("*.py")):
-        parts = path.relative_to(ROOT / "recg_core").with_suffix("").parts
-        found[".".join(parts).removesuffix("__init__").rstrip(".")] = path
-    del found[""]
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = path
     return found
 
 
-def imports_of(path: Path) -> set[str]:
+@functools.cache
+def imports_of(path: Path) -> frozenset[str]:
     """Full names of what a file imports at any place, functions included."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -95,56 +74,89 @@ def imports_of(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import"
-            found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(found)
 
 
 def own_imports(path: Path) -> set[str]:
     """The modules of `recg_core` that a file imports; importing a part of one counts as that."""
-    names = {name.removeprefix("recg_core.") for name in imports_of(path)}
-    return names & modules().keys()
+    known = modules()
+    names = {name for name in imports_of(path) if name.startswith("recg_core.")}
+    return {name if name in known else name.rpartition(".")[0] for name in names}
 
 
-def test_every_module_has_its_place_and_every_place_its_module() -> None:
-    assert sorted(LEVELS) == sorted(modules())
+def package_of(module: str) -> str:
+    """`training` of `recg_core.training.losses.bpr`."""
+    return module.split(".")[1]
 
 
-@pytest.mark.parametrize("name", sorted(modules()))
-def test_a_module_imports_only_from_lower_levels(name: str) -> None:
-    imported = own_imports(modules()[name])
-    too_high = {other for other in imported if LEVELS[other] >= LEVELS[name]}
-    assert not too_high, f"{name} imports {sorted(too_high)}, which do not stand below it"
-
-
-@pytest.mark.parametrize("package", HEAVY)
-def test_a_heavy_package_is_imported_only_where_it_belongs(package: str) -> None:
-    users = {
-        name
+def imported_by(package: str) -> dict[str, frozenset[str]]:
+    """What each module of a package imports, by its name."""
+    return {
+        name: imports_of(path)
         for name, path in modules().items()
-        if package in {imported.split(".")[0] for imported in imports_of(path)}
+        if name.startswith(f"recg_core.{package}.") or name == f"recg_core.{package}"
     }
-    assert users == set(HEAVY[package].split())
+
+
+def starts() -> dict[str, list[str]]:
+    """The scripts by what they need at once."""
+    groups: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "stages").glob("[!_]*.py")):
+        groups.setdefault(NEEDED.get(path.stem, "none of them"), []).append(path.stem)
+    return groups
+
+
+def test_every_package_has_its_place_and_every_place_its_package() -> None:
+    assert {package_of(name) for name in modules() if name != "recg_core"} == set(PACKAGES)
+    assert len(PACKAGES) == len(set(PACKAGES))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_from_those_before_it(package: str) -> None:
+    allowed = PACKAGES[: PACKAGES.index(package) + 1]
+    for name in imported_by(package):
+        imported = {package_of(other) for other in own_imports(modules()[name])}
+        later = imported - set(allowed)
+        assert not later, f"{name} imports from {sorted(later)}, which do not stand before it"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Functions included: what stands in a circle cannot be read alone."""
+    graph = {name: own_imports(path) for name, path in modules().items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+@pytest.mark.parametrize("library", HEAVY)
+def test_a_heavy_library_is_imported_only_where_it_belongs(library: str) -> None:
+    users = {
+        package
+        for package in PACKAGES
+        if library in {n.split(".")[0] for names in imported_by(package).values() for n in names}
+    }
+    assert users == set(HEAVY[library].split())
 
 
 def test_the_package_itself_imports_nothing() -> None:
     assert imports_of(ROOT / "recg_core" / "__init__.py") == set()
 
 
-def test_stages_without_a_model_start_without_the_libraries_of_models() -> None:
-    """What their import really loads: a start of a stage must not take seconds for nothing."""
+@pytest.mark.parametrize("needed", starts())
+def test_a_script_starts_without_the_libraries_that_it_need_not_wait_for(needed: str) -> None:
+    """What its import really loads: a start must not take seconds for nothing."""
+    scripts = starts()[needed]
     program = (
-        "import sys; from importlib import import_module\n"
-        "for name in ('fetch', 'preprocess', 'encode', 'pool', 'report'):\n"
-        "    import_module('stages.' + name)\n"
+        f"import sys; from importlib import import_module\nfor name in {scripts}:\n"
+        "    import_module(f'stages.{name}')\n"
         "    print(name, *{n.split('.')[0] for n in sys.modules})"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for line in done.stdout.splitlines():
-        stage, *loaded = line.split()
-        heavy = {"torch", "transformers", "peft", "sklearn", "scipy", "dvc"} & set(loaded)
-        if stage == "report":  # its statistics are scipy's
-            heavy -= {"scipy"}
-        assert not heavy, f"stages.{stage} loads {sorted(heavy)}"
-    assert len(done.stdout.splitlines()) == 5
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [name for name, *_ in lines] == scripts
+    for name, *loaded in lines:
+        assert not SLOW & set(loaded) - {needed}, f"stages.{name}"

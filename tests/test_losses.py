@@ -1,18 +1,29 @@
 """The losses against slow plain versions of the equations, hand-worked values and their theory."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from recg_core.training.losses import (
-    balanced_beta,
-    bpr_loss,
-    inter_domain_loss,
-    intra_domain_loss,
-    sampled_softmax_loss,
-)
+from recg_core.base.config import build_kind
+from recg_core.base.errors import UserError
+from recg_core.training.generalization import balanced_beta
+from recg_core.training.generalization.base import Reading
+from recg_core.training.generalization.inter import INTER
+from recg_core.training.generalization.inter.centers import Centers
+from recg_core.training.generalization.inter.entropy_max import EntropyMax
+from recg_core.training.generalization.inter.entropy_min import EntropyMin
+from recg_core.training.generalization.intra import INTRA
+from recg_core.training.generalization.intra.entropy import Entropy
+from recg_core.training.generalization.intra.isometry import Isometry
+from recg_core.training.generalization.intra.uniformity import Uniformity
+from recg_core.training.losses import LOSSES, Loss
+from recg_core.training.losses.bpr import BPR
+from recg_core.training.losses.softmax import SampledSoftmax
+from tests.project import read_yaml
 
 
 def cosine(a: list[float], b: list[float]) -> float:
@@ -73,39 +84,35 @@ def items() -> Tensor:
 @pytest.mark.parametrize("tau", [0.1, 1.0, 3.0])
 def test_inter_readings_equal_the_equations(items: Tensor, tau: float) -> None:
     expected = plain_inter(items.tolist(), tau)
-    assert inter_domain_loss(items, "entropy_max", tau).item() == pytest.approx(expected, abs=1e-9)
-    assert inter_domain_loss(items, "entropy_min", tau).item() == pytest.approx(-expected, abs=1e-9)
+    assert EntropyMax(tau)(items, items).item() == pytest.approx(expected, abs=1e-9)
+    assert EntropyMin(tau)(items, items).item() == pytest.approx(-expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("tau", [0.1, 1.0, 3.0])
 def test_intra_entropy_equals_the_equations(items: Tensor, tau: float) -> None:
     expected = -plain_intra(items.tolist(), tau)
-    assert intra_domain_loss(items, "entropy", tau).item() == pytest.approx(expected, abs=1e-9)
+    assert Entropy(tau)(items, items).item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_uniformity_equals_the_double_loop(items: Tensor) -> None:
     expected = plain_uniformity(items.tolist())
-    assert intra_domain_loss(items, "uniformity", 1.0).item() == pytest.approx(expected, abs=1e-9)
+    assert Uniformity()(items, items).item() == pytest.approx(expected, abs=1e-9)
 
 
 def test_centers_by_hand() -> None:
     # Centres: (1, 0), (0, 1), (-1, 0); the items of a domain equal its centre.
     items = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]], [[-3.0, 0.0]]]).repeat(1, 2, 1)
     # 1 - cos to the two others: domain 0: 1 and 2, domain 1: 1 and 1, domain 2: 2 and 1.
-    assert inter_domain_loss(items, "centers", 1.0).item() == pytest.approx((1.5 + 1 + 1.5) / 3)
+    assert Centers()(items, items).item() == pytest.approx((1.5 + 1 + 1.5) / 3)
 
 
-def test_off_is_zero(items: Tensor) -> None:
-    assert inter_domain_loss(items, "off", 1.0).item() == 0
-    assert intra_domain_loss(items, "off", 1.0).item() == 0
-
-
-@pytest.mark.parametrize("reading", ["entropy_max", "entropy_min"])
+@pytest.mark.parametrize("reading", [EntropyMax(1.0), EntropyMin(1.0)])
 def test_two_domains_leave_nothing_to_learn_from_the_entropy_of_eq_10(
-    items: Tensor, reading: str
+    items: Tensor, reading: Reading
 ) -> None:
     pair = items[:2].clone().requires_grad_()
-    loss = inter_domain_loss(pair, reading, 1.0)  # type: ignore[arg-type]
+    loss = reading(pair, pair)
+    assert reading.min_domains == 3
     loss.backward()
     assert loss.item() == 0
     assert pair.grad is not None
@@ -115,26 +122,95 @@ def test_two_domains_leave_nothing_to_learn_from_the_entropy_of_eq_10(
 def test_collapse_is_the_optimum_of_eq_11_and_the_worst_of_uniformity(items: Tensor) -> None:
     collapsed = items[:, :1].expand_as(items)
     # Eq. 13 minimises -L_intra; no distribution over 5 items exceeds the entropy log 5.
-    assert intra_domain_loss(collapsed, "entropy", 1.0).item() == pytest.approx(-3 * math.log(5))
-    assert intra_domain_loss(items, "entropy", 1.0) > intra_domain_loss(collapsed, "entropy", 1.0)
-    assert intra_domain_loss(collapsed, "uniformity", 1.0).item() == pytest.approx(0)
-    assert intra_domain_loss(items, "uniformity", 1.0).item() < 0
+    assert Entropy(1.0)(collapsed, collapsed).item() == pytest.approx(-3 * math.log(5))
+    assert Entropy(1.0)(items, items) > Entropy(1.0)(collapsed, collapsed)
+    assert Uniformity()(collapsed, collapsed).item() == pytest.approx(0)
+    assert Uniformity()(items, items).item() < 0
 
 
-@pytest.mark.parametrize("reading", ["entropy_max", "entropy_min", "centers"])
-def test_inter_gradient_by_finite_differences(items: Tensor, reading: str) -> None:
+def row_of(part: str, kind: str) -> dict[str, Any]:
+    """The first row of that kind in a part of some variant of `params.yaml`."""
+    for variant in read_yaml("params.yaml")["variants"].values():
+        row: dict[str, Any] = (
+            variant["loss"] if part == "loss" else variant.get("generalization", {}).get(part, {})
+        )
+        if row.get("kind") == kind:
+            return row
+    raise AssertionError(f"params.yaml has no variant with the {part} {kind}")
+
+
+READINGS = [("inter", kind) for kind in INTER] + [("intra", kind) for kind in INTRA]
+
+
+def build_reading(part: str, row: dict[str, Any]) -> Reading:
+    return build_kind({"inter": INTER, "intra": INTRA}[part], row, "x")
+
+
+def check_reading(reading: Reading, items: Tensor) -> None:
+    """The contract of a reading of the generalization loss."""
+    texts = torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(1), dtype=items.dtype)
+    loss = reading(items, texts)
+    assert loss.shape == ()
+    assert torch.isfinite(loss)
+    # Neither the length of a vector nor the order of domains and items matters.
+    torch.testing.assert_close(reading(3 * items, texts), loss)
+    order = torch.tensor([2, 0, 1])
+    torch.testing.assert_close(reading(items[order], texts[order]), loss)
+    torch.testing.assert_close(reading(items.flip(1), texts.flip(1)), loss)
     assert torch.autograd.gradcheck(
-        lambda x: inter_domain_loss(x, reading, 0.5),
-        items.requires_grad_(),  # type: ignore[arg-type]
+        lambda x: reading(x, texts), items.clone().requires_grad_(), atol=1e-4
+    )
+    few = reading(items[: reading.min_domains], texts[: reading.min_domains])
+    assert torch.isfinite(few)
+
+
+@pytest.mark.parametrize(("part", "kind"), READINGS)
+def test_every_reading_keeps_the_contract(part: str, kind: str, items: Tensor) -> None:
+    check_reading(build_reading(part, row_of(part, kind)), items)
+
+
+@pytest.mark.parametrize(("part", "kind"), READINGS)
+def test_a_key_that_a_reading_does_not_have_is_refused(part: str, kind: str) -> None:
+    with pytest.raises(UserError, match=r"x: unknown key\(s\) \['surprise'\]"):
+        build_reading(part, {**row_of(part, kind), "surprise": 1})
+
+
+@pytest.mark.parametrize("reading", [EntropyMax, EntropyMin, Entropy])
+def test_a_temperature_of_zero_is_refused(reading: Callable[[float], Reading]) -> None:
+    with pytest.raises(ValueError, match="tau must be above 0"):
+        reading(0.0)
+
+
+def check_loss(loss: Loss) -> None:
+    """The contract of a recommendation loss."""
+    generator = torch.Generator().manual_seed(0)
+    positives = torch.randn(6, generator=generator, dtype=torch.float64)
+    negatives = torch.randn(6, 9, generator=generator, dtype=torch.float64)
+    valid = torch.ones(6, 9, dtype=torch.bool)
+    valid[2, 3] = valid[5, 0] = False
+
+    def of(up: float = 0.0, down: float = 0.0, shift: float = 0.0) -> float:
+        return loss(positives + up + shift, negatives + down + shift, valid, 100).item()
+
+    assert math.isfinite(of())
+    assert of(up=1.0) < of() < of(down=1.0)
+    assert loss(positives, negatives, valid, 100).shape == ()
+    # What the item itself scores as its own negative does not count.
+    other = negatives.clone()
+    other[2, 3] = other[5, 0] = 50.0
+    assert loss(positives, other, valid, 100).item() == pytest.approx(of())
+    order = torch.randperm(6, generator=generator)
+    again = loss(positives[order], negatives[order], valid[order], 100)
+    assert again.item() == pytest.approx(of())
+    assert torch.autograd.gradcheck(
+        lambda p, n: loss(p, n, valid, 100),
+        (positives.requires_grad_(), negatives.requires_grad_()),
     )
 
 
-@pytest.mark.parametrize("reading", ["entropy", "uniformity"])
-def test_intra_gradient_by_finite_differences(items: Tensor, reading: str) -> None:
-    assert torch.autograd.gradcheck(
-        lambda x: intra_domain_loss(x, reading, 0.5),
-        items.requires_grad_(),  # type: ignore[arg-type]
-    )
+@pytest.mark.parametrize("kind", LOSSES)
+def test_every_loss_keeps_the_contract(kind: str) -> None:
+    check_loss(build_kind(LOSSES, row_of("loss", kind), "x"))
 
 
 def test_bpr_by_hand_ignores_pairs_of_an_item_with_itself() -> None:
@@ -142,7 +218,7 @@ def test_bpr_by_hand_ignores_pairs_of_an_item_with_itself() -> None:
     negatives = torch.tensor([[0.0, 1.0], [2.0, 0.0]])
     valid = torch.tensor([[True, False], [True, True]])
     expected = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(2)) + math.log(2)) / 3
-    assert bpr_loss(positives, negatives, valid).item() == pytest.approx(expected)
+    assert BPR()(positives, negatives, valid, 9).item() == pytest.approx(expected)
 
 
 def test_sampled_softmax_by_hand_ignores_pairs_of_an_item_with_itself() -> None:
@@ -151,7 +227,7 @@ def test_sampled_softmax_by_hand_ignores_pairs_of_an_item_with_itself() -> None:
     valid = torch.tensor([[True, False], [True, True]])
     first = math.log((math.e + 1) / math.e)
     second = math.log(1 + math.exp(2) + 1)
-    loss = sampled_softmax_loss(positives, negatives, valid)
+    loss = SampledSoftmax()(positives, negatives, valid, 9)
     assert loss.item() == pytest.approx((first + second) / 2)
 
 
@@ -172,7 +248,7 @@ def test_isometry_equals_the_double_loop(items: Tensor) -> None:
         for i in range(items.shape[1])
         for j in range(items.shape[1])
     ]
-    found = intra_domain_loss(items, "isometry", 1.0, texts)
+    found = Isometry()(items, texts)
     assert float(found) == pytest.approx(sum(expected) / len(expected), abs=1e-9)
 
 
@@ -182,5 +258,5 @@ def test_isometry_is_zero_for_a_rotation_and_large_for_a_collapse(items: Tensor)
         torch.randn(items.shape[-1], items.shape[-1], generator=generator, dtype=items.dtype)
     )
     collapsed = items[:, :1].expand_as(items)
-    assert float(intra_domain_loss(3 * items @ rotation, "isometry", 1.0, items)) < 1e-12
-    assert float(intra_domain_loss(collapsed, "isometry", 1.0, items)) > 0.1
+    assert float(Isometry()(3 * items @ rotation, items)) < 1e-12
+    assert float(Isometry()(collapsed, items)) > 0.1

@@ -9,24 +9,32 @@ import pytest
 import torch
 
 from recg_core.base.errors import UserError
+from recg_core.base.files import write_json
 from recg_core.domains.domain import Domain
 from recg_core.models.patterns import (
-    PatternConfig,
     Patterns,
-    _last_transitions,
     attention_weights,
-    extract_patterns,
-    fit_patterns,
     load_patterns,
     normalized_entropy,
+    patterns_path,
     save_patterns,
 )
+from recg_core.models.trained import TrainedModel
+from recg_core.models.variant import PatternsConfig
+from recg_core.training.config import FusionConfig
+from recg_core.training.fusion import _last_transitions, extract_patterns, fit_patterns
 from recg_core.training.trainer import train_seed
 from tests.conftest import ragged
-from tests.test_training import SEM, SHORT, spec
+from tests.test_training import CPU, SEM, SHORT, spec
 
-CONFIG = PatternConfig(batch_size=64, learning_rate=0.01, max_epochs=5, patience=5, negatives=16)
-CLUSTERED = dataclasses.replace(SEM, clusters=4)
+CONFIG = FusionConfig(batch_size=64, learning_rate=0.01, max_epochs=5, patience=5, negatives=16)
+PART = PatternsConfig(clusters=4)
+
+
+def trained(cycle: Domain) -> TrainedModel:
+    variant = dataclasses.replace(SEM, patterns=PART)
+    model = train_seed(cycle, {}, spec("gru4rec", cycle, variant), SHORT, 0, CPU).model
+    return TrainedModel(model, variant, cycle.name)
 
 
 def test_attention_is_the_softmax_of_the_cosine() -> None:
@@ -90,30 +98,32 @@ def test_last_transitions_by_hand() -> None:
 def test_fusion_starts_as_the_identity_and_is_kept_only_when_validation_gains(
     cycle: Domain,
 ) -> None:
-    model = train_seed(cycle, {}, spec("gru4rec", cycle), SHORT, seed=0).model
-    _, summary = fit_patterns(model, cycle, CLUSTERED, CONFIG, seed=0)
+    model = trained(cycle)
+    _, summary = fit_patterns(model, PART, cycle, CONFIG, seed=0)
     assert summary.valid_ndcg >= summary.valid_ndcg_without
     assert sum(summary.users_per_pattern) == len(cycle.sequences.items)
 
     # With a step so large that every epoch hurts, the start is kept: users stay as they are.
     harmful = dataclasses.replace(CONFIG, learning_rate=1e3)
-    kept, summary = fit_patterns(model, cycle, CLUSTERED, harmful, seed=0)
+    kept, summary = fit_patterns(model, PART, cycle, harmful, seed=0)
     users = torch.randn((5, 16), generator=torch.Generator().manual_seed(0))
     assert torch.equal(kept.fuse(users), users)
     assert summary.valid_ndcg == summary.valid_ndcg_without
 
 
 def test_the_same_seed_gives_the_same_patterns(cycle: Domain) -> None:
-    model = train_seed(cycle, {}, spec("gru4rec", cycle), SHORT, seed=0).model
-    first, _ = fit_patterns(model, cycle, CLUSTERED, CONFIG, seed=3)
-    second, _ = fit_patterns(model, cycle, CLUSTERED, CONFIG, seed=3)
+    model = trained(cycle)
+    first, _ = fit_patterns(model, PART, cycle, CONFIG, seed=3)
+    second, _ = fit_patterns(model, PART, cycle, CONFIG, seed=3)
     assert torch.equal(first.centroids_KD, second.centroids_KD)
     assert torch.equal(first.fusion, second.fusion)
 
 
 def test_patterns_of_another_dimension_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "seed-0.safetensors"
-    save_patterns(Patterns(torch.zeros(3, 8), torch.zeros(8, 16), 1.0), path)
-    assert load_patterns(path, 1.0, 8).centroids_KD.shape == (3, 8)
+    save_patterns(Patterns(torch.zeros(3, 8), torch.zeros(8, 16), 1.0), patterns_path(tmp_path, 0))
+    write_json(tmp_path / "patterns.json", {"clusters": 3})
+    found = load_patterns(tmp_path, 0, PatternsConfig(3), 8)
+    assert found is not None
+    assert found.centroids_KD.shape == (3, 8)
     with pytest.raises(UserError, match="8 dimensions, the model has 16; run the cluster stage"):
-        load_patterns(path, 1.0, 16)
+        load_patterns(tmp_path, 0, PatternsConfig(3), 16)

@@ -1,19 +1,39 @@
 """Bad input on the command line: status 1, one clear message, nothing half-written."""
 
+import inspect
 import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
+from recg_core.backbones import BACKBONES
+from recg_core.domains.pool import PoolConfig
+from recg_core.domains.preprocess import PreprocessConfig
+from recg_core.encoders import ENCODERS
+from recg_core.models.variant import (
+    GeneralizationConfig,
+    IdItemsConfig,
+    PatternsConfig,
+    TextItemsConfig,
+    VariantConfig,
+)
+from recg_core.raw.readers import READERS
+from recg_core.report.cells import Grid
+from recg_core.training.config import FusionConfig, TrainConfig
+from recg_core.training.generalization.inter import INTER
+from recg_core.training.generalization.intra import INTRA
+from recg_core.training.losses import LOSSES
+from stages import WORK
 from tests.project import (
     ROOT,
+    SCRATCH,
     Stage,
     bytes_below,
     run_command,
@@ -24,16 +44,20 @@ from tests.project import (
     write_params,
 )
 
-KEYS_OF_TRAIN = (
-    "['batch_size', 'domain_sample', 'learning_rate', 'max_epochs', 'negatives', 'patience', "
-    "'threads', 'valid_users']"
-)
-KEYS_OF_VARIANT = (
-    "['alpha', 'anchor', 'beta', 'clusters', 'inter', 'intra', 'items', 'loss', "
-    "'pattern_temperature', 'projections', 'score', 'tau', 'user']"
-)
+
+def keys_of(target: Callable[..., Any], *given: str) -> str:
+    """How a message lists the keys of a section that `target` is built from."""
+    return str(sorted(set(inspect.signature(target).parameters) - set(given)))
+
+
+def options_of(target: type, key: str) -> str:
+    """How a message lists the values of a key that is a choice."""
+    return str(list(get_args(get_type_hints(target)[key])))
+
+
 RUN = "no such file; run the stage that writes it"
 FETCH = "no such file, though data/raw/garden/source.json names it; fetch again"
+UNTRAINED = "models/recg/garden: holds no trained model; run the train stage"
 ENCODE = "no such file, so these embeddings are incomplete; re-run the encode stage"
 
 
@@ -41,7 +65,7 @@ ENCODE = "no such file, so these embeddings are incomplete; re-run the encode st
 def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder whose stages have run up to the pool."""
     folder = tmp_path_factory.mktemp("encoded")
-    run_stages(folder, small_params(), "fetch", "preprocess", "encode", "pool")
+    run_stages(folder, small_params(), "fetch", "preprocess", "encode", "pool", "backbones")
     return folder
 
 
@@ -72,13 +96,18 @@ def refusal(folder: Path, params: dict[str, Any], stage: Stage, *options: str) -
     return done.stderr.removeprefix("error: ").removesuffix("\n")
 
 
+RECG = "variants.recg"
+GRU4REC_KEYS = keys_of(BACKBONES["gru4rec"])
+GENERALIZATION = f"{RECG}.generalization"
+
+
 @pytest.mark.parametrize(
     ("address", "value", "message"),
     [
         (
             "train.patence",
             3,
-            f"train: unknown key(s) ['patence']; valid keys are {KEYS_OF_TRAIN}",
+            f"train: unknown key(s) ['patence']; valid keys are {keys_of(TrainConfig)}",
         ),
         (
             "train.learning_rate",
@@ -87,31 +116,179 @@ def refusal(folder: Path, params: dict[str, Any], stage: Stage, *options: str) -
         ),
         ("train.batch_size", 0, "train: batch_size must be above 0"),
         ("train", None, "params.yaml: train: expected dict, got null"),
+        # unknown keys at every level of a variant
         (
-            "variants.recg.alhpa",
+            f"{RECG}.alhpa",
             0.1,
-            f"variants.recg: unknown key(s) ['alhpa']; valid keys are {KEYS_OF_VARIANT}",
+            f"{RECG}: unknown key(s) ['alhpa']; valid keys are {keys_of(VariantConfig)}",
         ),
         (
-            "variants.recg.inter",
-            False,
-            "variants.recg.inter: expected one of ['entropy_max', 'entropy_min', 'centers', "
-            "'centered', 'off'], got bool False",
-        ),
-        ("variants.recg.projections", 3, "variants.recg: projections must be 1 or 2, not 3"),
-        (
-            "backbones.gru4rec.num_head",
+            f"{RECG}.items.projection",
             2,
-            "backbones.gru4rec: unknown key(s) ['num_head']; valid keys are "
-            "['dim', 'dropout', 'max_length', 'num_layers']",
+            f"{RECG}.items: unknown key(s) ['projection']; valid keys are "
+            f"{keys_of(TextItemsConfig)}",
         ),
-        ("backbones.gru4rec.dim", "64", "backbones.gru4rec.dim: expected int, got str '64'"),
+        (
+            f"{RECG}.loss.margin",
+            1.0,
+            f"variant: loss: unknown key(s) ['margin']; valid keys are {keys_of(LOSSES['bpr'])}",
+        ),
+        (
+            f"{GENERALIZATION}.gamma",
+            1.0,
+            f"{GENERALIZATION}: unknown key(s) ['gamma']; valid keys are "
+            f"{keys_of(GeneralizationConfig)}",
+        ),
+        (
+            f"{GENERALIZATION}.intra.tau",
+            1.0,
+            "variant: generalization.intra: unknown key(s) ['tau']; valid keys are "
+            f"{keys_of(INTRA['isometry'])}",
+        ),
+        (
+            f"{GENERALIZATION}.inter",
+            {"kind": "entropy_max", "temperature": 1.0},
+            "variant: generalization.inter: unknown key(s) ['temperature']; valid keys are "
+            f"{keys_of(INTER['entropy_max'])}",
+        ),
+        (
+            f"{RECG}.patterns.k",
+            4,
+            f"{RECG}.patterns: unknown key(s) ['k']; valid keys are {keys_of(PatternsConfig)}",
+        ),
+        # parts of a kind that there is not, or of none
+        (
+            f"{RECG}.items.kind",
+            "image",
+            f"{RECG}.items.kind: expected one of ['id', 'text'], got str 'image'",
+        ),
+        (
+            f"{RECG}.items",
+            {"projections": 2},
+            f"{RECG}.items.kind: expected one of ['id', 'text'], got null",
+        ),
+        (
+            f"{RECG}.loss.kind",
+            "bprr",
+            f"variant: loss.kind: expected one of {sorted(LOSSES)}, got 'bprr'",
+        ),
+        (
+            f"{RECG}.loss",
+            {},
+            f"variant: loss.kind: expected one of {sorted(LOSSES)}, got None",
+        ),
+        (
+            f"{GENERALIZATION}.intra.kind",
+            "spread",
+            f"variant: generalization.intra.kind: expected one of {sorted(INTRA)}, got 'spread'",
+        ),
+        (
+            f"{GENERALIZATION}.intra",
+            {},
+            f"variant: generalization.intra.kind: expected one of {sorted(INTRA)}, got None",
+        ),
+        (
+            f"{GENERALIZATION}.inter",
+            {"kind": "off"},
+            f"variant: generalization.inter.kind: expected one of {sorted(INTER)}, got 'off'",
+        ),
+        # parts that are no sections, and values out of range
+        (f"{RECG}.loss", "bpr", f"{RECG}.loss: expected a section of keys, got str 'bpr'"),
+        (
+            f"{GENERALIZATION}.inter",
+            False,
+            f"{GENERALIZATION}.inter: expected dict or null, got bool False",
+        ),
+        (
+            f"{RECG}.score",
+            "cos",
+            f"{RECG}.score: expected one of {options_of(VariantConfig, 'score')}, got str 'cos'",
+        ),
+        (
+            f"{RECG}.user",
+            None,
+            f"{RECG}.user: expected one of {options_of(VariantConfig, 'user')}, got null",
+        ),
+        (f"{RECG}.items.projections", 3, f"{RECG}.items: projections must be 1 or 2, not 3"),
+        (
+            f"{GENERALIZATION}.intra",
+            {"kind": "entropy", "tau": 0.0},
+            "variant: generalization.intra: tau must be above 0, got 0.0",
+        ),
+        (
+            f"{GENERALIZATION}.intra",
+            {"kind": "entropy"},
+            "variant: generalization.intra: missing key(s) ['tau']; valid keys are "
+            f"{keys_of(INTRA['entropy'])}",
+        ),
+        (
+            f"{GENERALIZATION}.alpha",
+            0,
+            f"{GENERALIZATION}: alpha and beta must be above 0: leave out what is not wanted",
+        ),
+        (
+            f"{RECG}.patterns.clusters",
+            0,
+            f"{RECG}.patterns: clusters must be 1 or more and temperature above 0",
+        ),
+        (
+            f"{RECG}.patterns",
+            {},
+            f"{RECG}.patterns: missing key(s) ['clusters']; valid keys are "
+            f"{keys_of(PatternsConfig)}",
+        ),
+        (
+            f"{RECG}.anchor",
+            {"counts": 1},
+            f"{RECG}.anchor.counts: expected bool, got int 1",
+        ),
+        # keys without an effect
+        (
+            f"{RECG}.items",
+            {"kind": "id", "center": True},
+            f"{RECG}.items: unknown key(s) ['center']; valid keys are {keys_of(IdItemsConfig)}",
+        ),
+        (
+            f"{RECG}.items",
+            {"kind": "id"},
+            f"{RECG}: items of kind id know no other domain, so ['generalization', 'patterns'] "
+            "cannot be used",
+        ),
+        (
+            f"{RECG}.anchor",
+            {"counts": True},
+            f"{RECG}: an anchor takes the place of patterns in other domains: use one",
+        ),
+        (
+            GENERALIZATION,
+            {},
+            f"{GENERALIZATION}: names neither intra nor inter: leave it out of the variant",
+        ),
+        (
+            GENERALIZATION,
+            {"alpha": 30.0, "intra": None},
+            f"{GENERALIZATION}: names neither intra nor inter: leave it out of the variant",
+        ),
+        (
+            f"{GENERALIZATION}.beta",
+            0.1,
+            f"{GENERALIZATION}: beta has no effect without inter",
+        ),
+        (
+            GENERALIZATION,
+            {"alpha": 1.0, "beta": 1.0, "inter": {"kind": "centers"}},
+            f"{GENERALIZATION}: alpha has no effect without intra where beta is set",
+        ),
+        (
+            f"{GENERALIZATION}.alpha",
+            None,
+            f"{GENERALIZATION}: alpha is missing: it weighs intra, and Eq. 14 makes beta of it",
+        ),
         ("seeds", 0, "params.yaml: seeds: expected a list, got int 0"),
         ("seeds", [0.5], "params.yaml: seeds[0]: expected int, got float 0.5"),
         ("seeds", [], "seeds: expected distinct integers from 0 to 2^31 - 1, got []"),
         ("seeds", [1, 1], "seeds: expected distinct integers from 0 to 2^31 - 1, got [1, 1]"),
         ("seeds", [-1], "seeds: expected distinct integers from 0 to 2^31 - 1, got [-1]"),
-        ("backbones.gru4rec.dim", 0, "backbones.gru4rec: must be 1 or more: {'dim': 0}"),
         (
             "grid.domains",
             ["garden", "garden"],
@@ -151,33 +328,49 @@ def test_a_wrong_param_stops_training(
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("num_head", 2, f": unknown key(s) ['num_head']; valid keys are {GRU4REC_KEYS}"),
+        ("dim", "64", ".dim: expected int, got str '64'"),
+        ("dim", 0, ": must be 1 or more: {'dim': 0}"),
+    ],
+)
+def test_a_wrong_row_of_a_backbone_stops_training(
+    key: str, value: Any, message: str, project: Path
+) -> None:
+    params = with_value(small_params(), f"backbones.gru4rec.{key}", value)
+    run_stages(project, params, "backbones")
+    told = refusal(project, params, stage_of(params, "train"))
+    assert told == f"backbones.gru4rec{message}"
+
+
+@pytest.mark.parametrize(
     ("stage", "address", "value", "message"),
     [
         (
             "fetch",
             "domains.garden.users",
             9,
-            "domains.garden: unknown key(s) ['users']; valid keys are "
-            "['num_items', 'num_users', 'pattern', 'seed']",
+            f"domains.garden: unknown key(s) ['users']; valid keys are {keys_of(READERS['demo'])}",
         ),
         (
             "fetch",
             "domains.garden.reader",
             "amazon",
-            "domains.garden.reader: expected one of ['amazon2023', 'demo', 'table'], got 'amazon'",
+            f"domains.garden.reader: expected one of {sorted(READERS)}, got 'amazon'",
         ),
         (
             "preprocess",
             "preprocess.text_rule",
             "titles",
-            "preprocess.text_rule: expected one of ['features_or_description', 'title', 'any'], "
-            "got str 'titles'",
+            "preprocess.text_rule: expected one of "
+            f"{options_of(PreprocessConfig, 'text_rule')}, got str 'titles'",
         ),
         (
             "encode",
             "encoders.lsa.kind",
             "lda",
-            "encoders.lsa.kind: expected one of ['llm2vec', 'lsa', 'transformer'], got 'lda'",
+            f"encoders.lsa.kind: expected one of {sorted(ENCODERS)}, got 'lda'",
         ),
         (
             "encode",
@@ -189,14 +382,13 @@ def test_a_wrong_param_stops_training(
             "pool",
             "pool.max_item",
             7,
-            "pool: unknown key(s) ['max_item']; valid keys are ['domains', 'max_items', 'seed']",
+            f"pool: unknown key(s) ['max_item']; valid keys are {keys_of(PoolConfig)}",
         ),
         (
             "cluster",
             "patterns.epochs",
             7,
-            "patterns: unknown key(s) ['epochs']; valid keys are "
-            "['batch_size', 'learning_rate', 'max_epochs', 'negatives', 'patience']",
+            f"patterns: unknown key(s) ['epochs']; valid keys are {keys_of(FusionConfig)}",
         ),
         (
             "baselines",
@@ -208,8 +400,7 @@ def test_a_wrong_param_stops_training(
             "report",
             "grid.target",
             "IS",
-            "grid: unknown key(s) ['target']; valid keys are "
-            "['backbones', 'domains', 'sources', 'variants']",
+            f"grid: unknown key(s) ['target']; valid keys are {keys_of(Grid, 'in_domain_only')}",
         ),
     ],
 )
@@ -228,31 +419,42 @@ def test_a_misspelt_name_is_answered_with_the_valid_ones(project: Path) -> None:
     assert refusal(project, params, train, "--variant", "recgg") == (
         f"params.yaml: no key 'recgg' at variants; valid keys are {variants}"
     )
-    assert refusal(project, params, train, "--backbone", "sasrecc") == (
-        f"params.yaml: no key 'sasrecc' at backbones; valid keys are {sorted(params['backbones'])}"
-    )
     assert refusal(project, params, fetch, "--domain", "gardn") == (
         f"params.yaml: no key 'gardn' at domains; valid keys are {domains}"
+    )
+    misspelt = with_value(params, "grid.backbones", ["sasrecc"])
+    assert refusal(project, misspelt, stage_of(params, "backbones")) == (
+        f"params.yaml: no key 'sasrecc' at backbones; valid keys are {sorted(params['backbones'])}"
     )
 
 
 def test_a_backbone_of_that_name_must_exist(project: Path) -> None:
-    params = small_params()
+    params = with_value(small_params(), "grid.backbones", ["gru5rec"])
     params["backbones"]["gru5rec"] = params["backbones"]["gru4rec"]
-    stage = stage_of(params, "train")
-    assert refusal(project, params, stage, "--backbone", "gru5rec") == (
-        "unknown backbone 'gru5rec'; valid ones are ['bert4rec', 'gru4rec', 'sasrec']"
-    )
+    message = refusal(project, params, stage_of(params, "backbones"))
+    assert message.startswith("backbones.gru5rec: no module of that name; there are [")
+    assert all(f"'{name}'" in message for name in BACKBONES)
 
 
-def test_two_domains_are_too_few_for_the_inter_domain_loss(project: Path) -> None:
+def test_two_domains_are_too_few_for_a_loss_that_compares_three(project: Path) -> None:
     params = with_value(small_params(), "pool.domains", ["garden", "kitchen"])
+    params = with_value(params, "grid.variants", ["recg_printed"])
     run_stages(project, params, "pool")
     assert refusal(project, params, stage_of(params, "train")) == (
-        "the inter-domain loss compares an item with at least two other domains, but the pool and "
-        "the source are ['garden', 'kitchen']: add domains to pool.domains, or set inter: off in "
-        "the variant"
+        f"the inter-domain loss of the variant compares {INTER['entropy_max'].min_domains} domains "
+        "at least, but the pool and the source are ['garden', 'kitchen']: add domains to "
+        "pool.domains, or leave inter out of the variant"
     )
+
+
+def test_two_domains_are_enough_for_recg(project: Path) -> None:
+    """The paper's base case: a source and one other domain."""
+    params = with_value(small_params(), "grid.domains", ["garden", "kitchen"])
+    for address in ("pool.domains", "encoders.lsa.fit_domains"):
+        params = with_value(params, address, ["garden", "kitchen"])
+    run_stages(project, params, "encode", "pool", "train", "cluster", "evaluate")
+    cells = bytes_below(project / "results" / "ranks" / "recg" / "gru4rec")
+    assert {"garden_to_garden.json", "garden_to_kitchen.json"} <= cells.keys()
 
 
 def test_a_plan_of_encoding_is_printed_and_nothing_written(
@@ -268,15 +470,18 @@ def test_a_plan_of_encoding_is_printed_and_nothing_written(
 def test_encoding_that_runs_out_of_time_says_so_and_goes_on(project: Path) -> None:
     params = with_value(small_params(), "encode.rows_per_shard", 20)
     write_params(project, params)
-    folder = project / "data" / "embeddings" / "lsa" / "garden"
-    shutil.rmtree(folder)
     stage = stage_of(params, "encode")
+    unbroken = from_nothing(stage, project)
+    forget(stage, project)
     done = run_command([*stage.command, "--max-minutes", "0"], project)
     assert done.status == 75
     assert done.stderr.endswith("time ran out; the same command goes on from here\n")
-    assert len(list(folder.iterdir())) == 1
+    out = project / stage.options["out"]
+    assert not out.exists()
+    assert len(list((project / WORK).rglob("*.parquet"))) == 1
     assert run_command(stage.command, project).status == 0
-    assert (folder / "manifest.json").exists()
+    assert bytes_below(out) == unbroken
+    assert "manifest.json" in unbroken
 
 
 @pytest.mark.parametrize(
@@ -287,6 +492,7 @@ def test_encoding_that_runs_out_of_time_says_so_and_goes_on(project: Path) -> No
         ("encode", "data/domains/garden/items.parquet", RUN),
         ("pool", "data/domains/office/items.parquet", RUN),
         ("pool", "data/embeddings/lsa/office/manifest.json", ENCODE),
+        ("train", "data/backbones.json", RUN),
         ("train", "data/domains/garden/items.parquet", RUN),
         ("train", "data/domains/garden/sequences.parquet", RUN),
         ("train", "data/embeddings/lsa/garden/manifest.json", ENCODE),
@@ -301,20 +507,28 @@ def test_a_missing_file_is_named(stage: str, missing: str, message: str, project
 
 
 @pytest.mark.parametrize(
-    ("stage", "missing"),
+    ("stage", "missing", "message"),
     [
-        ("cluster", "models/gru4rec/recg/garden/model.json"),
-        ("evaluate", "models/gru4rec/recg/garden/model.json"),
-        ("evaluate", "patterns/gru4rec/recg/garden/patterns.json"),
-        ("evaluate", "data/domains/office/sequences.parquet"),
+        ("cluster", "models/recg/garden/gru4rec/model.json", UNTRAINED),
+        ("evaluate", "models/recg/garden/gru4rec/model.json", UNTRAINED),
+        (
+            "evaluate",
+            "patterns/recg/garden/gru4rec/patterns.json",
+            f"patterns/recg/garden/gru4rec/patterns.json: {RUN}",
+        ),
+        (
+            "evaluate",
+            "data/domains/office/sequences.parquet",
+            f"data/domains/office/sequences.parquet: {RUN}",
+        ),
     ],
 )
 def test_what_a_trained_model_needs_is_named(
-    stage: str, missing: str, trained: Path, tmp_path: Path
+    stage: str, missing: str, message: str, trained: Path, tmp_path: Path
 ) -> None:
     project, params = Path(shutil.copytree(trained, tmp_path / "project")), small_params()
     (project / missing).unlink()
-    assert refusal(project, params, stage_of(params, stage)) == f"{missing}: {RUN}"
+    assert refusal(project, params, stage_of(params, stage)) == message
 
 
 def test_a_missing_or_damaged_params_file_is_named(tmp_path: Path) -> None:
@@ -340,7 +554,7 @@ def test_a_model_of_other_embeddings_is_refused(trained: Path, tmp_path: Path) -
     run_stages(project, params, "encode", "pool")
     for stage in ("cluster", "evaluate"):
         assert refusal(project, params, stage_of(params, stage)) == (
-            "models/gru4rec/recg/garden: trained on embeddings of 16 dimensions, those of garden "
+            "models/recg/garden/gru4rec: trained on embeddings of 16 dimensions, those of garden "
             "have 8; run the train stage again with this encoder"
         )
 
@@ -348,6 +562,8 @@ def test_a_model_of_other_embeddings_is_refused(trained: Path, tmp_path: Path) -
 def test_a_refused_training_leaves_the_earlier_model(trained: Path, tmp_path: Path) -> None:
     project = Path(shutil.copytree(trained, tmp_path / "project"))
     params = with_value(small_params(), "backbones.gru4rec.dim", "64")
+    run_stages(project, params, "backbones")
+    assert "models/recg/garden/gru4rec/model.json" in bytes_below(project)
     message = refusal(project, params, stage_of(params, "train"))
     assert message == "backbones.gru4rec.dim: expected int, got str '64'"
 
@@ -373,42 +589,156 @@ def test_an_unknown_option_shows_the_usage(project: Path) -> None:
     assert "No such option: --outt" in done.stderr
 
 
-def test_ctrl_c_in_training_is_said_and_a_second_run_goes_on_to_the_same_bytes(
-    project: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    params = small_params()
-    params["train"] |= {"max_epochs": 60, "patience": 60}
-    stage = stage_of(params, "train")
-    write_params(project, params)
-    model = project / stage.options["out"]
-    unfinished = model / "unfinished" / "seed-0.safetensors"
+def forget(stage: Stage, folder: Path) -> None:
+    """Delete what a stage wrote and what it keeps for its next run."""
+    delete_outs(stage, folder)
+    for place in SCRATCH:
+        shutil.rmtree(folder / place, ignore_errors=True)
 
-    # The state of a run is usually written every ten seconds.
+
+def delete_outs(stage: Stage, folder: Path) -> None:
+    """As DVC does before it runs a stage again."""
+    for out in stage.outs:
+        shutil.rmtree(folder / out, ignore_errors=True)
+
+
+def outs_of(stage: Stage, folder: Path) -> dict[str, bytes]:
+    """The files of all that a stage writes."""
+    return {
+        f"{out}/{name}": content
+        for out in stage.outs
+        for name, content in bytes_below(folder / out).items()
+    }
+
+
+def from_nothing(stage: Stage, folder: Path) -> dict[str, bytes]:
+    """What an unbroken run of a stage writes."""
+    forget(stage, folder)
+    done = run_command(stage.command, folder)
+    assert done.status == 0, done.stderr
+    return outs_of(stage, folder)
+
+
+def run_until(
+    stage: Stage, folder: Path, function: str, calls: int, number: signal.Signals
+) -> tuple[int, str]:
+    """Status and messages of a stage that gets a signal when `function` has run `calls` times.
+
+    Args:
+        function: of a module, `package.module.function`.
+    """
+    module, name = function.rsplit(".", 1)
     program = (
-        "import sys, runpy, recg_core.training.trainer\n"
+        f"import os, runpy, sys, recg_core.training.trainer, {module} as module\n"
+        # The state of a training run is usually written every ten seconds.
         "recg_core.training.trainer.SAVE_SECONDS = 0\n"
+        f"original, left = module.{name}, {calls}\n"
+        "def counted(*args):\n"
+        "    global left\n"
+        "    original(*args)\n"
+        "    left -= 1\n"
+        f"    left or os.kill(os.getpid(), {int(number)})\n"
+        f"module.{name} = counted\n"
         "sys.argv = sys.argv[1:]\n"
         "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
     )
-    process = subprocess.Popen(
+    done = subprocess.run(
         [sys.executable, "-c", program, *stage.command[2:]],
-        cwd=project, env=environment(), stderr=subprocess.PIPE, text=True,
+        cwd=folder, env=environment(), capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not unfinished.exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
-    assert stderr.endswith("\ninterrupted\n")
-    assert "Traceback" not in stderr
-    assert [path.name for path in model.iterdir()] == ["unfinished"]
+    return done.returncode, done.stderr
 
+
+INTERRUPTIONS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+
+
+def check_ended(status: int, stderr: str, number: signal.Signals) -> None:
+    """Ctrl-C is said; of a kill nothing can be."""
+    assert "Traceback" not in stderr
+    if number == signal.SIGINT:
+        assert status == 130, stderr
+        assert stderr.endswith("\ninterrupted\n")
+    else:
+        assert status == -number, stderr
+
+
+@INTERRUPTIONS
+def test_interrupted_training_goes_on_to_the_same_bytes_though_dvc_deletes_its_output(
+    number: signal.Signals, project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    params = small_params()
+    params["train"] |= {"max_epochs": 12, "patience": 12}
+    stage = stage_of(params, "train")
+    write_params(project, params)
+    unbroken = from_nothing(stage, project)
+    assert "models/recg/garden/gru4rec/model.json" in unbroken
+    forget(stage, project)
+    ended = run_until(stage, project, "recg_core.training.trainer.save_progress", 5, number)
+    check_ended(*ended, number)
+    assert "models/recg/garden/gru4rec/model.json" not in outs_of(stage, project)
+    if number == signal.SIGINT:  # a killed process cannot clean up
+        assert outs_of(stage, project) == {}
+    delete_outs(stage, project)
     with caplog.at_level(logging.INFO):
         assert run_command(stage.command, project).status == 0
-    assert "gru4rec garden seed 0 resumes after epoch" in caplog.text
-    resumed = bytes_below(model)
-    shutil.rmtree(model)
-    assert run_command(stage.command, project).status == 0
-    assert resumed == bytes_below(model)
-    assert "model.json" in resumed
+    assert "gru4rec garden seed 0 resumes after epoch 5" in caplog.text
+    assert "gru4rec garden seed 0 epoch 5 " not in caplog.text
+    assert outs_of(stage, project) == unbroken
+
+
+@INTERRUPTIONS
+def test_interrupted_encoding_goes_on_to_the_same_bytes_though_dvc_deletes_its_output(
+    number: signal.Signals, project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    params = with_value(small_params(), "encode.rows_per_shard", 5)
+    stage = stage_of(params, "encode")
+    write_params(project, params)
+    unbroken = from_nothing(stage, project)
+    assert len(unbroken) == 10 + 1
+    forget(stage, project)
+    ended = run_until(stage, project, "recg_core.embeddings.encode.write_shard", 4, number)
+    check_ended(*ended, number)
+    assert outs_of(stage, project) == {}
+    kept = len(list((project / WORK).rglob("[!.]*.parquet")))
+    assert kept >= 4
+    delete_outs(stage, project)
+    with caplog.at_level(logging.INFO):
+        assert run_command(stage.command, project).status == 0
+    assert f"48 items: {48 - 5 * kept} texts to encode" in caplog.text
+    assert outs_of(stage, project) == unbroken
+
+
+def test_what_was_trained_before_is_not_trained_again_when_params_change_back(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor when the output is gone: the state at the end of a run is kept."""
+    params = small_params()
+    stage = stage_of(params, "train")
+    write_params(project, params)
+    before = from_nothing(stage, project)
+    delete_outs(stage, project)
+    with caplog.at_level(logging.INFO):
+        assert run_command(stage.command, project).status == 0
+    assert "gru4rec garden seed 0 resumes after epoch 2" in caplog.text
+    assert " epoch 1 " not in caplog.text
+    assert outs_of(stage, project) == before
+
+
+def test_ctrl_c_ends_all_training_processes_without_a_traceback(project: Path) -> None:
+    """A terminal sends it to each of them."""
+    params = with_value(small_params(), "seeds", [0, 1, 2])
+    params["train"] |= {"max_epochs": 2000, "patience": 2000}
+    stage = stage_of(params, "train")
+    write_params(project, params)
+    process = subprocess.Popen(
+        [sys.executable, *stage.command[1:]],
+        cwd=project, env=environment(), stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    while "epoch 3 " not in process.stderr.readline() and process.poll() is None:
+        pass
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    check_ended(process.returncode, stderr, signal.SIGINT)
+    assert outs_of(stage, project) == {}

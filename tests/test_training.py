@@ -1,6 +1,9 @@
 """Training learns what can be learned, from the source alone, the same way every time."""
 
 import dataclasses
+import os
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +11,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from recg_core.models.model import (
-    MODEL_FILE,
-    HistoryResidual,
-    ModelSpec,
-    VariantConfig,
-    create_model,
-    dot_scorer,
-    load_model,
-    model_features,
-    read_card,
-    user_matrix,
-    weights_path,
-)
-from recg_core.training.seeds import train_model
 
 from recg_core.backbones import BACKBONES
 from recg_core.base.errors import UserError
@@ -29,31 +18,59 @@ from recg_core.base.files import sha256_file
 from recg_core.domains.domain import Domain
 from recg_core.domains.pool import Pool
 from recg_core.domains.sequences import Ragged, Sequences
-from recg_core.models.ranking.full_rank import rank_holdout
-from recg_core.training.trainer import TrainConfig, Trained, recommendation_loss, train_seed
+from recg_core.models.card import MODEL_FILE, ModelSpec, read_card, spec_of
+from recg_core.models.items import ItemsConfig, item_features
+from recg_core.models.ranking.full_rank import rank_holdout, validation_ndcg
+from recg_core.models.recommender import HistoryResidual, create_model
+from recg_core.models.trained import TrainedModel, load_recommender, weights_path
+from recg_core.models.variant import (
+    AnchorConfig,
+    GeneralizationConfig,
+    IdItemsConfig,
+    TextItemsConfig,
+    VariantConfig,
+)
+from recg_core.training.adam import Adam
+from recg_core.training.batch import draw_batch, project_items
+from recg_core.training.config import TrainConfig
+from recg_core.training.losses.bpr import BPR
+from recg_core.training.objective import create_objective
+from recg_core.training.train import train_models
+from recg_core.training.trainer import Trained, train_seed
 from tests.conftest import cycle_domain, ragged
+from tests.project import bytes_below
+from tests.test_backbones import row_of
 
-SEM = VariantConfig(
-    items="text", projections=1, loss="bpr", inter="off", intra="off", alpha=0.0, beta=None,
-    tau=1.0, clusters=0, pattern_temperature=1.0,
-)  # fmt: skip
-RECG = dataclasses.replace(SEM, projections=2, inter="centers", intra="uniformity", alpha=0.01)
+CPU = torch.device("cpu")
+SEM = VariantConfig(TextItemsConfig("text"), loss={"kind": "bpr"})
+SOFTMAX = dataclasses.replace(SEM, loss={"kind": "softmax"})
+CENTERS = GeneralizationConfig(intra={"kind": "uniformity"}, inter={"kind": "centers"}, alpha=0.01)
+RECG = dataclasses.replace(
+    SEM, items=TextItemsConfig("text", projections=2), generalization=CENTERS
+)
 CONFIG = TrainConfig(
     batch_size=32, learning_rate=0.01, max_epochs=40, patience=10, negatives=32, domain_sample=8,
     valid_users=200, threads=1,
 )  # fmt: skip
 SHORT = dataclasses.replace(CONFIG, max_epochs=3)
-ARGS: dict[str, dict[str, Any]] = {
-    "gru4rec": {"num_layers": 1},
-    "sasrec": {"num_layers": 1, "num_heads": 2},
-    "bert4rec": {"num_layers": 1, "num_heads": 2, "mask_probability": 0.3},
-}
 
 
 def spec(backbone: str, domain: Domain, variant: VariantConfig = SEM) -> ModelSpec:
-    args = {"dim": 16, "dropout": 0.1, "max_length": 12, **ARGS[backbone]}
-    dimension = domain.num_items if variant.items == "id" else domain.text.shape[1]
-    return ModelSpec(backbone, args, variant, dimension)
+    row = row_of(backbone, dropout=0.1, num_layers=1, mask_probability=0.3)
+    return spec_of(backbone, row, variant, domain)
+
+
+def train(
+    source: Domain,
+    pool: Pool,
+    model: ModelSpec,
+    config: TrainConfig,
+    seeds: Sequence[int],
+    folder: Path,
+) -> Path:
+    """Train one model into `folder`; where it lies."""
+    train_models(source, pool, [model], config, seeds, folder, work=folder / "work", device="cpu")
+    return folder / model.backbone
 
 
 def pool_of(*names: str) -> Pool:
@@ -61,22 +78,21 @@ def pool_of(*names: str) -> Pool:
     return Pool(vectors, "encoder")
 
 
-def recall_at_1(trained: Trained, domain: Domain, variant: VariantConfig = SEM) -> float:
+def recall_at_1(trained: Trained, domain: Domain, variant: VariantConfig) -> float:
+    model = TrainedModel(trained.model, variant, domain.name)
     holdout = domain.sequences.holdout("test")
-    with torch.no_grad():
-        table = trained.model.item_table(model_features(variant, domain.text))
-    users = user_matrix(trained.model, table, holdout.history)
-    ranks = rank_holdout(dot_scorer(users, table), holdout, domain.num_items)
+    scorer = model.scorer(domain, holdout.history, domain.sequences.observed("test"))
+    ranks = rank_holdout(scorer, holdout, domain.num_items)
     return float(np.mean(ranks.num_higher == 0))
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("items", ["id", "text"])
+@pytest.mark.parametrize("items", [IdItemsConfig("id"), TextItemsConfig("text")])
 def test_every_backbone_learns_a_deterministic_cycle(
-    backbone: str, items: Any, cycle: Domain
+    backbone: str, items: ItemsConfig, cycle: Domain
 ) -> None:
-    variant = dataclasses.replace(SEM, items=items, loss="softmax")
-    trained = train_seed(cycle, {}, spec(backbone, cycle, variant), CONFIG, seed=0)
+    variant = dataclasses.replace(SOFTMAX, items=items)
+    trained = train_seed(cycle, {}, spec(backbone, cycle, variant), CONFIG, 0, CPU)
     assert recall_at_1(trained, cycle, variant) > 0.95
 
 
@@ -87,8 +103,8 @@ def test_a_transition_of_the_texts_carries_over_to_other_items(
     # The target has other users and, halfway between the source's, other items of the same circle.
     target = cycle_domain("target", num_items=48, seed=5)
     target = dataclasses.replace(target, text=target.text[1::2], sequences=cycle.sequences)
-    variant = dataclasses.replace(SEM, loss="softmax")
-    trained = train_seed(cycle, {}, spec(backbone, cycle, variant), CONFIG, seed=0)
+    variant = SOFTMAX
+    trained = train_seed(cycle, {}, spec(backbone, cycle, variant), CONFIG, 0, CPU)
     assert recall_at_1(trained, target, variant) > 0.9
 
 
@@ -98,7 +114,9 @@ def test_the_loss_of_a_step_equals_the_plain_one(cycle: Domain) -> None:
     features = torch.from_numpy(cycle.text)
     sequences = torch.tensor([[3, 1, 2, 5], [4, 6, 0, 0]])
     generator = torch.Generator().manual_seed(4)
-    loss, _ = recommendation_loss(model, features, sequences, 6, "bpr", generator, features[:0])
+    batch = draw_batch(model.backbone, sequences, cycle.num_items, 6, generator)
+    items = project_items(model, features, batch, features[:0])
+    loss = create_objective(model, cycle, BPR())(batch, items)
 
     negatives = torch.randint(1, 25, (6,), generator=torch.Generator().manual_seed(4))
     table = model.item_table(features)
@@ -117,8 +135,8 @@ def test_further_items_get_the_vectors_of_the_item_table(cycle: Domain) -> None:
     model = create_model(spec("gru4rec", cycle, RECG))
     features = torch.from_numpy(cycle.text)
     generator = torch.Generator().manual_seed(0)
-    sequences = torch.tensor([[3, 1, 2]])
-    _, more = recommendation_loss(model, features, sequences, 2, "bpr", generator, features[4:7])
+    batch = draw_batch(model.backbone, torch.tensor([[3, 1, 2]]), cycle.num_items, 2, generator)
+    more = project_items(model, features, batch, features[4:7]).more_ED
     torch.testing.assert_close(more, model.item_table(features)[5:8])
 
 
@@ -137,7 +155,8 @@ def test_a_step_projects_the_items_of_the_batch_alone(cycle: Domain) -> None:
     sequences = torch.tensor([[3, 1, 2, 1], [3, 2, 0, 0]])
     features = torch.from_numpy(cycle.text)
     generator = torch.Generator().manual_seed(0)
-    recommendation_loss(model, features, sequences, 1, "bpr", generator, features[:0])
+    batch = draw_batch(model.backbone, sequences, cycle.num_items, 1, generator)
+    project_items(model, features, batch, features[:0])
     assert seen[0] <= 4
 
 
@@ -145,12 +164,12 @@ def test_a_step_projects_the_items_of_the_batch_alone(cycle: Domain) -> None:
 def test_the_same_seed_gives_the_same_bytes(backbone: str, cycle: Domain, tmp_path: Path) -> None:
     digests = []
     for name, seeds in (("a", [1]), ("b", [1]), ("c", [2])):
-        train_model(
-            cycle, pool_of("x", "y"), spec(backbone, cycle, RECG), SHORT, seeds, tmp_path / name
-        )
-        digests.append(sha256_file(weights_path(tmp_path / name, seeds[0])))
+        model = spec(backbone, cycle, RECG)
+        folder = train(cycle, pool_of("x", "y"), model, SHORT, seeds, tmp_path / name)
+        digests.append(sha256_file(weights_path(folder, seeds[0])))
     assert digests[0] == digests[1] != digests[2]
-    assert (tmp_path / "a" / MODEL_FILE).read_bytes() == (tmp_path / "b" / MODEL_FILE).read_bytes()
+    cards = [(tmp_path / name / backbone / MODEL_FILE).read_bytes() for name in ("a", "b")]
+    assert cards[0] == cards[1]
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
@@ -158,7 +177,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
 ) -> None:
     monkeypatch.setattr("recg_core.training.trainer.SAVE_SECONDS", 0.0)
     pool, model = pool_of("x", "y"), spec("sasrec", cycle, RECG)
-    train_model(cycle, pool, model, SHORT, [0], tmp_path / "unbroken")
+    train(cycle, pool, model, SHORT, [0], tmp_path / "unbroken")
 
     from recg_core.training.trainer import Trainer
 
@@ -171,8 +190,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
 
     monkeypatch.setattr(Trainer, "_advance", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train_model(cycle, pool, model, SHORT, [0], tmp_path / "broken")
-    assert not (tmp_path / "broken" / MODEL_FILE).exists()
+        train(cycle, pool, model, SHORT, [0], tmp_path / "broken")
+    assert sorted(path.name for path in (tmp_path / "broken").iterdir()) == ["work"]
 
     epochs = []
 
@@ -181,14 +200,47 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
         epochs.append(progress.epoch)
 
     monkeypatch.setattr(Trainer, "_advance", counted)
-    train_model(cycle, pool, model, SHORT, [0], tmp_path / "broken")
+    train(cycle, pool, model, SHORT, [0], tmp_path / "broken")
     assert epochs == [3]
-    files = sorted(path.name for path in (tmp_path / "unbroken").iterdir())
-    assert files == [MODEL_FILE, "seed-0.safetensors"]
-    for name in files:
-        assert (tmp_path / "unbroken" / name).read_bytes() == (
-            tmp_path / "broken" / name
-        ).read_bytes()
+    unbroken = bytes_below(tmp_path / "unbroken" / "sasrec")
+    assert sorted(unbroken) == [MODEL_FILE, "seed-0.safetensors"]
+    assert bytes_below(tmp_path / "broken" / "sasrec") == unbroken
+
+
+def test_a_change_of_one_model_trains_no_other_again(
+    cycle: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though DVC deletes the output of a stage before it runs again."""
+    from recg_core.training.trainer import Trainer
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    epochs: list[str] = []
+    advance = Trainer._advance
+
+    def counted(self: Trainer, progress: Any, bar: Any) -> None:
+        epochs.append(self.label.split()[0])
+        advance(self, progress, bar)
+
+    monkeypatch.setattr(Trainer, "_advance", counted)
+    specs = {name: spec(name, cycle) for name in ("gru4rec", "sasrec")}
+    out, work = tmp_path / "out", tmp_path / "work"
+
+    def run(config: TrainConfig = SHORT) -> dict[str, bytes]:
+        shutil.rmtree(out, ignore_errors=True)
+        epochs.clear()
+        train_models(cycle, pool_of(), list(specs.values()), config, [0], out, work=work)
+        return bytes_below(out)
+
+    first = run()
+    assert epochs == ["gru4rec"] * 3 + ["sasrec"] * 3
+    assert run() == first
+    assert epochs == []
+    changed = {**specs["sasrec"].backbone_args, "dim": 8}
+    specs["sasrec"] = dataclasses.replace(specs["sasrec"], backbone_args=changed)
+    run()
+    assert epochs == ["sasrec"] * 3
+    run(dataclasses.replace(SHORT, learning_rate=0.02))
+    assert epochs == ["gru4rec"] * 3 + ["sasrec"] * 3
 
 
 def test_other_settings_never_go_on_from_an_interrupted_run(
@@ -208,20 +260,21 @@ def test_other_settings_never_go_on_from_an_interrupted_run(
 
     monkeypatch.setattr(Trainer, "_advance", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train_model(cycle, pool_of(), spec("sasrec", cycle), SHORT, [0], tmp_path)
+        train(cycle, pool_of(), spec("sasrec", cycle), SHORT, [0], tmp_path)
     other = dataclasses.replace(SHORT, learning_rate=0.02)
-    train_model(cycle, pool_of(), spec("sasrec", cycle), other, [0], tmp_path)
+    train(cycle, pool_of(), spec("sasrec", cycle), other, [0], tmp_path)
     assert epochs == [1, 2, 3]
 
 
 def test_seeds_in_worker_processes_give_what_one_process_gives(
     cycle: Domain, tmp_path: Path
 ) -> None:
-    train_model(cycle, pool_of(), spec("gru4rec", cycle), SHORT, [0, 1], tmp_path / "both")
+    model = spec("gru4rec", cycle)
+    together = train(cycle, pool_of(), model, SHORT, [0, 1], tmp_path / "both")
+    card = read_card(together)
     for seed in (0, 1):
-        train_model(cycle, pool_of(), spec("gru4rec", cycle), SHORT, [seed], tmp_path / str(seed))
-        both = load_model(tmp_path / "both", seed, read_card(tmp_path / "both").spec)
-        alone = load_model(tmp_path / str(seed), seed, read_card(tmp_path / "both").spec)
+        folder = train(cycle, pool_of(), model, SHORT, [seed], tmp_path / str(seed))
+        both, alone = (load_recommender(card, place, seed) for place in (together, folder))
         for one, other in zip(both.parameters(), alone.parameters(), strict=True):
             assert torch.equal(one, other)
 
@@ -240,41 +293,96 @@ def test_items_after_the_training_part_cannot_change_a_model(cycle: Domain, tmp_
     config = dataclasses.replace(CONFIG, max_epochs=1)
     digests = []
     for name, domain in (("a", cycle), ("b", changed)):
-        train_model(domain, pool_of(), spec("sasrec", domain), config, [0], tmp_path / name)
-        digests.append(sha256_file(weights_path(tmp_path / name, 0)))
+        folder = train(domain, pool_of(), spec("sasrec", domain), config, [0], tmp_path / name)
+        digests.append(sha256_file(weights_path(folder, 0)))
     assert digests[0] == digests[1]
 
 
-def test_two_domains_are_refused_for_the_inter_domain_loss(cycle: Domain, tmp_path: Path) -> None:
+PRINTED = GeneralizationConfig(
+    intra={"kind": "entropy", "tau": 1.0}, inter={"kind": "entropy_max", "tau": 1.0}, alpha=0.01
+)
+ISOMETRY = GeneralizationConfig(intra={"kind": "isometry"}, alpha=1.0)
+
+
+def test_two_domains_are_refused_for_the_printed_inter_domain_loss(
+    cycle: Domain, tmp_path: Path
+) -> None:
+    variant = dataclasses.replace(RECG, generalization=PRINTED)
     with pytest.raises(UserError, match=r"\['cycle', 'x'\]: add domains to pool.domains"):
-        train_model(cycle, pool_of("x"), spec("sasrec", cycle, RECG), SHORT, [0], tmp_path)
+        train(cycle, pool_of("x"), spec("sasrec", cycle, variant), SHORT, [0], tmp_path)
+
+
+@pytest.mark.parametrize(("generalization", "pool"), [(CENTERS, ("x",)), (ISOMETRY, ("cycle",))])
+def test_two_domains_or_one_suffice_for_readings_that_compare_no_more(
+    generalization: GeneralizationConfig, pool: tuple[str, ...], cycle: Domain, tmp_path: Path
+) -> None:
+    """The paper's base case is one source and one target; `recg` compares pairs of one domain."""
+    variant = dataclasses.replace(RECG, generalization=generalization)
+    config = dataclasses.replace(SHORT, max_epochs=1)
+    folder = train(cycle, pool_of(*pool), spec("sasrec", cycle, variant), config, [0], tmp_path)
+    assert read_card(folder).pool_domains == sorted({"cycle", *pool})
 
 
 def test_a_pool_of_another_encoder_is_refused(cycle: Domain, tmp_path: Path) -> None:
     pool = dataclasses.replace(pool_of("x", "y"), fingerprint="other")
     with pytest.raises(UserError, match="made by another encoder than the embeddings of cycle"):
-        train_model(cycle, pool, spec("sasrec", cycle, RECG), SHORT, [0], tmp_path)
+        train(cycle, pool, spec("sasrec", cycle, RECG), SHORT, [0], tmp_path)
 
 
 def test_a_sample_of_one_item_is_refused(cycle: Domain, tmp_path: Path) -> None:
     config = dataclasses.replace(SHORT, domain_sample=1)
     with pytest.raises(UserError, match=r"train\.domain_sample \(1\)"):
-        train_model(cycle, pool_of("x", "y"), spec("sasrec", cycle, RECG), config, [0], tmp_path)
+        train(cycle, pool_of("x", "y"), spec("sasrec", cycle, RECG), config, [0], tmp_path)
 
 
 def test_the_generalization_loss_changes_the_model_and_is_logged_apart(cycle: Domain) -> None:
     pool = pool_of("x", "y").vectors
-    strong = dataclasses.replace(RECG, alpha=1.0)
-    weak = dataclasses.replace(RECG, alpha=0.0)
     curves = {}
-    for name, variant in (("strong", strong), ("weak", weak)):
-        trained = train_seed(cycle, pool, spec("sasrec", cycle, variant), SHORT, seed=0)
-        curves[name] = trained.curve[-1]
-    assert curves["strong"]["inter"] < curves["weak"]["inter"]
+    for alpha in (1.0, 1e-12):
+        part = dataclasses.replace(CENTERS, alpha=alpha)
+        variant = dataclasses.replace(RECG, generalization=part)
+        trained = train_seed(cycle, pool, spec("sasrec", cycle, variant), SHORT, 0, CPU)
+        curves[alpha] = trained.curve[-1]
+    assert curves[1.0]["inter"] < curves[1e-12]["inter"]
     beta = 1.0 * 24 / 27  # Eq. 14 with 3 domains of 8 items
-    last = curves["strong"]
+    last = curves[1.0]
     expected = last["recommendation"] + last["intra"] + beta * last["inter"]
     assert last["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("valid_users", [300, 50])
+def test_early_stopping_judges_the_model_as_the_scorer_does(
+    valid_users: int, cycle: Domain
+) -> None:
+    """By the same counts; where it ranks for some users alone, what is reported is of all."""
+    variant = dataclasses.replace(SEM, score="cosine", anchor=AnchorConfig(counts=True))
+    config = dataclasses.replace(SHORT, learning_rate=1e-4, valid_users=valid_users)
+    trained = train_seed(cycle, {}, spec("gru4rec", cycle, variant), config, 0, CPU)
+    holdout = cycle.sequences.holdout("valid")
+    model = TrainedModel(trained.model, variant, cycle.name)
+    scorer = model.scorer(cycle, holdout.history, cycle.sequences.observed("valid"))
+    ndcg = validation_ndcg(scorer, holdout, cycle.num_items)
+    assert trained.valid_ndcg == ndcg < 1
+    stopped_by = trained.curve[trained.best_epoch - 1]["valid_ndcg@10"]
+    assert (stopped_by == ndcg) == (valid_users == 300)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_adam_steps_as_that_of_torch_does(fused: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=generator) for shape in ((3, 4), (4,), (2,))]
+    ours, theirs = ([torch.nn.Parameter(t.clone()) for t in start] for _ in range(2))
+    optimizer = Adam([(ours[:2], 0.01), (ours[2:], 0.05)], fused=fused)
+    reference = torch.optim.Adam(
+        [{"params": theirs[:2], "lr": 0.01}, {"params": theirs[2:], "lr": 0.05}], fused=fused
+    )
+    for step in range(5):
+        for parameters, one in ((ours, optimizer), (theirs, reference)):
+            one.zero_grad()
+            used = parameters if step % 2 else parameters[1:]  # one without a gradient
+            sum((p**3).sum() for p in used).backward()  # type: ignore[union-attr]
+            one.step()
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_no_user_with_two_training_items_is_refused() -> None:
@@ -282,24 +390,27 @@ def test_no_user_with_two_training_items_is_refused() -> None:
     short = Sequences(ragged([[1, 2, 3]]), ["u"], np.array([1]), np.array([1]), np.array([2]))
     domain = dataclasses.replace(domain, sequences=short)
     with pytest.raises(UserError, match="no user has two training items"):
-        train_seed(domain, {}, spec("sasrec", domain), SHORT, seed=0)
+        train_seed(domain, {}, spec("sasrec", domain), SHORT, 0, CPU)
 
 
 def test_a_diverging_loss_stops_with_advice(cycle: Domain) -> None:
     config = dataclasses.replace(SHORT, learning_rate=1e30)
     with pytest.raises(UserError, match=r"lower train\.learning_rate"):
-        train_seed(cycle, {}, spec("gru4rec", cycle), config, seed=0)
+        train_seed(cycle, {}, spec("gru4rec", cycle), config, 0, CPU)
 
 
 def test_weights_of_another_dimension_are_refused(cycle: Domain, tmp_path: Path) -> None:
     model = spec("sasrec", cycle)
-    train_model(cycle, pool_of(), model, dataclasses.replace(SHORT, max_epochs=1), [0], tmp_path)
+    config = dataclasses.replace(SHORT, max_epochs=1)
+    folder = train(cycle, pool_of(), model, config, [0], tmp_path)
     wider = dataclasses.replace(model, backbone_args={**model.backbone_args, "dim": 32})
+    card = dataclasses.replace(read_card(folder), spec=wider)
     with pytest.raises(UserError, match="does not fit the model"):
-        load_model(tmp_path, 0, wider)
+        load_recommender(card, folder, 0)
 
 
-RESIDUAL = dataclasses.replace(SEM, score="cosine", user="residual", inter="centered")
+CENTERED = TextItemsConfig("text", center=True)
+RESIDUAL = dataclasses.replace(SEM, items=CENTERED, score="cosine", user="residual")
 
 
 def test_cosine_scores_do_not_depend_on_the_length_of_a_text_embedding(cycle: Domain) -> None:
@@ -316,8 +427,8 @@ def test_cosine_scores_do_not_depend_on_the_length_of_a_text_embedding(cycle: Do
 
 def test_centered_features_forget_what_all_items_of_a_domain_share(cycle: Domain) -> None:
     shifted = cycle.text + np.float32(2)
-    features = model_features(RESIDUAL, cycle.text)
-    torch.testing.assert_close(features, model_features(RESIDUAL, shifted))
+    features = item_features(CENTERED, cycle.text)
+    torch.testing.assert_close(features, item_features(CENTERED, shifted))
     torch.testing.assert_close(features.mean(dim=0), torch.zeros(cycle.text.shape[1]))
 
 
@@ -338,7 +449,7 @@ def test_with_the_history_residual_padding_and_batch_do_not_matter(
 ) -> None:
     model = create_model(spec(backbone, cycle, RESIDUAL)).eval()
     with torch.no_grad():
-        table = model.item_table(model_features(RESIDUAL, cycle.text))
+        table = model.item_table(item_features(CENTERED, cycle.text))
         alone = model.user_vectors(table, torch.tensor([[4, 9]]))
         padded = model.user_vectors(table, torch.tensor([[4, 9, 0, 0], [1, 2, 3, 4]]))
     torch.testing.assert_close(alone[0], padded[0])

@@ -179,7 +179,7 @@ class Llm2Vec:
         if self._model is None:
             from recg_core.encoders.decoder import check_architecture
             from recg_core.encoders.forward import fit_batch_tokens_of
-            from recg_core.encoders.loading import choose_device, load_model, merge_adapter
+            from recg_core.encoders.loading import encoder_device, load_model, merge_adapter
             from recg_core.encoders.selftest import check_decoder
 
             name = self._model_name
@@ -188,7 +188,7 @@ class Llm2Vec:
             check_architecture(model, name, self._max_length)
             for adapter in self._adapters:
                 model = merge_adapter(model, resolve(adapter), adapter)
-            model = model.eval().to(choose_device())
+            model = model.eval().to(encoder_device())
             self._load_tokenizer()
             check_decoder(model, self._probes, name)
             self._batch_tokens = fit_batch_tokens_of(

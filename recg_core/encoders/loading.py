@@ -21,7 +21,7 @@ _UNUSED = (
 )
 
 
-def choose_device() -> torch.device:
+def encoder_device() -> torch.device:
     """CUDA where there is one, else Apple's MPS, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda")

@@ -113,7 +113,7 @@ class Transformer:
     def _load_model(self) -> "PreTrainedModel":
         if self._model is None:
             from recg_core.encoders.forward import fit_batch_tokens_of
-            from recg_core.encoders.loading import choose_device, load_model
+            from recg_core.encoders.loading import encoder_device, load_model
 
             model = load_model(resolve(self._model_name), self._model_name, self._dtype)
             limit = min(
@@ -125,7 +125,7 @@ class Transformer:
                     f"model {self._model_name!r}: takes {limit} tokens at most, "
                     f"max_tokens is {self._max_tokens}"
                 )
-            model = model.to(choose_device())
+            model = model.to(encoder_device())
             self._batch_tokens = fit_batch_tokens_of(
                 model, self._batch_tokens, self._max_tokens, self._model_name
             )

@@ -79,8 +79,8 @@ def readings(config: GeneralizationConfig) -> tuple[Reading | None, Reading | No
         UserError: on an unknown reading, or keys that it does not have.
     """
     place = "variant: generalization"
-    intra = build_kind(INTRA, config.intra, f"{place}.intra") if config.intra else None
-    inter = build_kind(INTER, config.inter, f"{place}.inter") if config.inter else None
+    intra = None if config.intra is None else build_kind(INTRA, config.intra, f"{place}.intra")
+    inter = None if config.inter is None else build_kind(INTER, config.inter, f"{place}.inter")
     return intra, inter
 
 
