@@ -169,7 +169,7 @@ def test_in_another_domain_nothing_but_the_anchor_counts(tmp_path: Path) -> None
     source = cycle_domain("source", num_users=60)
     folder = trained(tmp_path, source, ANCHORED)
     before = ranks_of(folder, source)
-    model = load_recommender(read_card(folder / "model"), folder / "model", 0)
+    model = load_recommender(read_card(folder / "model").spec, folder / "model", 0)
     with torch.no_grad():
         for parameter in [*model.items.parameters(), *model.backbone.parameters()]:
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
@@ -198,7 +198,7 @@ def test_only_counts_make_ranks_depend_on_the_targets_other_users(
 
 def test_training_moves_the_anchor_and_keeps_it_in_the_files(tmp_path: Path) -> None:
     folder = trained(tmp_path, cycle_domain("source", num_users=60), COUNTED) / "model"
-    model = load_recommender(read_card(folder), folder, 0)
+    model = load_recommender(read_card(folder).spec, folder, 0)
     start = Anchor(max_age=12, counts=True)
     assert model.anchor is not None
     for name, parameter in model.anchor.named_parameters():

@@ -15,7 +15,6 @@ from recg_core.base.errors import UserError
 from recg_core.base.files import read_json, write_json
 from recg_core.domains.domain import Domain
 from recg_core.evaluation.cells import evaluate_model
-from recg_core.models.card import read_card
 from recg_core.models.ranking.ranks import read_ranks
 from recg_core.models.trained import load_trained
 from recg_core.models.variant import AnchorConfig, IdItemsConfig, PatternsConfig, VariantConfig
@@ -198,11 +197,22 @@ def test_the_library_gives_the_scores_that_evaluation_ranks(
 
 
 def test_a_model_of_item_ids_refuses_another_domain(source: Domain, tmp_path: Path) -> None:
-    from recg_core.models.card import check_fit
-
     folder = trained(tmp_path, source, IDS)
+    model = load_trained(folder / "model", folder / "patterns", seed=0)
+    target = cycle_domain("target")
+    history = target.sequences.holdout("test").history
     with pytest.raises(UserError, match="knows the items of source alone, not those of target"):
-        check_fit(read_card(folder / "model"), cycle_domain("target"), folder / "model")
+        model.scorer(target, history, history)
+
+
+def test_the_library_refuses_vectors_of_another_encoder(source: Domain, tmp_path: Path) -> None:
+    """Of the same width too: its scores would be wrong without an error."""
+    folder = trained(tmp_path, source)
+    model = load_trained(folder / "model", folder / "patterns", seed=0)
+    target = dataclasses.replace(cycle_domain("target"), encoder_fingerprint="another")
+    history = target.sequences.holdout("test").history
+    with pytest.raises(UserError, match="embeddings of another encoder than those of target"):
+        model.scorer(target, history, history)
 
 
 def test_every_model_is_on_the_device_that_it_is_told(source: Domain, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from recg_core.training.config import FusionConfig
 from recg_core.training.fusion import _last_transitions, extract_patterns, fit_patterns
 from recg_core.training.trainer import train_seed
 from tests.conftest import ragged
-from tests.test_training import CPU, SEM, SHORT, spec
+from tests.test_training import CPU, SEM, SHORT, spec, trained_model
 
 CONFIG = FusionConfig(batch_size=64, learning_rate=0.01, max_epochs=5, patience=5, negatives=16)
 PART = PatternsConfig(clusters=4)
@@ -33,8 +33,8 @@ PART = PatternsConfig(clusters=4)
 
 def trained(cycle: Domain) -> TrainedModel:
     variant = dataclasses.replace(SEM, patterns=PART)
-    model = train_seed(cycle, {}, spec("gru4rec", cycle, variant), SHORT, 0, CPU).model
-    return TrainedModel(model, variant, cycle.name)
+    made = train_seed(cycle, {}, spec("gru4rec", cycle, variant), SHORT, 0, CPU)
+    return trained_model(made, variant, cycle)
 
 
 def test_attention_is_the_softmax_of_the_cosine() -> None:

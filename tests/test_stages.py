@@ -480,8 +480,8 @@ def test_encoding_that_runs_out_of_time_says_so_and_goes_on(project: Path) -> No
     assert not out.exists()
     assert len(list((project / WORK).rglob("*.parquet"))) == 1
     assert run_command(stage.command, project).status == 0
-    assert bytes_below(out) == unbroken
-    assert "manifest.json" in unbroken
+    assert outs_of(stage, project) == unbroken
+    assert (out / "manifest.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -657,7 +657,7 @@ def check_ended(status: int, stderr: str, number: signal.Signals) -> None:
     assert "Traceback" not in stderr
     if number == signal.SIGINT:
         assert status == 130, stderr
-        assert stderr.endswith("\ninterrupted\n")
+        assert "interrupted" in stderr.splitlines()
     else:
         assert status == -number, stderr
 

@@ -18,7 +18,7 @@ from recg_core.base.files import sha256_file
 from recg_core.domains.domain import Domain
 from recg_core.domains.pool import Pool
 from recg_core.domains.sequences import Ragged, Sequences
-from recg_core.models.card import MODEL_FILE, ModelSpec, read_card, spec_of
+from recg_core.models.card import MODEL_FILE, ModelSpec, Origin, read_card, spec_of
 from recg_core.models.items import ItemsConfig, item_features
 from recg_core.models.ranking.full_rank import rank_holdout, validation_ndcg
 from recg_core.models.recommender import HistoryResidual, create_model
@@ -78,8 +78,13 @@ def pool_of(*names: str) -> Pool:
     return Pool(vectors, "encoder")
 
 
+def trained_model(trained: Trained, variant: VariantConfig, source: Domain) -> TrainedModel:
+    origin = Origin(spec("gru4rec", source, variant), source.name, "encoder", "the model")
+    return TrainedModel(trained.model, origin)
+
+
 def recall_at_1(trained: Trained, domain: Domain, variant: VariantConfig) -> float:
-    model = TrainedModel(trained.model, variant, domain.name)
+    model = trained_model(trained, variant, domain)
     holdout = domain.sequences.holdout("test")
     scorer = model.scorer(domain, holdout.history, domain.sequences.observed("test"))
     ranks = rank_holdout(scorer, holdout, domain.num_items)
@@ -274,7 +279,7 @@ def test_seeds_in_worker_processes_give_what_one_process_gives(
     card = read_card(together)
     for seed in (0, 1):
         folder = train(cycle, pool_of(), model, SHORT, [seed], tmp_path / str(seed))
-        both, alone = (load_recommender(card, place, seed) for place in (together, folder))
+        both, alone = (load_recommender(card.spec, place, seed) for place in (together, folder))
         for one, other in zip(both.parameters(), alone.parameters(), strict=True):
             assert torch.equal(one, other)
 
@@ -359,7 +364,7 @@ def test_early_stopping_judges_the_model_as_the_scorer_does(
     config = dataclasses.replace(SHORT, learning_rate=1e-4, valid_users=valid_users)
     trained = train_seed(cycle, {}, spec("gru4rec", cycle, variant), config, 0, CPU)
     holdout = cycle.sequences.holdout("valid")
-    model = TrainedModel(trained.model, variant, cycle.name)
+    model = trained_model(trained, variant, cycle)
     scorer = model.scorer(cycle, holdout.history, cycle.sequences.observed("valid"))
     ndcg = validation_ndcg(scorer, holdout, cycle.num_items)
     assert trained.valid_ndcg == ndcg < 1
@@ -404,9 +409,8 @@ def test_weights_of_another_dimension_are_refused(cycle: Domain, tmp_path: Path)
     config = dataclasses.replace(SHORT, max_epochs=1)
     folder = train(cycle, pool_of(), model, config, [0], tmp_path)
     wider = dataclasses.replace(model, backbone_args={**model.backbone_args, "dim": 32})
-    card = dataclasses.replace(read_card(folder), spec=wider)
     with pytest.raises(UserError, match="does not fit the model"):
-        load_recommender(card, folder, 0)
+        load_recommender(wider, folder, 0)
 
 
 CENTERED = TextItemsConfig("text", center=True)

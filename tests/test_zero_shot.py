@@ -11,6 +11,9 @@ import pytest
 
 from recg_core.base.files import read_json
 from recg_core.base.schema import RANKS, SEQUENCES
+from recg_core.models.ranking.metrics import ranking_metrics
+from recg_core.models.ranking.ranks import read_ranks
+from stages import WORK
 from tests.project import (
     DOMAINS,
     bytes_below,
@@ -38,11 +41,15 @@ def repeat_one_item(sequences: pl.DataFrame) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder with a source model whose pool holds the texts of all three domains."""
+    """A project folder with a source model whose pool holds the texts of all three domains.
+
+    Nothing is kept of its training that a later one could take its model from.
+    """
     folder = tmp_path_factory.mktemp("trained") / "project"
     folder.mkdir()
-    names = ("fetch", "preprocess", "encode", "pool", "train", "cluster", "evaluate")
+    names = ("fetch", "preprocess", "encode", "pool", "backbones", "train", "cluster", "evaluate")
     run_stages(folder, small_params(), *names)
+    shutil.rmtree(folder / WORK)
     return folder
 
 
@@ -72,7 +79,7 @@ def test_source_interactions_do_change_the_model(trained: Path, tmp_path: Path) 
     sequences = SEQUENCES.read(path)
     SEQUENCES.write(sequences[1:].with_columns(pl.col("user_idx") - 1), path)
     run_stages(project, small_params(), "train")
-    weights = "gru4rec/recg/garden/seed-0.safetensors"
+    weights = "recg/garden/gru4rec/seed-0.safetensors"
     assert bytes_below(project / "models")[weights] != bytes_below(trained / "models")[weights]
 
 
@@ -83,7 +90,7 @@ def test_deleted_target_users_leave_the_ranks_of_the_others(trained: Path, tmp_p
     kept = SEQUENCES.read(path).filter(pl.col("user_idx") % 2 == 0)
     SEQUENCES.write(kept.with_columns(pl.col("user_idx") // 2), path)
     run_stages(project, small_params(), "evaluate")
-    cell = f"results/ranks/gru4rec-recg/garden/garden_to_{DOMAINS[1]}.parquet"
+    cell = f"results/ranks/recg/gru4rec/garden_to_{DOMAINS[1]}.parquet"
     everyone = RANKS.read(trained / cell)
     expected = everyone.filter(pl.col("user_idx") % 2 == 0)
     assert len(expected) == 75
@@ -101,7 +108,7 @@ def planted(folder: Path, pattern: float) -> dict[str, Any]:
         row = {"num_users": 800, "num_items": 240, "pattern": pattern, "seed": seed}
         params["domains"][domain] |= row
     params["grid"]["variants"] = ["sem"]
-    params = with_value(params, "variants.sem.loss", "softmax")
+    params = with_value(params, "variants.sem.loss.kind", "softmax")
     params["encoders"]["lsa"]["dim"] = 64
     params["backbones"]["gru4rec"]["dim"] = 64
     params["train"] |= {
@@ -110,13 +117,16 @@ def planted(folder: Path, pattern: float) -> dict[str, Any]:
         "threads": 1,
     }  # fmt: skip
     run_stages(
-        folder, params, "fetch", "preprocess", "encode", "pool", "train", "cluster", "baselines",
-        "evaluate",
+        folder, params, "fetch", "preprocess", "encode", "pool", "backbones", "train", "cluster",
+        "baselines", "evaluate",
     )  # fmt: skip
     found: dict[str, Any] = {domain: {} for domain in DOMAINS}
-    for path in sorted((folder / "results" / "metrics").rglob("*.json")):
+    for path in sorted((folder / "results" / "ranks").rglob("*.json")):
         cell = read_json(path)
-        found[cell["target"]][cell["model"]] = cell["full"]["recall@10"]
+        ranks = read_ranks(path.with_suffix(".parquet"))
+        recall = ranking_metrics(ranks.num_higher[:, 0], ranks.num_ties[:, 0], ranks.num_candidates)
+        row = cell["variant"] if cell["backbone"] is None else f"{cell['backbone']}-sem"
+        found[cell["target"]][row] = float(recall["recall@10"].mean())
     return found
 
 

@@ -66,10 +66,11 @@ def evaluate_model(
     Raises:
         UserError: when the model or its patterns do not fit the embeddings or each other.
     """
-    transfers = not isinstance(read_card(model).spec.variant.items, IdItemsConfig)
+    card = read_card(model)
+    transfers = not isinstance(card.spec.variant.items, IdItemsConfig)
     if not transfers:
         targets = [source]
-    card, seeds = load_seeds(model, patterns, targets, device)
+    seeds = load_seeds(model, patterns, targets, device)
     for target in targets:
         ranks = {seed: rank_target(trained, target) for seed, trained in seeds.items()}
         stacked = stack_seeds(ranks, target.sequences.holdout("test").users)
@@ -89,7 +90,7 @@ def rank_target(trained: TrainedModel, target: Domain) -> Ranks:
     """Exact full-catalogue ranks of a target's test items by one trained model."""
     holdout = target.sequences.holdout("test")
     scorer = trained.scorer(target, holdout.history, target.sequences.observed("test"))
-    label = f"the model of {trained.source} on {target.name}"
+    label = f"{trained.origin.label} on {target.name}"
     return rank_holdout(scorer, holdout, target.num_items, label=label)
 
 

@@ -182,7 +182,7 @@ def measure_model(
     Raises:
         UserError: when the model or its patterns do not fit the embeddings or each other.
     """
-    _, seeds = load_seeds(model, patterns, domains, device)
+    seeds = load_seeds(model, patterns, domains, device)
     projections: dict[str, np.ndarray] = {}
     numbers: list[dict[str, float]] = []
     for trained in seeds.values():

@@ -26,6 +26,50 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a model was made of, and so which domains it can read."""
+
+    spec: ModelSpec
+    source: str  # the domain that it was trained on
+    encoder_fingerprint: str  # of the encoder of the source's embeddings
+    label: str  # names the model in errors
+
+    def check(self, domain: Domain) -> None:
+        """Refuse a domain whose items the model cannot read.
+
+        Raises:
+            UserError: when the embeddings are by another encoder than those of the source, or the
+                catalogue is not that of a model of item ids.
+        """
+        if isinstance(self.spec.variant.items, IdItemsConfig):
+            self._check_catalogue(domain)
+            return
+        found = domain.text.shape[1]
+        if self.spec.feature_dim != found:
+            raise UserError(
+                f"{self.label}: trained on embeddings of {self.spec.feature_dim} dimensions, those "
+                f"of {domain.name} have {found}; run the train stage again with this encoder"
+            )
+        if self.encoder_fingerprint != domain.encoder_fingerprint:
+            raise UserError(
+                f"{self.label}: trained on embeddings of another encoder than those of "
+                f"{domain.name}; run the train stage again with this encoder"
+            )
+
+    def _check_catalogue(self, domain: Domain) -> None:
+        if domain.name != self.source:
+            raise UserError(
+                f"{self.label}: a model of item ids knows the items of {self.source} alone, not "
+                f"those of {domain.name}"
+            )
+        if self.spec.feature_dim != domain.num_items:
+            raise UserError(
+                f"{self.label}: trained on {self.spec.feature_dim} items, {domain.name} has "
+                f"{domain.num_items}; run the train stage again"
+            )
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """The content of `model.json`."""
 
@@ -38,6 +82,10 @@ class ModelCard:
     seeds: list[int]
     best_epoch: list[int]  # of each seed
     valid_ndcg: list[float]  # NDCG@10 on all validation items of the source, of each seed
+
+    def origin(self, folder: Path) -> Origin:
+        """Where the model in `folder` comes from."""
+        return Origin(self.spec, self.source, self.encoder_fingerprint, str(folder))
 
     def write(self, folder: Path) -> None:
         """Write `model.json`; its presence says that the folder is complete."""
@@ -72,38 +120,3 @@ def spec_of(
     by_id = isinstance(variant.items, IdItemsConfig)
     dimension = source.num_items if by_id else source.text.shape[1]
     return ModelSpec(backbone, backbone_args, variant, dimension)
-
-
-def check_fit(card: ModelCard, domain: Domain, model: Path) -> None:
-    """Refuse a domain whose items the model cannot read.
-
-    Args:
-        model: the model's folder, named in errors.
-
-    Raises:
-        UserError: when the embeddings are not of the encoder that the model was trained with, or
-            the catalogue is not that of a model of item ids.
-    """
-    if isinstance(card.spec.variant.items, IdItemsConfig):
-        if domain.name != card.source:
-            raise UserError(
-                f"{model}: a model of item ids knows the items of {card.source} alone, not those "
-                f"of {domain.name}"
-            )
-        if card.spec.feature_dim != domain.num_items:
-            raise UserError(
-                f"{model}: trained on {card.spec.feature_dim} items, {domain.name} has "
-                f"{domain.num_items}; run the train stage again"
-            )
-        return
-    found = domain.text.shape[1]
-    if card.spec.feature_dim != found:
-        raise UserError(
-            f"{model}: trained on embeddings of {card.spec.feature_dim} dimensions, those of "
-            f"{domain.name} have {found}; run the train stage again with this encoder"
-        )
-    if card.encoder_fingerprint != domain.encoder_fingerprint:
-        raise UserError(
-            f"{model}: trained on embeddings of another encoder than those of {domain.name}; run "
-            "the train stage again with this encoder"
-        )

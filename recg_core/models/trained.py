@@ -14,13 +14,12 @@ from recg_core.base.files import write_bytes
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.models.anchor import anchor_items, observed_counts
-from recg_core.models.card import MODEL_FILE, ModelCard, check_fit, read_card
+from recg_core.models.card import MODEL_FILE, ModelSpec, Origin, read_card
 from recg_core.models.device import choose_device
 from recg_core.models.items import item_features
 from recg_core.models.patterns import Patterns, load_patterns
 from recg_core.models.ranking.scores import ScoreBatch, dot_scorer, sum_scorer
 from recg_core.models.recommender import SequentialRecommender, create_model, user_matrix
-from recg_core.models.variant import VariantConfig
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,11 @@ class TrainedModel:
 
     Args:
         recommender: on the device that scores are computed on, in evaluation mode.
-        source: the name of the domain that it was trained on.
         patterns: None for a variant without patterns.
     """
 
     recommender: SequentialRecommender
-    variant: VariantConfig
-    source: str
+    origin: Origin
     patterns: Patterns | None = None
 
     @torch.no_grad()
@@ -49,14 +46,18 @@ class TrainedModel:
             domain: its items; its interactions are not read.
             history: users' items, oldest first, as item_idx of the domain.
             observed: histories of all users of the domain, which a model with counts reads.
+
+        Raises:
+            UserError: when the model cannot read the domain's items; see `Origin.check`.
         """
+        self.origin.check(domain)
         anchor, device = self.recommender.anchor, self.recommender.device
         scorers = []
         if anchor is not None:
             items_NH = anchor_items(torch.from_numpy(domain.text).to(device))
             counts_N2 = observed_counts(observed, domain.num_items).to(device)
             scorers.append(anchor.scorer(history, items_NH, counts_N2))
-        if anchor is None or domain.name == self.source:
+        if anchor is None or domain.name == self.origin.source:
             table = self.item_table(domain)
             scorers.append(product_scorer(self.user_matrix(table, history), table, self.patterns))
         return torch.no_grad()(sum_scorer(scorers))
@@ -64,7 +65,7 @@ class TrainedModel:
     @torch.no_grad()
     def item_table(self, domain: Domain) -> Tensor:
         """Vectors [N + 1, D] of all items of a domain; row 0, the padding, is zero."""
-        features = item_features(self.variant.items, domain.text)
+        features = item_features(self.origin.spec.variant.items, domain.text)
         return self.recommender.item_table(features.to(self.recommender.device))
 
     def user_matrix(self, table: Tensor, history: Ragged) -> Tensor:
@@ -86,33 +87,25 @@ def load_trained(model: Path, patterns: Path, seed: int, device: str | None = No
     Raises:
         UserError: when a file is missing, or was made for another variant or other dimensions.
     """
-    return _load(read_card(model), model, patterns, seed, device)
+    origin, place = read_card(model).origin(model), choose_device(device)
+    recommender = load_recommender(origin.spec, model, seed).to(place)
+    config = origin.spec.variant.patterns
+    found = load_patterns(patterns, seed, config, recommender.backbone.dim)
+    return TrainedModel(recommender, origin, None if found is None else found.to(place))
 
 
 def load_seeds(
     model: Path, patterns: Path, domains: Sequence[Domain], device: str | None = None
-) -> tuple[ModelCard, dict[int, TrainedModel]]:
+) -> dict[int, TrainedModel]:
     """All seeds of a trained model, for domains that it has to fit.
 
     Raises:
-        UserError: as `load_trained`, and when a domain's embeddings are by another encoder.
+        UserError: as `load_trained` and `Origin.check` do.
     """
     card = read_card(model)
     for domain in domains:
-        check_fit(card, domain, model)
-    return card, {seed: _load(card, model, patterns, seed, device) for seed in card.seeds}
-
-
-def _load(
-    card: ModelCard, model: Path, patterns: Path, seed: int, device: str | None
-) -> TrainedModel:
-    place = choose_device(device)
-    recommender = load_recommender(card, model, seed).to(place)
-    variant = card.spec.variant
-    found = load_patterns(patterns, seed, variant.patterns, recommender.backbone.dim)
-    return TrainedModel(
-        recommender, variant, card.source, None if found is None else found.to(place)
-    )
+        card.origin(model).check(domain)
+    return {seed: load_trained(model, patterns, seed, device) for seed in card.seeds}
 
 
 def weights_path(folder: Path, seed: int) -> Path:
@@ -126,14 +119,14 @@ def save_weights(recommender: SequentialRecommender, folder: Path, seed: int) ->
     write_bytes(weights_path(folder, seed), save(tensors))
 
 
-def load_recommender(card: ModelCard, folder: Path, seed: int) -> SequentialRecommender:
+def load_recommender(spec: ModelSpec, folder: Path, seed: int) -> SequentialRecommender:
     """The recommender of a seed, on the CPU and in evaluation mode.
 
     Raises:
         UserError: when the weights are missing or were made for other dimensions.
     """
     path = weights_path(folder, seed)
-    recommender = create_model(card.spec)
+    recommender = create_model(spec)
     try:
         recommender.load_state_dict(load_file(path))
     except (FileNotFoundError, SafetensorError) as error:

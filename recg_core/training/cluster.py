@@ -9,7 +9,8 @@ import numpy as np
 
 from recg_core.base.files import write_json
 from recg_core.domains.domain import Domain
-from recg_core.models.card import PATTERNS_FILE, ModelCard, check_fit, model_names, read_card
+from recg_core.models.card import PATTERNS_FILE, ModelCard, model_names, read_card
+from recg_core.models.variant import PatternsConfig
 from recg_core.training.config import FusionConfig
 
 
@@ -63,11 +64,12 @@ def cluster_model(
         UserError: when the model does not fit the source's embeddings, or clustering fails.
     """
     card = read_card(model)
+    part = card.spec.variant.patterns
     summaries: dict[str, Any] = {}
     ndcg, clusters = card.valid_ndcg, 0
-    if card.spec.variant.patterns is not None:
-        clusters = card.spec.variant.patterns.clusters
-        summaries = _fit_seeds(card, model, load_source(), config, folder, device)
+    if part is not None:
+        clusters = part.clusters
+        summaries = _fit_seeds(card, model, part, load_source(), config, folder, device)
         ndcg = [summary["valid_ndcg"] for summary in summaries.values()]
     write_json(validation, {"ndcg@10": float(np.mean(ndcg))})
     write_json(
@@ -78,6 +80,7 @@ def cluster_model(
 def _fit_seeds(
     card: ModelCard,
     model: Path,
+    part: PatternsConfig,
     source: Domain,
     config: FusionConfig,
     folder: Path,
@@ -90,14 +93,13 @@ def _fit_seeds(
     from recg_core.models.trained import TrainedModel, load_recommender
     from recg_core.training.fusion import fit_patterns
 
-    check_fit(card, source, model)
-    variant = card.spec.variant
-    assert variant.patterns is not None
+    origin = card.origin(model)
+    origin.check(source)
     found: dict[str, Any] = {}
     for seed in card.seeds:
-        recommender = load_recommender(card, model, seed).to(choose_device(device))
-        trained = TrainedModel(recommender, variant, card.source)
-        patterns, summary = fit_patterns(trained, variant.patterns, source, config, seed)
+        recommender = load_recommender(card.spec, model, seed).to(choose_device(device))
+        trained = TrainedModel(recommender, origin)
+        patterns, summary = fit_patterns(trained, part, source, config, seed)
         save_patterns(patterns, patterns_path(folder, seed))
         found[f"seed-{seed}"] = dataclasses.asdict(summary)
     return found

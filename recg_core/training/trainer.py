@@ -21,7 +21,7 @@ from recg_core.base.config import build_kind
 from recg_core.base.errors import UserError
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout
-from recg_core.models.card import ModelSpec
+from recg_core.models.card import ModelSpec, Origin
 from recg_core.models.items import TextItems, item_features
 from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.recommender import SequentialRecommender, create_model
@@ -31,7 +31,7 @@ from recg_core.training.batch import draw_batch, project_items
 from recg_core.training.batches import length_bucketed_batches
 from recg_core.training.checkpoints import Progress, load_progress, save_progress
 from recg_core.training.config import TrainConfig
-from recg_core.training.generalization import create_generalization, sampled_domains
+from recg_core.training.generalization import create_generalization
 from recg_core.training.losses import LOSSES
 from recg_core.training.objective import create_objective
 
@@ -107,13 +107,11 @@ class Trainer:
         self.features = item_features(variant.items, source.text).to(self.device)
         loss = build_kind(LOSSES, variant.loss, "variant: loss")
         self.objective = create_objective(model, source, loss)
-        self.generalization = None
-        if variant.generalization is not None:
-            domains = sampled_domains(source.name, source.text, pool, variant, config.domain_sample)
-            self.generalization = create_generalization(
-                variant.generalization, variant.items, domains, config.domain_sample, self.device
-            )
-        self.trained = TrainedModel(model, variant, source.name)
+        self.generalization = create_generalization(
+            variant, source, pool, config.domain_sample, self.device
+        )
+        origin = Origin(spec, source.name, source.encoder_fingerprint, self.label)
+        self.trained = TrainedModel(model, origin)
         self.optimizer = Adam(model.parameter_groups(config.learning_rate))
 
     def fit(self, progress_path: Path | None, run: str) -> Trained:

@@ -4,7 +4,7 @@ Shapes: K domains, S items sampled of each, E = K S, H dimension of the text emb
 dim.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from recg_core.base.config import build_kind
 from recg_core.base.errors import UserError
-from recg_core.models.items import ItemsConfig, item_features
+from recg_core.domains.domain import Domain
+from recg_core.models.items import item_features
 from recg_core.models.variant import GeneralizationConfig, VariantConfig
 from recg_core.training.generalization.base import Reading
 from recg_core.training.generalization.inter import INTER
@@ -28,7 +29,7 @@ class GeneralizationLoss:
     inter: Reading | None
     alpha: float
     beta: float
-    features: tuple[Tensor, ...]  # [n, H] of each domain
+    features: Sequence[Tensor]  # [n, H] of each domain
     size: int  # S
 
     def sample(self, generator: torch.Generator) -> Tensor:
@@ -50,26 +51,45 @@ class GeneralizationLoss:
 
 
 def create_generalization(
-    config: GeneralizationConfig,
-    items: ItemsConfig,
-    domains: Mapping[str, np.ndarray],
+    variant: VariantConfig,
+    source: Domain,
+    pool: Mapping[str, np.ndarray],
     domain_sample: int,
     device: torch.device,
-) -> GeneralizationLoss:
-    """The loss over text embeddings [n, H] by domain.
+) -> GeneralizationLoss | None:
+    """The loss of a variant over the texts of the source and the pool; None where it has none.
 
     Args:
-        items: how the model's items read them.
+        pool: text embeddings [n, H] by domain.
         domain_sample: items of each domain in a step, where it has as many.
+
+    Raises:
+        UserError: when the readings compare more domains than there are, or there are fewer than
+            two items to a sample, which leave no pair to compare.
     """
+    config = variant.generalization
+    if config is None:
+        return None
+    domains = {source.name: source.text} | dict(pool)
     intra, inter = readings(config)
+    for name, reading in (("intra", intra), ("inter", inter)):
+        if reading is not None and len(domains) < reading.min_domains:
+            raise UserError(
+                f"the {name}-domain loss of the variant compares {reading.min_domains} domains at "
+                f"least, but the pool and the source are {sorted(domains)}: add domains to "
+                f"pool.domains, or leave {name} out of the variant"
+            )
     size = min(domain_sample, *map(len, domains.values()))
-    beta = config.beta
+    if size < 2:
+        raise UserError(
+            "the generalization loss compares the items of a domain with each other: "
+            f"train.domain_sample ({domain_sample}) and every domain must have two at least"
+        )
+    alpha, beta = config.alpha or 0.0, config.beta
     if beta is None:
-        alpha = config.alpha or 0.0
-        beta = balanced_beta(alpha, size * len(domains), len(domains)) if inter else 0.0
-    features = tuple(item_features(items, text).to(device) for text in domains.values())
-    return GeneralizationLoss(intra, inter, config.alpha or 0.0, beta, features, size)
+        beta = 0.0 if inter is None else balanced_beta(alpha, size * len(domains), len(domains))
+    features = [item_features(variant.items, text).to(device) for text in domains.values()]
+    return GeneralizationLoss(intra, inter, alpha, beta, features, size)
 
 
 def readings(config: GeneralizationConfig) -> tuple[Reading | None, Reading | None]:
@@ -82,40 +102,6 @@ def readings(config: GeneralizationConfig) -> tuple[Reading | None, Reading | No
     intra = None if config.intra is None else build_kind(INTRA, config.intra, f"{place}.intra")
     inter = None if config.inter is None else build_kind(INTER, config.inter, f"{place}.inter")
     return intra, inter
-
-
-def sampled_domains(
-    source: str,
-    text: np.ndarray,
-    pool: Mapping[str, np.ndarray],
-    variant: VariantConfig,
-    domain_sample: int,
-) -> dict[str, np.ndarray]:
-    """The text embeddings that the loss of a variant samples: the source's and the pool's.
-
-    Returns:
-        Embeddings [n, H] by domain; none for a variant without generalization.
-
-    Raises:
-        UserError: when the readings compare more domains than there are, or there are fewer than
-            two items to a sample, which leave no pair to compare.
-    """
-    if variant.generalization is None:
-        return {}
-    domains = {source: text} | dict(pool)
-    for name, reading in zip(("intra", "inter"), readings(variant.generalization), strict=True):
-        if reading is not None and len(domains) < reading.min_domains:
-            raise UserError(
-                f"the {name}-domain loss of the variant compares {reading.min_domains} domains at "
-                f"least, but the pool and the source are {sorted(domains)}: add domains to "
-                f"pool.domains, or leave {name} out of the variant"
-            )
-    if min(domain_sample, *map(len, domains.values())) < 2:
-        raise UserError(
-            "the generalization loss compares the items of a domain with each other: "
-            f"train.domain_sample ({domain_sample}) and every domain must have two at least"
-        )
-    return domains
 
 
 def balanced_beta(alpha: float, num_items: int, num_domains: int) -> float:
