@@ -451,7 +451,7 @@ def test_the_encode_stage_shares_one_space_and_imports_no_model_library(tmp_path
     program = (
         "import sys\nfrom pathlib import Path\nfrom stages.encode import main\n"
         "out, work = (Path(name) / sys.argv[1] for name in ('out', 'work'))\n"
-        "main(sys.argv[1], 'words', Path('domains'), out, work)\n"
+        "main(sys.argv[1], 'words', Path('domains'), out, work=work)\n"
         "print(sorted({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"
     )
     imported = []

@@ -15,7 +15,8 @@ from tests.project import DOMAINS, ROOT, read_yaml, small_params, with_value, wr
 
 MODELS = ("sem", "recg")
 CELLS = [
-    f"results/metrics/gru4rec-{variant}/garden/garden_to_{target}.json"
+    f"cells/{protocol}/garden-{target}/gru4rec-{variant}.json"
+    for protocol in ("full", "sampled")
     for variant in MODELS
     for target in DOMAINS
 ]
@@ -67,8 +68,9 @@ class Clone:
         )  # fmt: skip
 
     def cells(self) -> dict[str, Any]:
-        """Every metrics JSON of the report's inputs and its summary."""
-        paths = sorted((self.folder / "results").rglob("*.json"))
+        """Every metrics JSON and the summary."""
+        folders = [self.folder / "cells", self.folder / "results" / "validation"]
+        paths = sorted(path for folder in folders for path in folder.rglob("*.json"))
         return {str(path.relative_to(self.folder)): json.loads(path.read_text()) for path in paths}
 
     def _run(self, *command: str) -> str:
@@ -114,55 +116,72 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
     # A first run makes every cell and the report.
     assert ran(clone.dvc("repro")) == sorted(
         [f"{stage}@{domain}" for stage in ("fetch", "preprocess", "encode") for domain in DOMAINS]
-        + [
-            f"{stage}@garden-gru4rec-{variant}"
-            for stage in ("train", "cluster", "evaluate")
-            for variant in MODELS
-        ]
-        + ["pool", "baselines", "figures", "slices", "report"]
+        + [f"{stage}@garden-{variant}" for stage in ("train", "cluster") for variant in MODELS]
+        + [f"evaluate@{variant}" for variant in MODELS]
+        + ["pool", "backbones", "baselines", "figures", "slices", "report"]
     )
     first = clone.cells()
     assert set(CELLS) < first.keys()
-    report = (clone.folder / "results" / "report" / "report.md").read_text(encoding="utf-8")
-    assert "gru4rec" in report
+    report = (clone.folder / "results" / "report" / "report.md").read_bytes()
+    assert b"gru4rec" in report
     assert "data/" not in clone.git("ls-files", "--others", "--exclude-standard")
+    # What DVC shows fits a terminal, and names every cell.
+    shown = clone.dvc("metrics", "show")
+    assert max(map(len, shown.splitlines())) <= 120
+    assert all(cell in shown for cell in CELLS)
+    assert "gru4rec-recg" in clone.recg("show")
 
-    # A second one has nothing to do.
+    # A second one has nothing to do, and a report does not depend on the git revision.
     clone.commit()
     assert ran(clone.dvc("repro")) == []
     assert clone.git("status", "--porcelain") == ""
+    clone.dvc("repro", "--single-item", "--force", "report")
+    assert (clone.folder / "results" / "report" / "report.md").read_bytes() == report
+    assert clone.git("status", "--porcelain") == ""
 
     # One param of one variant reaches that variant's stages and the report alone.
-    output = clone.dvc("exp", "run", "--set-param", "variants.recg.alpha=2.0")
+    output = clone.dvc("exp", "run", "--set-param", "variants.recg.generalization.alpha=2.0")
     assert ran(output) == [
-        "cluster@garden-gru4rec-recg", "evaluate@garden-gru4rec-recg", "figures", "report",
-        "train@garden-gru4rec-recg",
+        "cluster@garden-recg", "evaluate@recg", "figures", "report", "train@garden-recg",
     ]  # fmt: skip
     second = clone.cells()
     changed = {name for name in first if first[name] != second[name]}
-    metrics = {name for name in changed if not name.startswith("results/figures/")}
-    assert metrics == {
+    assert changed <= {
         *(cell for cell in CELLS if "gru4rec-recg" in cell),
-        "results/item_space.json",
-        "results/report/summary.json",
-        "results/validation/gru4rec-recg/garden.json",
+        "cells/summary.json",
+        "results/validation/recg/garden/gru4rec.json",
     }
+    assert "cells/summary.json" in changed
 
     # DVC shows exactly these, each with every number that changed.
-    shown = json.loads(clone.dvc("metrics", "diff", "--json"))
+    shown_changes = json.loads(clone.dvc("metrics", "diff", "--json"))
     assert {
         name: {address: (row["old"], row["new"]) for address, row in rows.items()}
-        for name, rows in shown.items()
-    } == {name: changes(first[name], second[name]) for name in metrics}
+        for name, rows in shown_changes.items()
+    } == {name: changes(first[name], second[name]) for name in changed - {"cells/summary.json"}}
 
     # So does the project's own comparison, from the ranks in DVC's cache.
     told = clone.recg("compare", "HEAD", "workspace")
-    assert f"{len(CELLS) // 2 + len(DOMAINS) * 11} cell(s) are the same for every user." in told
-    assert told.count("| gru4rec-recg/garden/garden_to_") == len(DOMAINS)
+    assert f"{len(DOMAINS) + len(DOMAINS) * 11} cell(s) are the same for every user." in told
+    assert told.count("| recg/gru4rec/garden_to_") == len(DOMAINS)
+
+    # Back again, nothing is trained or encoded: DVC's cache has what it made before.
+    clone.git("checkout", "params.yaml")
+    again = clone.dvc("repro")
+    assert again.count("is cached - skipping run, checking out outputs") >= 4
+    assert ran(again) == []
+    assert clone.cells() == first
+
+    # Other cut-offs run the report alone, and every cell is named.
+    output = clone.dvc("exp", "run", "--set-param", "report.ks=[1,10]")
+    assert ran(output) == ["report"]
+    told = clone.dvc("metrics", "diff")
+    assert all(cell in told for cell in CELLS)
+    assert "recall@1" in told
 
 
 def test_the_pipeline_is_drawn(clone: Clone) -> None:
     """`dvc dag` knows every stage of `dvc.yaml`, and that training follows the pool."""
     drawn = clone.dvc("dag", "--dot")
     assert all(stage in drawn for stage in read_yaml("dvc.yaml")["stages"])
-    assert '"pool" -> "train@garden-gru4rec-recg"' in drawn
+    assert '"pool" -> "train@garden-recg"' in drawn

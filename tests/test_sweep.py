@@ -316,5 +316,5 @@ def test_written_values_leave_everything_else_as_it_was(tmp_path: Path) -> None:
         if old != new
     ]
     assert changed == [
-        ("alpha: 30.0", "alpha: 0.025"), ("learning_rate: 0.003", "learning_rate: 0.0005"),
+        ("alpha: 30.0", "alpha: 0.025"), ("learning_rate: 0.006", "learning_rate: 0.0005"),
     ]  # fmt: skip
