@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import io
-import json
 import os
 import re
 import sys
@@ -93,8 +92,11 @@ def small_params() -> dict[str, Any]:
 
 
 def write_params(folder: Path, params: dict[str, Any]) -> None:
-    """Write `params.yaml`; every JSON is YAML."""
-    (folder / "params.yaml").write_text(json.dumps(params, indent=1), encoding="utf-8")
+    """Write `params.yaml`."""
+    yaml = YAML()
+    yaml.default_flow_style = False
+    with (folder / "params.yaml").open("w", encoding="utf-8") as stream:
+        yaml.dump(params, stream)
 
 
 def pipeline(params: dict[str, Any]) -> list[Stage]:
