@@ -14,6 +14,7 @@ from recg_core.backbones import BACKBONES
 from recg_core.base.files import read_json
 from recg_core.base.params import Params
 from recg_core.models import backbone_code
+from recg_core.training import train
 from tests.project import (
     DOMAINS,
     KINDS,
@@ -247,6 +248,13 @@ def modules_of_backbone(name: str) -> set[str]:
         path = str(file_of(module))
         assert module in found or any(below(path, dep) for dep in deps), f"{name} uses {module}"
     return {module.removeprefix(package) for module in found}
+
+
+def test_a_kept_state_of_training_is_of_the_code_that_the_stage_depends_on() -> None:
+    """Else a change would re-run the stage, which would then go on from before the change."""
+    deps = {dep for dep in read_yaml("dvc.yaml")["stages"]["train"]["deps"] if below(dep, CODE[0])}
+    # `base` reads and writes, and decides nothing that is learned.
+    assert {f"{CODE[0]}/{package}" for package in train.CODE} == deps - {"recg_core/base"}
 
 
 def test_training_depends_on_the_backbones_by_their_digests() -> None:

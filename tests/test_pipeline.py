@@ -6,12 +6,21 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.project import DOMAINS, ROOT, read_yaml, small_params, with_value, write_params
+from tests.project import (
+    DOMAINS,
+    ROOT,
+    bytes_below,
+    read_yaml,
+    small_params,
+    with_value,
+    write_params,
+)
 
 MODELS = ("sem", "recg")
 CELLS = [
@@ -22,8 +31,13 @@ CELLS = [
 ]
 
 
+RESULTS = ("dvc.lock", "cells/", "results/")
+TERMINAL = 120  # columns
+LOCK_BYTES = 60_000 / 36  # of each stage: 60 kB for the default grid
+
+
 class Clone:
-    """A fresh clone of this working tree with a small grid."""
+    """A fresh clone of this working tree, without its results, with a small grid."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,7 +57,7 @@ class Clone:
             cwd=ROOT, check=True, capture_output=True, text=True,
         ).stdout  # fmt: skip
         for name in filter(None, listed.split("\0")):
-            if (ROOT / name).is_file():
+            if (ROOT / name).is_file() and not name.startswith(RESULTS):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
         write_params(folder, with_value(small_params(), "grid.variants", list(MODELS)))
@@ -73,6 +87,14 @@ class Clone:
         paths = sorted(path for folder in folders for path in folder.rglob("*.json"))
         return {str(path.relative_to(self.folder)): json.loads(path.read_text()) for path in paths}
 
+    def report(self) -> dict[str, bytes]:
+        """Every file that the report stage writes."""
+        folders = ("cells", "results/report")
+        files = {folder: bytes_below(self.folder / folder) for folder in folders}
+        return {
+            f"{folder}/{name}": files[folder][name] for folder in files for name in files[folder]
+        }
+
     def _run(self, *command: str) -> str:
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True
@@ -84,6 +106,11 @@ class Clone:
 def ran(output: str) -> list[str]:
     """The stages that DVC says it ran."""
     return sorted(re.findall(r"^Running stage '(.*)':$", output, flags=re.MULTILINE))
+
+
+def cached(output: str) -> list[str]:
+    """The stages whose outputs DVC says it took from its cache."""
+    return sorted(re.findall(r"^Stage '(.*)' is cached - ", output, flags=re.MULTILINE))
 
 
 def leaves(content: dict[str, Any], above: str = "") -> dict[str, Any]:
@@ -100,6 +127,20 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, An
     before, after = leaves(old), leaves(new)
     assert before.keys() == after.keys()
     return {a: (before[a], after[a]) for a in before if before[a] != after[a]}
+
+
+def width_at_default(table: str) -> int:
+    """The width of DVC's table of these metrics, had their paths the default grid's names."""
+    lines = table.splitlines()
+    assert set(CELLS) <= {line.split()[0] for line in lines[1:]}
+    grid = read_yaml("params.yaml")["grid"]
+    longest = max(
+        len(f"cells/sampled/{source}-{target}/{backbone}-{variant}.json")
+        for source, target, backbone, variant in product(
+            grid["sources"], grid["domains"], grid["backbones"], grid["variants"]
+        )
+    )
+    return max(map(len, lines)) - max(len(line.split()[0]) for line in lines) + longest
 
 
 @pytest.fixture(scope="module")
@@ -120,23 +161,27 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
         + [f"evaluate@{variant}" for variant in MODELS]
         + ["pool", "backbones", "baselines", "figures", "slices", "report"]
     )
-    first = clone.cells()
+    first, report = clone.cells(), clone.report()
     assert set(CELLS) < first.keys()
-    report = (clone.folder / "results" / "report" / "report.md").read_bytes()
-    assert b"gru4rec" in report
+    assert b"gru4rec-recg" in report["results/report/report.md"]
     assert "data/" not in clone.git("ls-files", "--others", "--exclude-standard")
-    # What DVC shows fits a terminal, and names every cell.
-    shown = clone.dvc("metrics", "show")
-    assert max(map(len, shown.splitlines())) <= 120
-    assert all(cell in shown for cell in CELLS)
-    assert "gru4rec-recg" in clone.recg("show")
+    lock = (clone.folder / "dvc.lock").read_text(encoding="utf-8")
+    num_stages = len(re.findall(r"^  \S+:$", lock, flags=re.MULTILINE))
+    assert num_stages == 3 * len(DOMAINS) + 3 * len(MODELS) + 6
+    assert len(lock) <= num_stages * LOCK_BYTES
 
-    # A second one has nothing to do, and a report does not depend on the git revision.
+    # What DVC and `recg` show fits a terminal, and names every cell.
+    assert width_at_default(clone.dvc("metrics", "show")) <= TERMINAL
+    shown = clone.recg("show")
+    assert all(f"\ngru4rec-{variant} " in shown for variant in MODELS)
+    assert max(map(len, shown.splitlines())) <= TERMINAL
+
+    # A second run has nothing to do, and a report does not depend on the git revision.
     clone.commit()
     assert ran(clone.dvc("repro")) == []
     assert clone.git("status", "--porcelain") == ""
     clone.dvc("repro", "--single-item", "--force", "report")
-    assert (clone.folder / "results" / "report" / "report.md").read_bytes() == report
+    assert clone.report() == report
     assert clone.git("status", "--porcelain") == ""
 
     # One param of one variant reaches that variant's stages and the report alone.
@@ -146,12 +191,11 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
     ]  # fmt: skip
     second = clone.cells()
     changed = {name for name in first if first[name] != second[name]}
-    assert changed <= {
+    assert changed == {
         *(cell for cell in CELLS if "gru4rec-recg" in cell),
         "cells/summary.json",
         "results/validation/recg/garden/gru4rec.json",
     }
-    assert "cells/summary.json" in changed
 
     # DVC shows exactly these, each with every number that changed.
     shown_changes = json.loads(clone.dvc("metrics", "diff", "--json"))
@@ -164,21 +208,30 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
     told = clone.recg("compare", "HEAD", "workspace")
     assert f"{len(DOMAINS) + len(DOMAINS) * 11} cell(s) are the same for every user." in told
     assert told.count("| recg/gru4rec/garden_to_") == len(DOMAINS)
+    rows = told.splitlines()[2:]
 
-    # Back again, nothing is trained or encoded: DVC's cache has what it made before. The report's
-    # metrics are in git and not in that cache.
+    # Back again, nothing is trained, encoded or evaluated: DVC's cache has what it made before. It
+    # never has what the report stage wrote, since that holds a file of git's that is no metric.
     clone.git("checkout", "params.yaml")
     again = clone.dvc("repro")
-    assert "is cached - skipping run, checking out outputs" in again
+    assert cached(again) == [
+        "cluster@garden-recg", "evaluate@recg", "figures", "train@garden-recg",
+    ]  # fmt: skip
     assert ran(again) == ["report"]
-    assert clone.cells() == first
+    assert clone.report() == report
+    assert clone.git("status", "--porcelain") == ""
 
     # Other cut-offs run the report alone, and every cell is named.
     output = clone.dvc("exp", "run", "--set-param", "report.ks=[1,10]")
     assert ran(output) == ["report"]
     told = clone.dvc("metrics", "diff")
-    assert all(cell in told for cell in CELLS)
-    assert "recall@1" in told
+    assert width_at_default(told) <= TERMINAL
+    assert re.search(r" recall@1 +- +0\.\d", told)
+
+    # A state that nobody has committed is kept by name and compared with the next.
+    clone.dvc("exp", "save", "--name", "before")
+    clone.dvc("exp", "run", "--set-param", "variants.recg.generalization.alpha=2.0")
+    assert clone.recg("compare", "before", "workspace").splitlines()[2:] == rows
 
 
 def test_the_pipeline_is_drawn(clone: Clone) -> None:

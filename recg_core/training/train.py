@@ -27,7 +27,7 @@ from recg_core.models.card import MODEL_FILE, ModelCard, ModelSpec
 from recg_core.training.config import TrainConfig
 
 TRAINER = "recg_core.training.trainer"
-CODE = ("models", "ranking", "training")  # packages that decide what training gives
+CODE = ("domains", "models", "training")  # packages that decide what training gives
 
 Row = dict[str, float]  # of a training curve
 
