@@ -28,12 +28,12 @@ PARAMS = "preprocess: {k_core: 5, text_rule: any, split: leave_one_out, max_reje
 PROGRAMS = {"ours": ["-m", "stages.preprocess"], "json.loads": [str(Path(__file__).resolve())]}
 SOURCE = {
     "interactions": {
-        "name": "reviews.jsonl.gz",
+        "files": ["reviews.jsonl.gz"],
         "format": "jsonl",
         "columns": {"user_id": "user_id", "item_id": "parent_asin", "timestamp": "timestamp"},
     },
     "items": {
-        "name": "meta.jsonl.gz",
+        "files": ["meta.jsonl.gz"],
         "format": "jsonl",
         "columns": {
             "item_id": "parent_asin",

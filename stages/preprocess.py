@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.params import read_params
-from recg_core.domains.preprocess import PreprocessConfig, preprocess
+from recg_core.domains.preprocess import config_of_domain, preprocess
 from stages import run
 
 
@@ -16,9 +15,8 @@ def main(
     out: Annotated[Path, typer.Option(help="The domain's folder to write.")],
 ) -> None:
     """Clean, filter and split one domain."""
-    params = read_params(Path("params.yaml"))
-    config = build(PreprocessConfig, params.section("preprocess"), "preprocess")
-    preprocess(raw, out, config)
+    section = read_params(Path("params.yaml")).section("preprocess")
+    preprocess(raw, out, config_of_domain(section, out.name))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from recg_core.base.files import sha256_file
 from recg_core.domains.preprocess import PreprocessConfig, preprocess
 from recg_core.raw.fetch import fetch
 from recg_core.raw.readers import READERS, Place, RawFiles
-from recg_core.raw.source import RawFile, read_source
+from recg_core.raw.source import RawTable, read_source
 from tests.project import bytes_below, run_command, write_params
 from tests.rows import READER_ROWS
 
@@ -35,7 +35,8 @@ def check_reader(name: str, keys: dict[str, Any], folder: Path) -> None:
     assert bytes_below(one) == bytes_below(two)
     source = read_source(one)
     assert source.row == json.loads(json.dumps(row))
-    files = {source.interactions.name, source.items.name}
+    assert source.interactions is not None
+    files = {*source.interactions.files, *source.items.files}
     assert source.sha256 == {name: sha256_file(one / name) for name in files}
     assert {path.name for path in one.iterdir()} == files | {"source.json"}
 
@@ -67,10 +68,10 @@ class Walks:
             lines = "".join(json.dumps(record) + "\n" for record in records)
             (place.folder / f"{name}.jsonl").write_text(lines)
         return RawFiles(
-            RawFile(
-                "visits.jsonl", "jsonl", {"user_id": "who", "item_id": "what", "timestamp": "at"}
+            RawTable(
+                ("visits.jsonl",), "jsonl", {"user_id": "who", "item_id": "what", "timestamp": "at"}
             ),
-            RawFile("lamps.jsonl", "jsonl", {"item_id": "what", "title": "name"}),
+            RawTable(("lamps.jsonl",), "jsonl", {"item_id": "what", "title": "name"}),
             timestamp_unit="s",
         )
 

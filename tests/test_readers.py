@@ -276,8 +276,9 @@ def test_unknown_columns_list_those_of_the_file(work: Path, suffix: str) -> None
         ),
         ({"colums": {}}, r"unknown key\(s\) \['colums'\]"),
         ({"columns": {"user_id": "user"}}, r"columns: missing key\(s\) \['item_id'"),
-        ({"timestamp_unit": "us"}, r"expected one of \['ms', 's'\]"),
-        ({"interactions": "ratings.xlsx"}, "file name that ends in"),
+        ({"timestamp_unit": "us"}, r"expected one of \['s', 'ms', 'order'\]"),
+        ({"interactions": "ratings.xlsx"}, "no such file"),
+        ({"interactions": "."}, "is no file"),
         ({"interactions": "no.csv"}, "no such file"),
     ],
 )

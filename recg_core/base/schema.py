@@ -15,11 +15,13 @@ class Schema:
     """A table's name and columns, checked on every write and read.
 
     Args:
+        others: the type of further columns that may follow; None: there are none.
         encodings: Parquet encoding by column, where the writer's own choice takes more room.
     """
 
     name: str
     columns: dict[str, pl.DataType | type[pl.DataType]]
+    others: type[pl.DataType] | None = None
     encodings: dict[str, str] | None = None
 
     def write(self, frame: pl.DataFrame, path: Path) -> None:
@@ -63,6 +65,9 @@ class Schema:
 
     def _check(self, frame: pl.DataFrame, label: str) -> None:
         expected = {name: _instance(dtype) for name, dtype in self.columns.items()}
+        if self.others is not None:
+            more = frame.columns[len(expected) :]
+            expected |= {name: self.others() for name in more if name not in expected}
         if dict(frame.schema) != expected or frame.columns != list(expected):
             raise UserError(
                 f"{label}: is no {self.name} table; expected columns {_text(expected)}, "
@@ -87,6 +92,7 @@ ITEMS = Schema(
         "features": pl.String,
         "description": pl.String,
     },
+    others=pl.String,  # further texts, by the names that templates have for them
 )
 SEQUENCES = Schema(
     "sequences",

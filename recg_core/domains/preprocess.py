@@ -7,34 +7,39 @@ treated part by part; what may be in the k-core remains, as numbers.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from tqdm import tqdm
 
+from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import write_json
 from recg_core.base.folders import replaced_folder
 from recg_core.base.schema import ITEMS, SEQUENCES
-from recg_core.domains.interactions import Core, Dropped, divide_by_user, find_core
+from recg_core.domains.interactions import Core, Dropped, Wanted, divide_by_user, find_core
 from recg_core.domains.items import ITEMS_FILE
 from recg_core.domains.splits import leave_one_out, temporal
-from recg_core.raw.blocks import Advance
-from recg_core.raw.items import RawItems, TextRule, read_raw_items
+from recg_core.raw.items import TEXT_RULES, RawItems, TextRule, read_raw_items
 from recg_core.raw.records import read_interactions, read_items
 from recg_core.raw.rejects import Rejects, write_rejects
-from recg_core.raw.source import Source, read_source
+from recg_core.raw.source import RawTable, Source, read_source
 from recg_core.raw.spill import UserSpill
 
 log = logging.getLogger(__name__)
 
 SEQUENCES_FILE = "sequences.parquet"
 REJECTS_FILE, STATS_FILE = "rejects.jsonl", "stats.json"
+# What to do about the commonest reasons to reject a line, where the file itself may be right.
+REMEDIES = {
+    "stray_quote": "if quotes are characters like others there, set `quotes: none`",
+    "wrong_number_of_columns": "see whether every line has the fields that the header names",
+    "not_utf8": "set the file's `encoding:`",
+    "unknown_item": "see whether both tables name items in the same way",
+}
 
 
 @dataclass(frozen=True)
@@ -44,15 +49,19 @@ class PreprocessConfig:
     Attributes:
         k_core: interactions that every user and every item must have; 1 keeps all.
         text_rule: the text an item must have after cleaning: features or description (the
-            paper's rule), a title, or any of the three.
+            paper's rule), a title, or any text.
         split: `recg_core.domains.splits` says what each means.
-        max_reject_share: the share of lines of interactions that may be unusable.
+        max_reject_share: the share of lines of each table that may be unusable.
+        min_rating: the least rating of an interaction that counts; null: all count.
+        repeats: of a user's interactions with the same item the first alone or all.
     """
 
     k_core: int
     text_rule: TextRule
     split: Literal["leave_one_out", "temporal"]
     max_reject_share: float
+    min_rating: float | None = None
+    repeats: Literal["first", "all"] = "first"
 
     def __post_init__(self) -> None:
         if self.k_core < 1:
@@ -61,13 +70,32 @@ class PreprocessConfig:
             raise ValueError(f"max_reject_share must be in 0..1, got {self.max_reject_share}")
 
 
+def config_of_domain(section: Mapping[str, Any], domain: str) -> PreprocessConfig:
+    """The section `preprocess` of params.yaml for a domain, whose own keys in `domains` count more.
+
+    Raises:
+        UserError: on a wrong key or value, of any domain.
+    """
+    common = {key: value for key, value in section.items() if key != "domains"}
+    config = build(PreprocessConfig, common, "preprocess")
+    own = section.get("domains") or {}
+    if not isinstance(own, Mapping):
+        raise UserError("preprocess.domains: expected a section of domains, each with its keys")
+    configs = {}
+    for name, keys in own.items():
+        address = f"preprocess.domains.{name}"
+        if not isinstance(keys, Mapping):
+            raise UserError(f"{address}: expected a section of keys")
+        configs[name] = build(PreprocessConfig, {**common, **keys}, address)
+    return configs.get(domain, config)
+
+
 @dataclass(frozen=True)
 class _Found:
     """What was read of a raw folder and what became of it."""
 
     source: Source
     raw_items: RawItems
-    num_lines: int  # of interactions
     core: Core
     dropped: Dropped
     item_rejects: Rejects
@@ -78,7 +106,8 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> dict[str, Any]
     """Write `items.parquet`, `sequences.parquet`, `rejects.jsonl` and `stats.json` of a domain.
 
     `item_idx` counts from 1 in the order of item_id, `user_idx` from 0 in the order of user_id
-    (both by their UTF-8 bytes). The same input gives the same bytes.
+    (both by their UTF-8 bytes). The same input gives the same bytes. A domain without any
+    interactions has all items with usable text and no sequences.
 
     Args:
         raw: a folder with a `source.json`.
@@ -86,7 +115,8 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> dict[str, Any]
 
     Returns:
         What `stats.json` says. For interactions and for items, the lines read are those kept,
-        those rejected (unusable as they stand) and those dropped (not wanted), by reason.
+        those rejected (unusable as they stand) and those dropped (not wanted, or no record of
+        their own), by reason.
 
     Raises:
         UserError: when the input is cut or damaged, too many lines are unusable, or nothing is
@@ -96,8 +126,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> dict[str, Any]
         spill = folder / ".spill"
         spill.mkdir()
         found = _read(raw, spill, config)
-        _check_rejects(raw, found, config)
-        if not len(found.core.users):
+        if found.rejects.num_records and not len(found.core.users):
             raise UserError(f"{raw}: {_why_empty(found, config)}")
         items, sequences = _tables(found.core, found.raw_items, config)
         ITEMS.write(items, folder / ITEMS_FILE)
@@ -108,51 +137,92 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> dict[str, Any]
         for path in spill.iterdir():
             path.unlink()
         spill.rmdir()
-    log.info(
-        "%s: %d users, %d items, %d interactions, mean length %.2f, %d lines rejected",
-        out.name,
-        stats["num_users"],
-        stats["num_items"],
-        stats["num_interactions"],
-        stats["mean_sequence_length"],
-        found.rejects.total,
-    )
+    _log(out.name, stats, config)
     return stats
 
 
 def _read(raw: Path, spill: Path, config: PreprocessConfig) -> _Found:
     source = read_source(raw)
-    item_rejects, rejects = Rejects(source.items.name), Rejects(source.interactions.name)
-    with _progress(raw / source.items.name) as advance:
-        frames = read_items(raw, source.items, advance)
-        raw_items = read_raw_items(frames, config.text_rule, spill / "items.arrow", item_rejects)
+    _check_text_rule(raw, source.items, config)
+    item_rejects = Rejects(source.items.files)
+    frames = read_items(raw, source.items)
+    raw_items = read_raw_items(frames, config.text_rule, spill / "items.arrow", item_rejects)
+    _check_rejects(raw, item_rejects, "items", config)
+    if not raw_items.items.height:
+        raise UserError(f"{raw / source.items.files[0]}: holds no items")
+    rejects = Rejects(() if source.interactions is None else source.interactions.files)
     users = UserSpill(spill)
-    with _progress(raw / source.interactions.name) as advance:
-        frames = read_interactions(raw, source.interactions, source.timestamp_unit, advance)
-        num_lines = divide_by_user(frames, users, rejects)
-    core, dropped = find_core(users.parts(), raw_items, config.k_core, rejects)
-    return _Found(source, raw_items, num_lines, core, dropped, item_rejects, rejects)
+    wanted = Wanted(config.min_rating, config.repeats, config.k_core)
+    num_low = 0
+    if source.interactions is not None:
+        table = _without_unused_rating(raw, source.interactions, config)
+        frames = read_interactions(raw, table, source.timestamp_unit)
+        num_low = divide_by_user(frames, users, rejects, config.min_rating)
+    core, dropped = find_core(users.parts(), raw_items, wanted, rejects)
+    _check_rejects(raw, rejects, "interactions", config)
+    return _Found(
+        source, raw_items, core, replace(dropped, low_rating=num_low), item_rejects, rejects
+    )
 
 
-@contextmanager
-def _progress(path: Path) -> Iterator[Advance]:
-    """A bar over the bytes of a file, shown on a terminal only."""
-    size = path.stat().st_size
-    with tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=None) as bar:
-        yield bar.update
-
-
-def _check_rejects(raw: Path, found: _Found, config: PreprocessConfig) -> None:
-    if not found.num_lines:
-        raise UserError(f"{raw / found.rejects.file}: holds no interactions")
-    share = found.rejects.total / found.num_lines
-    if share > config.max_reject_share:
-        reason, example = found.rejects.commonest()
+def _check_text_rule(raw: Path, items: RawTable, config: PreprocessConfig) -> None:
+    columns = TEXT_RULES[config.text_rule]
+    if columns and not any(column in items.columns for column in columns):
+        texts = sorted(set(items.columns) - {"item_id"})
         raise UserError(
-            f"{raw / found.rejects.file}: {share:.2%} of {found.num_lines} lines are unusable, "
-            f"more than preprocess.max_reject_share = {config.max_reject_share}; the commonest "
-            f"reason is {reason} ({found.rejects.counts[reason]} lines, e.g. {example}); mend the "
-            "file or raise preprocess.max_reject_share"
+            f"{raw / items.files[0]}: preprocess.text_rule = {config.text_rule} asks for a text "
+            f"that the items do not have; their texts are {texts}"
+        )
+
+
+def _without_unused_rating(raw: Path, table: RawTable, config: PreprocessConfig) -> RawTable:
+    if config.min_rating is not None and "rating" not in table.columns:
+        raise UserError(
+            f"{raw / table.files[0]}: preprocess.min_rating = {config.min_rating}, but no column "
+            "is named as the rating"
+        )
+    if config.min_rating is None and "rating" in table.columns:
+        columns = {role: column for role, column in table.columns.items() if role != "rating"}
+        return replace(table, columns=columns)
+    return table
+
+
+def _check_rejects(raw: Path, rejects: Rejects, table: str, config: PreprocessConfig) -> None:
+    if rejects.total > config.max_reject_share * rejects.num_records:
+        reason, example = rejects.commonest()
+        raise UserError(
+            f"{raw / example.rsplit(':', 1)[0]}: {rejects.total / rejects.num_records:.2%} of "
+            f"{rejects.num_records} lines of {table} are unusable, more than "
+            f"preprocess.max_reject_share = {config.max_reject_share}; the commonest reason is "
+            f"{reason} ({rejects.counts[reason]} lines, e.g. {example}); "
+            f"{REMEDIES.get(reason, 'mend the file')}, or raise preprocess.max_reject_share"
+        )
+
+
+def _log(domain: str, stats: dict[str, Any], config: PreprocessConfig) -> None:
+    log.info(
+        "%s: %d users, %d items, %d interactions, mean length %.2f, %d lines rejected",
+        domain,
+        stats["num_users"],
+        stats["num_items"],
+        stats["num_interactions"],
+        stats["mean_sequence_length"],
+        sum(stats["rejected"]["interactions"].values()),
+    )
+    lost = stats["dropped"]["interactions"]
+    reasons = {name: lost[name] for name in ("low_rating", "repeated", "no_text", "k_core")}
+    num_records = stats["num_interactions"] + sum(reasons.values())
+    if 2 * stats["num_interactions"] < num_records:
+        parts = ", ".join(f"{count} by {name}" for name, count in reasons.items() if count)
+        log.warning(
+            "%s: only %d of %d interactions remain (%s); see k_core = %d and text_rule = %s of "
+            "`preprocess`",
+            domain,
+            stats["num_interactions"],
+            num_records,
+            parts,
+            config.k_core,
+            config.text_rule,
         )
 
 
@@ -175,11 +245,14 @@ def _tables(
     core: Core, raw_items: RawItems, config: PreprocessConfig
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The two tables of a domain, ITEMS and SEQUENCES of `recg_core.base.schema`."""
-    used_items = np.unique(core.items)
+    usable = raw_items.items.filter("usable")["item"].to_numpy()
+    used_items = np.unique(core.items) if len(core.items) else usable
     texts = raw_items.texts(pl.Series(used_items))
     items = texts.with_row_index("item_idx", offset=1).with_columns(
         pl.col("item_idx").cast(pl.Int32)
     )
+    if not len(core.users):
+        return items, pl.DataFrame(schema=SEQUENCES.columns)
     used_users = np.unique(core.users)
     user_ids = core.user_ids.gather(used_users)
     item_idx = _ranks(used_items, raw_items.items["item_id"].gather(used_items))[core.items] + 1
@@ -225,30 +298,42 @@ def _stats(found: _Found, items: pl.DataFrame, sequences: pl.DataFrame) -> dict[
     num_interactions = int(sequences["item_idx"].list.len().sum())
     raw_items, dropped = found.raw_items, found.dropped
     usable = int(raw_items.items["usable"].sum())
+    source = found.source
+    tables = {"interactions": found.rejects, "items": found.item_rejects}
+    lost = {
+        "interactions": {
+            "low_rating": dropped.low_rating,
+            "repeated": dropped.repeated,
+            "no_text": dropped.no_text,
+            "k_core": dropped.k_core,
+            "after_test": len(found.core.users) - num_interactions,
+        },
+        "items": {
+            "duplicate": raw_items.num_repeated,
+            "no_text": raw_items.items.height - usable,
+            "k_core": usable - num_items,
+        },
+    }
+    same_time = sequences["timestamp"].list.eval(pl.element().diff() == 0).list.sum().sum()
     return {
         "num_users": num_users,
         "num_items": num_items,
         "num_interactions": num_interactions,
-        "mean_sequence_length": num_interactions / num_users,
-        "density": num_interactions / (num_users * num_items),
+        "mean_sequence_length": num_interactions / max(num_users, 1),
+        "density": num_interactions / max(num_users * num_items, 1),
         "num_valid_users": int((sequences["valid_position"] >= 0).sum()),
         "num_test_users": int((sequences["test_position"] >= 0).sum()),
-        "read": {"interactions": found.num_lines, "items": raw_items.num_read},
-        "rejected": {"interactions": found.rejects.counts, "items": found.item_rejects.counts},
-        "dropped": {
-            "interactions": {
-                "repeated": dropped.repeated,
-                "no_text": dropped.no_text,
-                "k_core": dropped.k_core,
-                "after_test": len(found.core.users) - num_interactions,
-            },
-            "items": {
-                "no_text": raw_items.items.height - usable,
-                "k_core": usable - num_items,
-            },
-        },
+        # Interactions at the same time as the user's one before: their order is the file's.
+        "num_ties": int(same_time or 0),
+        "read": {name: rejects.num_lines for name, rejects in tables.items()},
+        "rejected": {name: rejects.counts for name, rejects in tables.items()},
+        "dropped": {name: {**lost[name], **tables[name].no_records} for name in tables},
         "sha256": {
-            "interactions": found.source.sha256.get(found.source.interactions.name, ""),
-            "items": found.source.sha256.get(found.source.items.name, ""),
+            "interactions": _digests(source, source.interactions),
+            "items": _digests(source, source.items),
         },
     }
+
+
+def _digests(source: Source, table: RawTable | None) -> list[str]:
+    return [] if table is None else [source.sha256.get(name, "") for name in table.files]

@@ -30,7 +30,8 @@ def fetch(
     reader = build_kind(READERS, row, address, key="reader")
     with replaced_folder(out, SOURCE_FILE) as folder:
         files = reader.fetch(Place(domain, folder, partial_dir))
-        names = (files.interactions.name, files.items.name)
+        tables = [table for table in (files.interactions, files.items) if table is not None]
+        names = [name for table in tables for name in table.files]
         source = Source(
             interactions=files.interactions,
             items=files.items,

@@ -6,23 +6,48 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from recg_core.base.files import atomic_path
+from recg_core.raw.formats import NO_RECORDS
 
-# Lines listed for each file and reason. All are counted; the list is for looking at examples.
+# Lines listed for each table and reason. All are counted; the list is for looking at examples.
 MAX_LISTED = 10_000
+# In a table, line n of its file f (from 0) has the number f * FILE_LINES + n.
+FILE_LINES = 1 << 40
 
 
 @dataclass
 class Rejects:
-    """The rejected lines of one file: all counted, the first `MAX_LISTED` of a reason listed."""
+    """The lines of one table that are no usable record.
 
-    file: str
+    Attributes:
+        files: of the table.
+        num_lines: physical lines read.
+        no_records: how many of them are blank or continue a record.
+        counts: how many were rejected, by reason.
+        lines: of each reason the first `MAX_LISTED`, ascending.
+    """
+
+    files: Sequence[str]
+    num_lines: int = 0
+    no_records: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-    lines: dict[str, np.ndarray] = field(default_factory=dict)  # 1-based, ascending
+    lines: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def split(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a frame of lines that have no `reason`; takes the others."""
+        self.num_lines += frame.height
+        bad = frame.filter(pl.col("reason").is_not_null())
+        for (reason,), rows in bad.group_by("reason"):
+            if reason in NO_RECORDS:
+                self.no_records[reason] = self.no_records.get(reason, 0) + rows.height
+            else:
+                self.add(str(reason), rows["line"].to_numpy())
+        return frame.filter(pl.col("reason").is_null()).drop("reason")
 
     def add(self, reason: str, lines: np.ndarray) -> None:
-        """Add lines in any order."""
+        """Reject lines, in any order."""
         if not len(lines):
             return
         self.counts[reason] = self.counts.get(reason, 0) + len(lines)
@@ -34,22 +59,32 @@ class Rejects:
         """How many lines were rejected for any reason."""
         return sum(self.counts.values())
 
+    @property
+    def num_records(self) -> int:
+        """How many lines should hold a record."""
+        return self.num_lines - sum(self.no_records.values())
+
     def commonest(self) -> tuple[str, str]:
         """The commonest reason and the first line that has it, as `file:line`."""
         reason = max(sorted(self.counts), key=lambda name: self.counts[name])
-        return reason, f"{self.file}:{self.lines[reason][0]}"
+        file, line = self._place(self.lines[reason][0])
+        return reason, f"{file}:{line}"
+
+    def listed(self) -> list[dict[str, str | int]]:
+        """`{"file", "line", "reason"}` of the lines that are listed, ordered by file and line."""
+        found = [(line, reason) for reason, lines in self.lines.items() for line in lines]
+        return [
+            {**dict(zip(("file", "line"), self._place(line), strict=True)), "reason": reason}
+            for line, reason in sorted(found)
+        ]
+
+    def _place(self, line: int) -> tuple[str, int]:
+        return self.files[line // FILE_LINES], int(line % FILE_LINES)
 
 
-def write_rejects(path: Path, files: Sequence[Rejects]) -> None:
-    """Write `{"file", "line", "reason"}`, one JSON object a line, ordered by file and line.
-
-    Of each file and reason the first `MAX_LISTED` lines are written; the counts are complete.
-    """
+def write_rejects(path: Path, tables: Sequence[Rejects]) -> None:
+    """Write what each table lists, one JSON object a line."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        for rejects in files:
-            listed = [
-                (int(line), reason) for reason, lines in rejects.lines.items() for line in lines
-            ]
-            for line, reason in sorted(listed):
-                record = {"file": rejects.file, "line": line, "reason": reason}
+        for rejects in tables:
+            for record in rejects.listed():
                 stream.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -1,6 +1,7 @@
 """What a raw folder says of itself: its `source.json` is a `Source`."""
 
-from dataclasses import dataclass
+import codecs
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,24 +11,54 @@ from recg_core.base.files import read_json
 
 SOURCE_FILE = "source.json"
 FileFormat = Literal["jsonl", "csv", "parquet"]
+TimestampUnit = Literal["s", "ms", "order"]
+# Every other role is a text of an item: title, features, description and what else a row names.
+SCALAR_ROLES = ("user_id", "item_id", "timestamp", "rating")
 
 
 @dataclass(frozen=True)
-class RawFile:
-    """One file of a raw folder and which of its columns play which role."""
+class TextLayout:
+    """How a text file is written; Parquet has none of it.
 
-    name: str
+    Attributes:
+        encoding: of its bytes, as Python names it.
+        separator: between the fields of a CSV file, of one character or more.
+        quotes: a quote inside a quoted field is doubled (RFC 4180) or follows a backslash; or
+            quotes are characters like others.
+        header: the columns of a CSV file whose first line is a record.
+    """
+
+    encoding: str = "utf-8"
+    separator: str = ","
+    quotes: Literal["doubled", "escaped", "none"] = "doubled"
+    header: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError as error:
+            raise ValueError(f"encoding: Python knows no {self.encoding!r}") from error
+        if not self.separator or '"' in self.separator or "\n" in self.separator:
+            raise ValueError(f"separator: {self.separator!r} cannot stand between fields")
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """The files of one table and which of their columns play which role."""
+
+    files: tuple[str, ...]  # one after the other, all of the same format
     format: FileFormat
-    columns: dict[str, str]  # role -> column; text roles may be missing
+    columns: dict[str, str]  # role -> column; every column is in every file
+    layout: TextLayout = field(default_factory=TextLayout)
 
 
 @dataclass(frozen=True)
 class Source:
     """What a raw folder holds, as written in its `source.json`."""
 
-    interactions: RawFile
-    items: RawFile
-    timestamp_unit: Literal["ms", "s"]
+    interactions: RawTable | None  # None: a domain whose items nobody has met yet
+    items: RawTable
+    timestamp_unit: TimestampUnit
     sha256: dict[str, str]  # of each file, by name
     row: dict[str, Any]  # the params that it was fetched with
 
@@ -40,7 +71,8 @@ def read_source(folder: Path) -> Source:
     """
     path = folder / SOURCE_FILE
     source = build(Source, read_json(path), str(path))
-    for name in (source.interactions.name, source.items.name):
+    tables = [source.items] if source.interactions is None else [source.interactions, source.items]
+    for name in (name for table in tables for name in table.files):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: no such file, though {path} names it; fetch again")
     return source

@@ -4,39 +4,38 @@ import html
 
 import polars as pl
 
+from recg_core.raw.values import BLANK_LETTERS, canonical_text, change_where, strip_invisible
+
 # A name must follow "<", so that "pipes < 3 inch and > 2 inch" loses nothing.
 TAGS = r"(?is)<script\b.*?</script\s*>|<style\b.*?</style\s*>|<!--.*?-->|</?[a-z][^<>]*>"
 CONTROLS = r"[\p{Cc}&&[^\s]]"  # white space among them is folded instead
 UNEVEN_SPACE = r"\s{2,}|[^\S ]"
+# What `canonical_text` may write in another way, apart from what is stripped at the end.
+ODD = r"(?s)^\s*(?:\[.*\]|nan|NaN|-?[0-9.]+(?:[eE]\+[0-9]+)?)\s*$"
+INVISIBLE_ENDS = rf"^[\p{{Cf}}{BLANK_LETTERS}]|[\p{{Cf}}{BLANK_LETTERS}]$"
 
 
 def clean_text(texts: pl.Series) -> pl.Series:
     """Clean each text: one line of characters that a reader sees.
 
-    Parts of a list are joined by a space, HTML entities become characters, tags a space, control
-    characters nothing, and white space of any kind and length one space. Null becomes "".
+    Values get their one spelling (see `canonical_text`), HTML entities become characters, tags a
+    space, control characters nothing, and white space of any kind and length one space. Null and
+    text of invisible characters become "".
 
     Args:
-        texts: String or List(String).
+        texts: String.
 
     Returns:
         String, without nulls.
     """
-    if texts.dtype == pl.List(pl.String):
-        texts = texts.list.join(" ", ignore_nulls=True)
-    texts = _unescape(texts.fill_null(""))
-    return (
-        texts.str.replace_all(TAGS, " ")
+    texts = texts.fill_null("")
+    texts = change_where(texts.str.contains(ODD), texts, canonical_text)
+    marked = texts.str.contains("&", literal=True)
+    texts = (
+        change_where(marked, texts, html.unescape)
+        .str.replace_all(TAGS, " ")
         .str.replace_all(CONTROLS, "")
         .str.replace_all(UNEVEN_SPACE, " ")
         .str.strip_chars()
     )
-
-
-def _unescape(texts: pl.Series) -> pl.Series:
-    """HTML entities to characters; Python sees only the texts that hold an ampersand."""
-    positions = texts.str.contains("&", literal=True).arg_true()
-    if not len(positions):
-        return texts
-    unescaped = [html.unescape(text) for text in texts.gather(positions)]
-    return texts.scatter(positions, pl.Series(unescaped, dtype=pl.String))
+    return change_where(texts.str.contains(INVISIBLE_ENDS), texts, strip_invisible)

@@ -2,23 +2,30 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import sha256_file
 from recg_core.base.folders import link_or_copy
-from recg_core.raw.readers.base import Place, RawFiles
-from recg_core.raw.source import RawFile
+from recg_core.raw.formats import FORMATS, check_columns
+from recg_core.raw.readers.base import Place, RawFiles, check_text_names
+from recg_core.raw.source import FileFormat, RawTable, TextLayout
 
-REVIEW_COLUMNS = {"user_id": "user_id", "item_id": "parent_asin", "timestamp": "timestamp"}
+REVIEW_COLUMNS = {
+    "user_id": "user_id",
+    "item_id": "parent_asin",
+    "timestamp": "timestamp",
+    "rating": "rating",
+}
 META_COLUMNS = {
     "item_id": "parent_asin",
     "title": "title",
     "features": "features",
     "description": "description",
 }
+OPTIONAL = ("rating", "features", "description")
 REVIEW_FOLDER = "raw/review_categories"
 META_FOLDER = "raw/meta_categories"
 RATING_FOLDER = "benchmark/5core/rating_only"
@@ -34,12 +41,18 @@ class Amazon2023:
             not; or the address above the official layout.
         interactions: all reviews, or the official 5-core ratings, which are much smaller.
         sha256: the digest that each of the named files must have.
+        texts: further texts of the items, such as `{store: store}`: the name that a template has
+            for it, and the key.
     """
 
     category: str
     location: str
     interactions: Literal["reviews", "rating_only"]
     sha256: dict[str, str] | None = None
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_text_names(self.texts)
 
     def fetch(self, place: Place) -> RawFiles:
         """Copy the files, or download those that are not in `place.partial_dir` yet."""
@@ -49,30 +62,44 @@ class Amazon2023:
             first = f"{RATING_FOLDER}/{self.category}.csv.gz"
         wanted = [first, f"{META_FOLDER}/meta_{self.category}.jsonl.gz"]
         get = _download if self.location.startswith(("http://", "https://")) else _copy
-        names = get(place, self.location, wanted, self.sha256 or {})
+        reviews, meta = get(place, self.location, wanted, self.sha256 or {}).items()
+        file_format: FileFormat = "jsonl" if self.interactions == "reviews" else "csv"
         return RawFiles(
-            RawFile(names[0], "jsonl" if self.interactions == "reviews" else "csv", REVIEW_COLUMNS),
-            RawFile(names[1], "jsonl", META_COLUMNS),
+            _table(*reviews, file_format, REVIEW_COLUMNS),
+            _table(*meta, "jsonl", {**META_COLUMNS, **self.texts}),
         )
+
+
+def _table(name: str, path: Path, file_format: FileFormat, columns: dict[str, str]) -> RawTable:
+    """The file `name`, a copy of `path`, with those columns that are there or have to be."""
+    layout = TextLayout()
+    found = FORMATS[file_format].columns(path, layout)
+    present = {
+        role: column for role, column in columns.items() if column in found or role not in OPTIONAL
+    }
+    check_columns(path, file_format, present, layout)
+    return RawTable((name,), file_format, present, layout)
 
 
 def _download(
     place: Place, location: str, wanted: list[str], sha256: Mapping[str, str]
-) -> list[str]:
-    """Bring the files of the official layout into the folder and return their names."""
+) -> dict[str, Path]:
+    """Bring the files of the official layout into the folder; return names and origins."""
     from recg_core.raw.download import download  # the web's libraries, which no other reader needs
 
     names = [path.rsplit("/", 1)[1] for path in wanted]
     _check_names(names, sha256)
+    origins = {}
     for path, name in zip(wanted, names, strict=True):
         address = f"{location.rstrip('/')}/{path}"
-        link_or_copy(
-            download(address, place.partial_dir, sha256=sha256.get(name)), place.folder / name
-        )
-    return names
+        origins[name] = download(address, place.partial_dir, sha256=sha256.get(name))
+        link_or_copy(origins[name], place.folder / name)
+    return origins
 
 
-def _copy(place: Place, location: str, wanted: list[str], sha256: Mapping[str, str]) -> list[str]:
+def _copy(
+    place: Place, location: str, wanted: list[str], sha256: Mapping[str, str]
+) -> dict[str, Path]:
     """As `_download`, from a local folder."""
     found = [_find(Path(location), path) for path in wanted]
     _check_names([path.name for path in found], sha256)
@@ -82,7 +109,7 @@ def _copy(place: Place, location: str, wanted: list[str], sha256: Mapping[str, s
         digest = sha256.get(path.name)
         if digest is not None and sha256_file(path) != digest.lower():
             raise UserError(f"{path}: its SHA-256 is {sha256_file(path)}, expected {digest}")
-    return [path.name for path in found]
+    return {path.name: path for path in found}
 
 
 def _check_names(names: list[str], sha256: Mapping[str, str]) -> None:

@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-from recg_core.raw.source import RawFile
+from recg_core.raw.source import SCALAR_ROLES, RawTable, TimestampUnit
 
 
 @dataclass(frozen=True)
 class RawFiles:
     """What a reader put into the raw folder."""
 
-    interactions: RawFile
-    items: RawFile
-    timestamp_unit: Literal["ms", "s"] = "ms"
+    interactions: RawTable | None
+    items: RawTable
+    timestamp_unit: TimestampUnit = "ms"
 
 
 @dataclass(frozen=True)
@@ -41,3 +41,15 @@ class Reader(Protocol):
             UserError: when a file cannot be had or is not what it should be.
         """
         ...
+
+
+def check_text_names(texts: dict[str, str]) -> None:
+    """Refuse a name of a further text that a template cannot have or another role has.
+
+    Raises:
+        ValueError: naming it.
+    """
+    taken = (*SCALAR_ROLES, "title", "features", "description", "line", "reason", "item_idx")
+    for name in texts:
+        if not name.isidentifier() or name in taken:
+            raise ValueError(f"texts: {name!r} is no name for a text; use letters, not {taken}")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from recg_core.raw.readers.amazon2023 import META_COLUMNS, REVIEW_COLUMNS
 from recg_core.raw.readers.base import Place, RawFiles
-from recg_core.raw.source import RawFile
+from recg_core.raw.source import RawTable
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,6 @@ class Demo:
             seed=self.seed,
         )
         return RawFiles(
-            RawFile("reviews.jsonl.gz", "jsonl", REVIEW_COLUMNS),
-            RawFile("meta.jsonl.gz", "jsonl", META_COLUMNS),
+            RawTable(("reviews.jsonl.gz",), "jsonl", REVIEW_COLUMNS),
+            RawTable(("meta.jsonl.gz",), "jsonl", META_COLUMNS),
         )

@@ -1,77 +1,198 @@
-"""Anyone's own interactions and items, each a CSV, Parquet or JSON lines file."""
+"""Anyone's own interactions and items: CSV and its relatives, Parquet or JSON lines files."""
 
+import glob
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from recg_core.base.errors import UserError
-from recg_core.raw.readers.base import Place, RawFiles
-from recg_core.raw.source import FileFormat, RawFile
+from recg_core.raw.formats import check_columns, separator_hint
+from recg_core.raw.readers.base import Place, RawFiles, check_text_names
+from recg_core.raw.source import FileFormat, RawTable, TextLayout, TimestampUnit
 
 FORMAT_OF_SUFFIX: dict[str, FileFormat] = {
-    ".jsonl": "jsonl",
-    ".jsonl.gz": "jsonl",
     ".csv": "csv",
-    ".csv.gz": "csv",
+    ".tsv": "csv",
+    ".dat": "csv",
+    ".txt": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
     ".parquet": "parquet",
 }
+SEPARATOR_OF_SUFFIX = {".csv": ",", ".tsv": "\t"}
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """The files of a table that are not written as their names say.
+
+    Attributes:
+        path: of one file or of several, where `*` and `?` stand for parts of names.
+        encoding, quotes, header: as in `TextLayout`.
+        separator: between fields; a comma in .csv and a tab in .tsv unless given.
+    """
+
+    path: str | tuple[str, ...]
+    encoding: str = "utf-8"
+    separator: str | None = None
+    quotes: Literal["doubled", "escaped", "none"] = "doubled"
+    header: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ItemIdColumns:
+    """The column of item ids where it has another name in each table."""
+
+    interactions: str
+    items: str
 
 
 @dataclass(frozen=True)
 class TableColumns:
-    """Which columns of a table play which role; `item_id` has one name in both files."""
+    """Which columns play which role.
 
-    user_id: str
-    item_id: str
-    timestamp: str
+    Attributes:
+        user_id, timestamp, rating: of the interactions. The time may be missing where the order
+            of the lines is the order in time; ratings serve `preprocess.min_rating`.
+        title, features, description: of the items.
+        texts: further texts of the items: the name that a template has for it, and the column.
+    """
+
+    item_id: str | ItemIdColumns
     title: str
+    user_id: str | None = None
+    timestamp: str | None = None
+    rating: str | None = None
     features: str | None = None
     description: str | None = None
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_text_names(self.texts)
+
+    def of_interactions(self) -> dict[str, str]:
+        """The columns of the interactions by role."""
+        item_id = self.item_id if isinstance(self.item_id, str) else self.item_id.interactions
+        columns = {
+            "user_id": self.user_id,
+            "item_id": item_id,
+            "timestamp": self.timestamp,
+            "rating": self.rating,
+        }
+        return {role: column for role, column in columns.items() if column is not None}
+
+    def of_items(self) -> dict[str, str]:
+        """The columns of the items by role."""
+        columns = {
+            "item_id": self.item_id if isinstance(self.item_id, str) else self.item_id.items,
+            "title": self.title,
+            "features": self.features,
+            "description": self.description,
+            **self.texts,
+        }
+        return {role: column for role, column in columns.items() if column is not None}
 
 
 @dataclass(frozen=True)
 class TableFiles:
-    """Two files with a column for every role.
+    """Two tables, each of a file or several.
 
     Attributes:
-        interactions: path of a file with the columns for user_id, item_id and timestamp.
-        items: path of a file with the columns for item_id and the texts.
-        columns: the name of each of these columns.
-        timestamp_unit: of the timestamps, which count from 1970.
+        interactions: path, paths or `TableFile`; null for a shop whose items nobody has met yet.
+        items: as `interactions`.
+        columns: the names of their columns.
+        timestamp_unit: of times that are numbers, which count from 1970; `order` for numbers
+            that only order the interactions. Dates in ISO 8601 need none.
     """
 
-    interactions: str
-    items: str
+    items: str | tuple[str, ...] | TableFile
     columns: TableColumns
-    timestamp_unit: Literal["ms", "s"]
+    interactions: str | tuple[str, ...] | TableFile | None = None
+    timestamp_unit: TimestampUnit = "order"
+
+    def __post_init__(self) -> None:
+        if self.interactions is None:
+            return
+        if self.columns.user_id is None:
+            raise ValueError("columns.user_id is missing")
+        if self.columns.timestamp is None and self.timestamp_unit != "order":
+            raise ValueError(
+                "columns.timestamp is missing; set it, or `timestamp_unit: order` if the order of "
+                "the lines is the order in time"
+            )
 
     def fetch(self, place: Place) -> RawFiles:
         """Copy the files under fixed names."""
-        roles = {role: name for role, name in vars(self.columns).items() if name is not None}
-        people = {role: roles[role] for role in ("user_id", "item_id", "timestamp")}
-        texts = {role: name for role, name in roles.items() if role not in ("user_id", "timestamp")}
-        return RawFiles(
-            _copy(place, Path(self.interactions), "interactions", people),
-            _copy(place, Path(self.items), "items", texts),
-            self.timestamp_unit,
+        interactions = None
+        if self.interactions is not None:
+            columns = self.columns.of_interactions()
+            interactions = _copy(place, self.interactions, "interactions", columns)
+        items = _copy(place, self.items, "items", self.columns.of_items())
+        return RawFiles(interactions, items, self.timestamp_unit)
+
+
+def _copy(
+    place: Place, files: str | tuple[str, ...] | TableFile, stem: str, columns: dict[str, str]
+) -> RawTable:
+    """Copy the files of a table."""
+    if not isinstance(files, TableFile):
+        files = TableFile(files)
+    paths = _found([files.path] if isinstance(files.path, str) else list(files.path), stem)
+    suffixes = {_suffix(path) for path in paths}
+    if len(suffixes) > 1:
+        raise UserError(f"{stem}: files of several kinds {sorted(suffixes)}; name those of one")
+    (suffix,) = suffixes
+    layout = _layout(files, suffix, paths[0], stem)
+    names = []
+    for number, path in enumerate(paths, start=1):
+        check_columns(path, FORMAT_OF_SUFFIX[suffix], columns, layout)
+        part = "" if len(paths) == 1 else f"-{number:04}"
+        packed = ".gz" if path.suffix == ".gz" else ""
+        names.append(f"{stem}{part}{suffix}{packed}")
+        # No link: DVC makes what a stage wrote read-only, which would reach the original.
+        shutil.copyfile(path, place.folder / names[-1])
+    return RawTable(tuple(names), FORMAT_OF_SUFFIX[suffix], columns, layout)
+
+
+def _layout(files: TableFile, suffix: str, path: Path, stem: str) -> TextLayout:
+    """How the files are written; a setting that their kind does not have is refused."""
+    kind = FORMAT_OF_SUFFIX[suffix]
+    if kind != "csv" and (files.separator or files.header or files.quotes != "doubled"):
+        raise UserError(f"{stem}: {suffix} files have no separator, quotes or header line")
+    if kind == "parquet" and files.encoding != "utf-8":
+        raise UserError(f"{stem}: {suffix} files have no encoding")
+    separator = files.separator or SEPARATOR_OF_SUFFIX.get(suffix)
+    if kind == "csv" and separator is None:
+        raise UserError(
+            f"{path}: the name does not say what separates its fields"
+            + (separator_hint(path, TextLayout(files.encoding)) or "; set `separator:`")
         )
+    try:
+        return TextLayout(files.encoding, separator or ",", files.quotes, files.header)
+    except ValueError as error:
+        raise UserError(f"{stem}: {error}") from error
 
 
-def _copy(place: Place, path: Path, stem: str, columns: dict[str, str]) -> RawFile:
-    """Copy a file whose columns are those expected."""
-    from recg_core.raw.formats import column_names  # polars and pyarrow, which no other needs
+def _found(patterns: list[str], stem: str) -> list[Path]:
+    """The files that paths and patterns name, those of a pattern in order of their names."""
+    paths = []
+    for pattern in patterns:
+        is_pattern = not Path(pattern).exists() and glob.has_magic(pattern)
+        found = sorted(map(Path, glob.glob(pattern))) if is_pattern else [Path(pattern)]
+        paths += [path for path in found if not is_pattern or path.is_file()]
+        if not found or not found[0].exists():
+            raise UserError(f"{pattern}: no such file, named as '{stem}' of the table")
+        if not found[0].is_file():
+            raise UserError(f"{pattern}: is no file, named as '{stem}' of the table")
+    if len(set(paths)) < len(paths):
+        raise UserError(f"{stem}: a file is named more than once among {list(map(str, paths))}")
+    return paths
 
-    suffix = next((s for s in sorted(FORMAT_OF_SUFFIX) if path.name.endswith(s)), None)
-    if suffix is None:
-        raise UserError(f"{path}: expected a file name that ends in {sorted(FORMAT_OF_SUFFIX)}")
-    if not path.is_file():
-        raise UserError(f"{path}: no such file, named as '{stem}' of the table")
-    file_format = FORMAT_OF_SUFFIX[suffix]
-    found = column_names(path, file_format)
-    unknown = sorted(set(columns.values()) - set(found))
-    if unknown:
-        raise UserError(f"{path}: no column(s) {unknown}; its columns are {found}")
-    # No link: DVC makes what a stage wrote read-only, which would reach the original.
-    shutil.copyfile(path, place.folder / f"{stem}{suffix}")
-    return RawFile(f"{stem}{suffix}", file_format, columns)
+
+def _suffix(path: Path) -> str:
+    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
+    if suffix not in FORMAT_OF_SUFFIX:
+        raise UserError(f"{path}: expected a file name that ends in {list(FORMAT_OF_SUFFIX)}")
+    return suffix
