@@ -16,10 +16,7 @@ class VectorStore:
     def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, prefix=".", suffix=".tmp")  # noqa: SIM115
         self._rows: dict[str, int] = {}
-        self.dim: int | None = None  # once there is a vector
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._rows
+        self.dim = 0  # until there is a vector
 
     def close(self) -> None:
         """Give the disk space back."""
@@ -27,15 +24,16 @@ class VectorStore:
 
     def add(self, keys: Sequence[str], vectors: np.ndarray) -> None:
         """Keep one row of `vectors` for each key, none of which is there yet."""
-        if keys:
-            self.dim = vectors.shape[1]
-            self._file.write(np.ascontiguousarray(vectors, dtype=np.float16).tobytes())
-            self._rows |= {key: len(self._rows) + i for i, key in enumerate(keys)}
+        self.dim = vectors.shape[1]
+        self._file.write(np.ascontiguousarray(vectors, dtype=np.float16).tobytes())
+        self._rows |= {key: len(self._rows) + i for i, key in enumerate(keys)}
 
     def take(self, keys: Sequence[str]) -> np.ndarray:
         """The vectors of `keys`, float16 [len(keys), dim]."""
+        if not keys:  # an empty file cannot be mapped
+            return np.empty((0, self.dim), dtype=np.float16)
         self._file.flush()
-        shape = (len(self._rows), self.dim or 0)
+        shape = (len(self._rows), self.dim)
         rows = np.memmap(self._file, dtype=np.float16, mode="r", shape=shape)
         return np.asarray(rows[[self._rows[key] for key in keys]])
 
