@@ -1,10 +1,14 @@
-"""Encoding items into shards: reuse what is known, encode the rest, manifest last."""
+"""Encoding items into shards: reuse what is known, encode the rest, manifest last.
+
+Shards are made in a folder that goes on after an interruption; where others read them they are
+complete or as before.
+"""
 
 import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +20,7 @@ from tqdm import tqdm
 from recg_core.base.config import require_positive
 from recg_core.base.errors import UserError
 from recg_core.base.files import sha256_file
+from recg_core.base.folders import check_replaceable, link_or_copy, replaced_folder
 from recg_core.domains.shards import (
     MANIFEST_NAME,
     Manifest,
@@ -106,19 +111,44 @@ def encode_items(
     return manifest
 
 
+def update_embeddings(
+    items: pl.DataFrame,
+    encoder: Encoder,
+    out: Path,
+    work: Path,
+    config: EncodeConfig,
+    max_minutes: float | None = None,
+) -> Manifest | None:
+    """Make `out` hold exactly the embeddings of `items`; until they are complete it stays as it is.
+
+    Args:
+        out: replaced as a whole. What its shards hold already is not encoded again.
+        work: where shards are made, by `encode_items`, and kept for the next call: `out` may be
+            deleted meanwhile. The files of both are the same where the disk has hard links.
+        max_minutes: as in `encode_items`.
+
+    Returns:
+        The manifest; None when time ran out. A later call goes on from there.
+
+    Raises:
+        UserError: as `encode_items` does, and when `out` holds something else than embeddings.
+    """
+    check_replaceable(out, MANIFEST_NAME)
+    manifest = encode_items(items, encoder, work, config, max_minutes, known=(out,))
+    if manifest is not None:
+        with replaced_folder(out, MANIFEST_NAME) as folder:
+            for name in (*(entry.name for entry in manifest.shards), MANIFEST_NAME):
+                link_or_copy(work / name, folder / name)
+    return manifest
+
+
 def _usable_manifest(folder: Path, fingerprint: str) -> Manifest | None:
     """The manifest of an earlier run with the same encoder; any other is deleted."""
-    path = folder / MANIFEST_NAME
-    if not path.exists():
-        return None
-    try:
+    with suppress(UserError):
         manifest = read_manifest(folder)
-    except UserError as error:
-        logger.warning("dropped: %s", error)
-    else:
         if manifest.fingerprint == fingerprint:
             return manifest
-    path.unlink()
+    (folder / MANIFEST_NAME).unlink(missing_ok=True)
     return None
 
 
@@ -148,6 +178,7 @@ def _shards(
     missing: Sequence[ShardPlan], vectors: Iterator[np.ndarray], store: VectorStore
 ) -> Iterator[tuple[ShardPlan, Shard]]:
     """Every shard, in order, from the vectors of the plans' new texts and those in the store."""
+    # Only a text that comes again is worth its place in the store, which is on disk.
     uses = Counter(key for plan in missing for key in plan.text_sha256)
     for plan in missing:
         item_ids, keys = plan.items["item_id"].to_list(), plan.text_sha256
@@ -187,14 +218,8 @@ def _in_time(
         now = time.monotonic()
         seconds, last = now - last, now
         slowest = max(slowest, seconds)
-        logger.info(
-            "shard %d/%d: %d items, %d texts encoded, %.1f s",
-            number,
-            num_shards,
-            len(plan.items),
-            len(plan.new_rows),
-            seconds,
-        )
+        counts = f"{len(plan.items)} items, {len(plan.new_rows)} texts encoded"
+        logger.info("shard %d/%d: %s, %.1f s", number, num_shards, counts, seconds)
         if max_minutes is not None and now - started + slowest > 60 * max_minutes:
             return
 

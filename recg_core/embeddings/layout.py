@@ -26,7 +26,6 @@ class ShardPlan:
     name: str
     items: pl.DataFrame
     text_sha256: list[str]
-    exists: bool
     # Rows whose texts no shard holds and no plan before. Each text so belongs to one plan, whatever
     # was finished before: an interrupted run encodes the same texts together as an unbroken one.
     new_rows: list[int]
@@ -41,24 +40,12 @@ class Layout:
     """The shards of all items, in the order of `item_idx`, and what is on disk already."""
 
     plans: list[ShardPlan]
-    identity: dict[str, Any]  # of the encoder
+    missing: list[ShardPlan]  # those that the folder lacks
+    num_new: int  # texts to encode
     places: dict[str, Path]  # a shard for every text that is known, here or in other folders
     unusable: list[Path]  # shards of the folder that are damaged, or of another encoder
-
-    @property
-    def fingerprint(self) -> str:
-        """The fingerprint of the encoder."""
-        return fingerprint_of(self.identity)
-
-    @property
-    def missing(self) -> list[ShardPlan]:
-        """The shards that the folder lacks, in their order."""
-        return [plan for plan in self.plans if not plan.exists]
-
-    @property
-    def num_new(self) -> int:
-        """The number of texts to encode."""
-        return sum(len(plan.new_rows) for plan in self.plans)
+    identity: dict[str, Any]  # of the encoder
+    fingerprint: str
 
 
 def lay_out(
@@ -89,7 +76,7 @@ def lay_out(
                 places.setdefault(key, path)
         elif path.parent == folder:
             unusable.append(path)
-    plans = []
+    plans, missing = [], []
     taken = set(places)
     for index, rows in enumerate(items.sort("item_idx").iter_slices(rows_per_shard)):
         keys = [text_sha256(text) for text in render_texts(rows, encoder.template)]
@@ -99,8 +86,11 @@ def lay_out(
             if key not in taken:
                 taken.add(key)
                 new_rows.append(row)
-        plans.append(ShardPlan(name, rows, keys, usable.get(name) == folder / name, new_rows))
-    return Layout(plans, identity, places, unusable)
+        plans.append(ShardPlan(name, rows, keys, new_rows))
+        if usable.get(name) != folder / name:
+            missing.append(plans[-1])
+    num_new = sum(len(plan.new_rows) for plan in missing)
+    return Layout(plans, missing, num_new, places, unusable, identity, fingerprint)
 
 
 def _texts_of(path: Path, fingerprint: str) -> list[str] | None:

@@ -68,7 +68,6 @@ def plan_encoding(
         UserError: when there is no item, or the encoder fails; its self-test runs as well.
     """
     layout = lay_out(items, encoder, folder, config.rows_per_shard, known)
-    missing = layout.missing
     lengths = np.zeros(0, dtype=np.int64)
     speed, dim = 0.0, 0
     if layout.num_new:
@@ -76,19 +75,19 @@ def plan_encoding(
         if isinstance(encoder, TokenEncoder):
             lengths = np.array([len(ids) for ids in encoder.tokenize(texts).sequences])
         speed, dim = _time(encoder, texts, lengths)
-    elif missing:
+    elif layout.missing:
         _, shard = read_shard(next(iter(layout.places.values())))
         dim = shard.embeddings.shape[1]
     limits, counts = np.unique(2 ** np.ceil(np.log2(lengths)).astype(int), return_counts=True)
     return EncodingPlan(
         items=len(items),
         shards=len(layout.plans),
-        missing_shards=len(missing),
+        missing_shards=len(layout.missing),
         new_texts=layout.num_new,
         tokens=dict(zip(limits.tolist(), counts.tolist(), strict=True)),
         mean_tokens=float(lengths.mean()) if len(lengths) else 0.0,
         texts_per_second=speed * config.workers,
-        disk_bytes=sum(len(plan.items) for plan in missing) * (2 * dim + _ROW_BYTES),
+        disk_bytes=sum(len(plan.items) for plan in layout.missing) * (2 * dim + _ROW_BYTES),
     )
 
 

@@ -1,8 +1,7 @@
 """Vectors that are known already, kept on disk: a large catalogue does not fit into memory."""
 
 import tempfile
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +36,10 @@ class VectorStore:
         rows = np.memmap(self._file, dtype=np.float16, mode="r", shape=shape)
         return np.asarray(rows[[self._rows[key] for key in keys]])
 
-    def collect(self, wanted: Collection[str], places: Mapping[str, Path]) -> None:
+    def collect(self, wanted: set[str], places: Mapping[str, Path]) -> None:
         """Copy the vectors of those `wanted` texts that have a place in some shard."""
-        wanted_of: dict[Path, set[str]] = defaultdict(set)
-        for key in wanted:
-            if key in places:
-                wanted_of[places[key]].add(key)
-        for path, keys in wanted_of.items():
+        place_of = {key: places[key] for key in wanted & places.keys()}
+        for path in sorted(set(place_of.values())):
             _, shard = read_shard(path)
-            row_of = {key: row for row, key in enumerate(shard.text_sha256) if key in keys}
+            row_of = {k: row for row, k in enumerate(shard.text_sha256) if place_of.get(k) == path}
             self.add(list(row_of), shard.embeddings[list(row_of.values())])

@@ -91,7 +91,6 @@ class Llm2Vec(PretrainedEncoder):
         }
 
     def _load_tokenizer(self) -> Any:
-        from recg_core.encoders.loading import load_tokenizer
         from recg_core.encoders.selftest import PROBES, check_spelling
 
         # Adapters first: they are small, and a wrong name should not cost the large download.
@@ -102,7 +101,7 @@ class Llm2Vec(PretrainedEncoder):
                 f"model {self._model_name!r}: is an adapter; give its base model as `model` "
                 "and list it in `adapters`"
             )
-        tokenizer = load_tokenizer(self._model_name)
+        tokenizer = super()._load_tokenizer()
         used = len(tokenizer(self._prefix + self._suffix)["input_ids"])
         if used + self._max_tokens > self._max_length:
             raise UserError(

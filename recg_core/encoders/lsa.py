@@ -106,23 +106,23 @@ class _FittedLsa:
             )
         # The sign of a direction is free: its largest component is to be positive.
         _, self._directions_DV = svd_flip(left, directions, u_based_decision=False)
-        projected, _ = self._project(corpus)
-        mean = projected.mean(axis=0)
+        mean = self._project(corpus).mean(axis=0)
         self._mean_D = mean / np.linalg.norm(mean)
 
     def transform(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors, float32 [len(texts), dim]."""
         if not texts:  # which scikit-learn refuses
             return np.empty((0, len(self._directions_DV)), dtype=np.float32)
-        vectors, known = self._project(texts)
-        vectors[~known] = self._mean_D
+        vectors = self._project(texts)
+        vectors[~vectors.any(axis=1)] = self._mean_D
         return vectors.astype(np.float32)
 
-    def _project(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def _project(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors, and 0 for texts without a known word."""
         weights = self._vectorizer.transform(texts)
         vectors = np.asarray(weights @ self._directions_DV.T)
         norms = np.linalg.norm(vectors, axis=1)
         known = norms > _SMALLEST_NORM
         vectors[known] /= norms[known, None]
         vectors[~known] = 0.0
-        return vectors, known
+        return vectors

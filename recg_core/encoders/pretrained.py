@@ -86,8 +86,10 @@ class PretrainedEncoder(ABC):
             return np.empty((0, self._model.config.hidden_size), dtype=np.float32)
         return embed(self._forward, tokens, self._batch_tokens, advance)
 
-    @abstractmethod
-    def _load_tokenizer(self) -> Any: ...
+    def _load_tokenizer(self) -> Any:
+        from recg_core.encoders.loading import load_tokenizer
+
+        return load_tokenizer(self._model_name)
 
     @abstractmethod
     def _tokenize(self, texts: Sequence[str], tokenizer: Any) -> Tokens: ...

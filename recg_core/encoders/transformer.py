@@ -57,17 +57,10 @@ class Transformer(PretrainedEncoder):
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors
 
-    def _load_tokenizer(self) -> Any:
-        from recg_core.encoders.loading import load_tokenizer
-
-        return load_tokenizer(self._model_name)
-
     def _tokenize(self, texts: Sequence[str], tokenizer: Any) -> Tokens:
-        sequences = tokenizer(list(texts), truncation=True, max_length=self._max_length)[
-            "input_ids"
-        ]
+        encoded = tokenizer(list(texts), truncation=True, max_length=self._max_length)
         # A text without any token, where the tokenizer adds none either, is one padding token.
-        sequences = [sequence or [tokenizer.pad_token_id or 0] for sequence in sequences]
+        sequences = [ids or [tokenizer.pad_token_id or 0] for ids in encoded["input_ids"]]
         return Tokens(sequences, [len(sequence) for sequence in sequences])
 
     def _load_model(self) -> "tuple[PreTrainedModel, Forward]":
