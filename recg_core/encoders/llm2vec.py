@@ -156,23 +156,23 @@ def shorten(texts: Sequence[str], tokenizer: Any, max_tokens: int, max_length: i
     of which this leaves nothing is cut after its first `max_tokens` tokens instead.
     """
     shortened = list(texts)
-    counts = _count_tokens(shortened, tokenizer, max_length)
-    while too_long := [row for row, count in enumerate(counts) if count > max_tokens]:
-        for row in too_long:
+    rows = list(range(len(texts)))  # of texts that may be too long
+    while rows:
+        encoded = tokenizer(
+            [shortened[row] for row in rows],
+            add_special_tokens=False,
+            truncation=True,
+            max_length=max_length,
+        )
+        counts = dict(zip(rows, map(len, encoded["input_ids"]), strict=True))
+        rows = [row for row in rows if counts[row] > max_tokens]
+        for row in rows:
             words = shortened[row].split()
             shortened[row] = " ".join(words[: int(len(words) * (max_tokens / counts[row]))])
-        recounted = _count_tokens([shortened[row] for row in too_long], tokenizer, max_length)
-        for row, count in zip(too_long, recounted, strict=True):
-            counts[row] = count
     return [
         cut if cut or not text.strip() else _cut_by_tokens(text, tokenizer, max_tokens)
         for cut, text in zip(shortened, texts, strict=True)
     ]
-
-
-def _count_tokens(texts: list[str], tokenizer: Any, max_length: int) -> list[int]:
-    encoded = tokenizer(texts, add_special_tokens=False, truncation=True, max_length=max_length)
-    return [len(ids) for ids in encoded["input_ids"]]
 
 
 def _cut_by_tokens(text: str, tokenizer: Any, max_tokens: int) -> str:
