@@ -15,11 +15,9 @@ import typer
 from recg_core.base.config import build
 from recg_core.base.params import read_params
 from recg_core.domains.items import load_items
-from recg_core.embeddings.corpus import fit_corpus
-from recg_core.embeddings.encode import EncodeConfig
+from recg_core.embeddings.encode import EncodeConfig, update_embeddings
 from recg_core.embeddings.plan import plan_encoding
-from recg_core.embeddings.update import update_embeddings
-from recg_core.encoders import build_encoder
+from recg_core.encoders import build_encoder, fit_corpus
 from stages import UNFINISHED, WORK, run
 
 

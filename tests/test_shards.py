@@ -107,13 +107,6 @@ def test_an_item_in_two_shards_is_refused(tmp_path: Path) -> None:
         load_embeddings(folder, ["a", "c"])
 
 
-def test_another_encoder_is_refused_where_one_is_expected(tmp_path: Path) -> None:
-    folder = make_folder(tmp_path, ROWS)
-    assert load_embeddings(folder, ["a"], FINGERPRINT).shape == (1, 3)
-    with pytest.raises(UserError, match=r"made by encoder .* expected 0000"):
-        load_embeddings(folder, ["a"], "0" * 64)
-
-
 def test_a_folder_without_manifest_is_incomplete(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, ROWS)
     (folder / "manifest.json").unlink()

@@ -13,9 +13,8 @@ import pytest
 from recg_core.base.errors import UserError
 from recg_core.base.schema import ITEMS
 from recg_core.domains.shards import load_embeddings, read_manifest
-from recg_core.embeddings.encode import EncodeConfig
+from recg_core.embeddings.encode import EncodeConfig, update_embeddings
 from recg_core.embeddings.plan import plan_encoding
-from recg_core.embeddings.update import update_embeddings
 from recg_core.encoders import ENCODERS
 from tests.fakes import CountingEncoder, contents, items_frame
 from tests.project import Done, bytes_below, run_command, write_params

@@ -60,9 +60,6 @@ def build_pool(config: PoolConfig, domains_root: Path, embeddings_root: Path) ->
         UserError: when items are missing, or embeddings incomplete, damaged, or by different
             encoders.
     """
-    item_ids = {
-        domain: load_items(domains_root / domain)["item_id"].to_list() for domain in config.domains
-    }
     fingerprints = {
         domain: read_manifest(embeddings_root / domain).fingerprint for domain in config.domains
     }
@@ -71,7 +68,8 @@ def build_pool(config: PoolConfig, domains_root: Path, embeddings_root: Path) ->
         raise UserError(f"pool: made by different encoders ({found}); re-run the encode stage")
     vectors = {}
     for domain in config.domains:
-        chosen = choose_items(item_ids[domain], config.max_items, f"{config.seed}/{domain}")
+        item_ids = load_items(domains_root / domain)["item_id"].to_list()
+        chosen = choose_items(item_ids, config.max_items, f"{config.seed}/{domain}")
         vectors[domain] = load_embeddings(embeddings_root / domain, chosen)
     return Pool(vectors, fingerprints[config.domains[0]])
 
@@ -86,8 +84,7 @@ def write_pool(path: Path, pool: Pool) -> None:
     """Write the pool as safetensors, one float16 tensor a domain; equal pools give equal bytes."""
     tensors = {domain: rows.astype(np.float16) for domain, rows in pool.vectors.items()}
     metadata = json.dumps({"fingerprint": pool.fingerprint, "domains": list(pool.vectors)})
-    content = save(tensors, metadata={_METADATA_KEY: metadata})
-    write_bytes(path, content)
+    write_bytes(path, save(tensors, metadata={_METADATA_KEY: metadata}))
 
 
 def load_pool(path: Path) -> Pool:

@@ -83,13 +83,8 @@ def write_shard(path: Path, shard: Shard, fingerprint: str) -> None:
         pa.array(np.ascontiguousarray(shard.embeddings, dtype=np.float16).reshape(-1)), dim
     )
     header = {"fingerprint": fingerprint, "rows": rows, "rows_sha256": _rows_sha256(shard)}
-    table = pa.table(
-        {
-            "item_id": pa.array(shard.item_ids, pa.string()),
-            "text_sha256": pa.array(shard.text_sha256, pa.string()),
-            "embedding": embedding,
-        }
-    ).replace_schema_metadata({_HEADER: json.dumps(header, sort_keys=True)})
+    schema = _schema(dim).with_metadata({_HEADER: json.dumps(header, sort_keys=True)})
+    table = pa.table([shard.item_ids, shard.text_sha256, embedding], schema=schema)
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", use_dictionary=False)
 
@@ -110,17 +105,10 @@ def read_shard(path: Path) -> tuple[str, Shard]:
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: not a readable shard; {_REPAIR}") from error
     metadata = table.schema.metadata or {}
-    expected = {"item_id": pa.string(), "text_sha256": pa.string()}
-    if (
-        _HEADER not in metadata
-        or table.column_names != [*expected, "embedding"]
-        or any(table.schema.field(name).type != kind for name, kind in expected.items())
-        or not pa.types.is_fixed_size_list(table.schema.field("embedding").type)
-        or table.schema.field("embedding").type.value_type != pa.float16()
-    ):
+    dim = getattr(table.schema.types[-1], "list_size", 0)  # of a fixed-size list alone
+    if _HEADER not in metadata or not table.schema.equals(_schema(dim)):
         raise UserError(f"{path}: is no embedding shard; {_REPAIR}")
     header = json.loads(metadata[_HEADER])
-    dim = table.schema.field("embedding").type.list_size
     flat = table["embedding"].combine_chunks().flatten()
     # Not flat.to_numpy(), which imports pandas where it is installed: a quarter of a second.
     values = np.frombuffer(flat.buffers()[1], "<f2", count=len(flat), offset=2 * flat.offset)
@@ -155,29 +143,21 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def load_embeddings(
-    folder: Path, item_ids: Sequence[str], fingerprint: str | None = None
-) -> np.ndarray:
+def load_embeddings(folder: Path, item_ids: Sequence[str]) -> np.ndarray:
     """Load the embeddings of the given items, joined by id.
 
     Args:
         folder: a complete folder of shards.
         item_ids: the items, in the order of the rows wanted.
-        fingerprint: the only encoder accepted; None accepts the manifest's.
 
     Returns:
         float32 [len(item_ids), dim].
 
     Raises:
-        UserError: when the folder is incomplete or from another encoder, a shard is missing or
-            changed, an item has no embedding or two, or an embedding is not finite or all zero.
+        UserError: when the folder is incomplete, a shard is missing, changed or from another
+            encoder, an item has no embedding or two, or an embedding is not finite or all zero.
     """
     manifest = read_manifest(folder)
-    if fingerprint is not None and manifest.fingerprint != fingerprint:
-        raise UserError(
-            f"{folder}: made by encoder {manifest.fingerprint[:12]} ({manifest.encoder}), "
-            f"expected {fingerprint[:12]}; {_REPAIR}"
-        )
     position = {item_id: row for row, item_id in enumerate(item_ids)}
     if len(position) != len(item_ids):
         raise UserError(f"{folder}: asked for the embedding of an item twice")
@@ -185,18 +165,13 @@ def load_embeddings(
     found = np.zeros(len(item_ids), dtype=np.int64)
     for entry in manifest.shards:
         shard = _read_listed(folder, entry, manifest)
-        pairs = [
-            (row, position[item_id])
-            for row, item_id in enumerate(shard.item_ids)
-            if item_id in position
-        ]
-        source, target = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        source = [row for row, item_id in enumerate(shard.item_ids) if item_id in position]
+        target = [position[shard.item_ids[row]] for row in source]
         embeddings[target] = shard.embeddings[source]
         np.add.at(found, target, 1)
     for problem, rows in (("no embedding", found == 0), ("two embeddings", found > 1)):
         if rows.any():
-            named = name_some([item_ids[i] for i in np.flatnonzero(rows).tolist()])
-            raise UserError(f"{folder}: {problem} for {named}; {_REPAIR}")
+            raise UserError(f"{folder}: {problem} for {_name_some(item_ids, rows)}; {_REPAIR}")
     return embeddings
 
 
@@ -212,14 +187,14 @@ def check_embeddings(embeddings: np.ndarray, item_ids: Sequence[str], where: str
         ("all-zero embedding", finite & ~embeddings.any(axis=1)),
     ):
         if rows.any():
-            named = name_some([item_ids[i] for i in np.flatnonzero(rows).tolist()])
-            raise UserError(f"{where}: {problem} for {named}")
+            raise UserError(f"{where}: {problem} for {_name_some(item_ids, rows)}")
 
 
-def name_some(item_ids: Sequence[str], limit: int = 10) -> str:
-    """The first item ids and the number of all, for a message."""
-    rest = ", ..." if len(item_ids) > limit else ""
-    return f"{len(item_ids)} item(s): {', '.join(item_ids[:limit])}{rest}"
+def _name_some(item_ids: Sequence[str], rows: np.ndarray, limit: int = 10) -> str:
+    """The number of the items at `rows`, a mask, and the ids of the first."""
+    chosen = [item_ids[row] for row in np.flatnonzero(rows).tolist()]
+    rest = ", ..." if len(chosen) > limit else ""
+    return f"{len(chosen)} item(s): {', '.join(chosen[:limit])}{rest}"
 
 
 def _read_listed(folder: Path, entry: ShardEntry, manifest: Manifest) -> Shard:
@@ -238,6 +213,11 @@ def _read_listed(folder: Path, entry: ShardEntry, manifest: Manifest) -> Shard:
         )
     check_embeddings(shard.embeddings, shard.item_ids, f"{path} ({_REPAIR})")
     return shard
+
+
+def _schema(dim: int) -> pa.Schema:
+    embedding = pa.list_(pa.float16(), dim)
+    return pa.schema({"item_id": pa.string(), "text_sha256": pa.string(), "embedding": embedding})
 
 
 def _rows_sha256(shard: Shard) -> str:

@@ -1,15 +1,17 @@
-"""Encoding items into shards: reuse what is known, encode the rest, manifest last."""
+"""Encoding items into shards: reuse what is known, encode the rest, manifest last.
+
+Shards are made in a folder that goes on after an interruption; where others read them they are
+complete or as before.
+"""
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,21 +20,21 @@ from tqdm import tqdm
 from recg_core.base.config import require_positive
 from recg_core.base.errors import UserError
 from recg_core.base.files import sha256_file
+from recg_core.base.folders import check_replaceable, link_or_copy, replaced_folder
 from recg_core.domains.shards import (
     MANIFEST_NAME,
     Manifest,
     Shard,
     ShardEntry,
     check_embeddings,
-    fingerprint_of,
     read_manifest,
     read_shard,
     write_manifest,
     write_shard,
 )
-from recg_core.embeddings.planner import ShardPlanner, Task, survey_shards
+from recg_core.embeddings.layout import Layout, ShardPlan, lay_out
 from recg_core.embeddings.reuse import VectorStore
-from recg_core.embeddings.workers import encode_lists
+from recg_core.embeddings.workers import encode_lists, one_ahead
 from recg_core.encoders.base import Encoder
 
 logger = logging.getLogger(__name__)
@@ -80,107 +82,121 @@ def encode_items(
         UserError: when there is no item, the encoder returns NaN, infinity or a zero row (the items
             are named and nothing of them is written), or a shard cannot be written.
     """
-    if items.is_empty():
-        raise UserError(f"{folder}: there are no items to encode")
+    layout = lay_out(items, encoder, folder, config.rows_per_shard, known)
     folder.mkdir(parents=True, exist_ok=True)
-    identity = encoder.identity()
-    fingerprint = fingerprint_of(identity)
-    planner = ShardPlanner(items, encoder.template, fingerprint, config.rows_per_shard)
-    old = _usable_manifest(folder, fingerprint)
-    survey = survey_shards(folder, fingerprint, known)
-    for path in [*survey.unusable, *folder.glob(".*.tmp")]:  # the latter of a killed process
+    old = _usable_manifest(folder, layout.fingerprint)
+    for path in [*layout.unusable, *folder.glob(".*.tmp")]:  # the latter of a killed process
         path.unlink()
-    tasks = planner.tasks(survey)
-    num_new = sum(len(task.new_rows) for task in tasks)
-    logger.info("%d items: %d texts to encode", len(items), num_new)
-    with closing(VectorStore(folder)) as store:
-        store.collect({key for task in tasks for key in task.plan.text_sha256}, survey.places)
-        with (
-            tqdm(total=num_new, unit="text", desc="encode", disable=None) as bar,
-            closing(_shards(planner, tasks, encoder, store, config.workers, bar)) as shards,
-        ):
-            if not _write_all(shards, len(tasks), folder, fingerprint, max_minutes):
-                return None
-    libraries = _versions(encoder.libraries) if num_new or old is None else old.libraries
-    manifest = _manifest(planner, folder, identity, libraries)
+    logger.info("%d items: %d texts to encode", len(items), layout.num_new)
+    if not _write_missing(layout, encoder, folder, config.workers, max_minutes):
+        return None
+    _, first = read_shard(folder / layout.plans[0].name)
+    manifest = Manifest(
+        encoder=layout.identity,
+        fingerprint=layout.fingerprint,
+        dim=first.embeddings.shape[1],
+        rows=len(items),
+        shards=tuple(
+            ShardEntry(plan.name, len(plan.items), sha256_file(folder / plan.name))
+            for plan in layout.plans
+        ),
+        libraries=_versions(encoder.libraries) if layout.num_new or old is None else old.libraries,
+    )
     if manifest != old:
         write_manifest(folder, manifest)
-    names = {plan.name for plan in planner.plans}
+    names = {plan.name for plan in layout.plans}
     for path in folder.glob("*.parquet"):
         if path.name not in names:
             path.unlink()
     return manifest
 
 
-def _manifest(
-    planner: ShardPlanner, folder: Path, identity: dict[str, Any], libraries: dict[str, str]
-) -> Manifest:
-    """The manifest of a folder whose shards are all there."""
-    entries = tuple(
-        ShardEntry(plan.name, len(plan.item_ids), sha256_file(folder / plan.name))
-        for plan in planner.plans
-    )
-    _, first = read_shard(folder / entries[0].name)
-    return Manifest(
-        encoder=identity,
-        fingerprint=fingerprint_of(identity),
-        dim=first.embeddings.shape[1],
-        rows=sum(entry.rows for entry in entries),
-        shards=entries,
-        libraries=libraries,
-    )
+def update_embeddings(
+    items: pl.DataFrame,
+    encoder: Encoder,
+    out: Path,
+    work: Path,
+    config: EncodeConfig,
+    max_minutes: float | None = None,
+) -> Manifest | None:
+    """Make `out` hold exactly the embeddings of `items`; until they are complete it stays as it is.
+
+    Args:
+        out: replaced as a whole. What its shards hold already is not encoded again.
+        work: where shards are made, by `encode_items`, and kept for the next call: `out` may be
+            deleted meanwhile. The files of both are the same where the disk has hard links.
+        max_minutes: as in `encode_items`.
+
+    Returns:
+        The manifest; None when time ran out. A later call goes on from there.
+
+    Raises:
+        UserError: as `encode_items` does, and when `out` holds something else than embeddings.
+    """
+    check_replaceable(out, MANIFEST_NAME)
+    manifest = encode_items(items, encoder, work, config, max_minutes, known=(out,))
+    if manifest is not None:
+        with replaced_folder(out, MANIFEST_NAME) as folder:
+            for name in (*(entry.name for entry in manifest.shards), MANIFEST_NAME):
+                link_or_copy(work / name, folder / name)
+    return manifest
 
 
 def _usable_manifest(folder: Path, fingerprint: str) -> Manifest | None:
     """The manifest of an earlier run with the same encoder; any other is deleted."""
-    path = folder / MANIFEST_NAME
-    if not path.exists():
-        return None
-    try:
+    with suppress(UserError):
         manifest = read_manifest(folder)
-    except UserError as error:
-        logger.warning("dropped: %s", error)
-    else:
         if manifest.fingerprint == fingerprint:
             return manifest
-    path.unlink()
+    (folder / MANIFEST_NAME).unlink(missing_ok=True)
     return None
 
 
+def _write_missing(
+    layout: Layout, encoder: Encoder, folder: Path, workers: int, max_minutes: float | None
+) -> bool:
+    """Write the missing shards; False when time ran out."""
+    missing = layout.missing
+
+    def write(planned: tuple[ShardPlan, Shard]) -> None:
+        plan, shard = planned
+        write_shard(folder / plan.name, shard, layout.fingerprint)
+
+    with (
+        closing(VectorStore(folder)) as store,
+        tqdm(total=layout.num_new, unit="text", desc="encode", disable=None) as bar,
+    ):
+        store.collect({key for plan in missing for key in plan.text_sha256}, layout.places)
+        lists = (plan.new_texts(encoder.template) for plan in missing if plan.new_rows)
+        with closing(encode_lists(encoder, lists, workers, bar.update)) as vectors:
+            shards = _in_time(_shards(missing, vectors, store), len(missing), max_minutes)
+            written = sum(1 for _ in one_ahead(write, shards))
+    return written == len(missing)
+
+
 def _shards(
-    planner: ShardPlanner,
-    tasks: Sequence[Task],
-    encoder: Encoder,
-    store: VectorStore,
-    workers: int,
-    bar: tqdm,
-) -> Generator[tuple[Task, Shard], None, None]:
-    """Every task's shard, in order."""
-    uses = Counter(key for task in tasks for key in task.plan.text_sha256)
-    lists = (planner.texts(task) for task in tasks if task.new_rows)
-    dim = store.dim
-    with closing(encode_lists(encoder, lists, workers, bar.update)) as vectors:
-        for task in tasks:
-            plan = task.plan
-            keys = [plan.text_sha256[row] for row in task.new_rows]
-            fresh = np.empty((0, dim or 0), dtype=np.float16)
-            if keys:
-                ids = [plan.item_ids[row] for row in task.new_rows]
-                fresh = _checked(next(vectors), ids, dim)
-                dim = fresh.shape[1]
-            shared = [row for row, key in enumerate(keys) if uses[key] > 1]
-            store.add([keys[row] for row in shared], fresh[shared])
-            embeddings = np.empty((len(plan.item_ids), fresh.shape[1]), dtype=np.float16)
-            embeddings[task.new_rows] = fresh
-            known = sorted(set(range(len(plan.item_ids))) - set(task.new_rows))
-            if known:
-                embeddings[known] = store.take([plan.text_sha256[row] for row in known])
-            yield task, Shard(plan.item_ids, plan.text_sha256, embeddings)
+    missing: Sequence[ShardPlan], vectors: Iterator[np.ndarray], store: VectorStore
+) -> Iterator[tuple[ShardPlan, Shard]]:
+    """Every shard, in order, from the vectors of the plans' new texts and those in the store."""
+    # Only a text that comes again is worth its place in the store, which is on disk.
+    uses = Counter(key for plan in missing for key in plan.text_sha256)
+    for plan in missing:
+        item_ids, keys = plan.items["item_id"].to_list(), plan.text_sha256
+        fresh = np.empty((0, store.dim), dtype=np.float16)
+        if plan.new_rows:
+            fresh = _checked(next(vectors), [item_ids[row] for row in plan.new_rows], store.dim)
+            shared = [i for i, row in enumerate(plan.new_rows) if uses[keys[row]] > 1]
+            store.add([keys[plan.new_rows[i]] for i in shared], fresh[shared])
+        known = sorted(set(range(len(keys))).difference(plan.new_rows))
+        embeddings = np.empty((len(keys), store.dim), dtype=np.float16)
+        embeddings[plan.new_rows] = fresh
+        embeddings[known] = store.take([keys[row] for row in known])
+        yield plan, Shard(item_ids, keys, embeddings)
 
 
-def _checked(encoded: np.ndarray, item_ids: Sequence[str], dim: int | None) -> np.ndarray:
-    """The encoder's output as it is stored, float16."""
-    expected = (len(item_ids), encoded.shape[-1] if dim is None else dim)
+def _checked(encoded: np.ndarray, item_ids: Sequence[str], dim: int) -> np.ndarray:
+    """The encoder's output as it is stored, float16; any `dim` will do where it is 0."""
+    expected = (len(item_ids), dim or encoded.shape[-1])
     if encoded.shape != expected:
         raise UserError(
             f"the encoder returned {encoded.shape} for {expected[0]} texts of dim {expected[1]}"
@@ -191,42 +207,21 @@ def _checked(encoded: np.ndarray, item_ids: Sequence[str], dim: int | None) -> n
     return halved
 
 
-def _write_all(
-    shards: Iterator[tuple[Task, Shard]],
-    num_shards: int,
-    folder: Path,
-    fingerprint: str,
-    max_minutes: float | None,
-) -> bool:
-    """Write the shards, each in a thread while the next is computed; False when time ran out."""
+def _in_time(
+    shards: Iterable[tuple[ShardPlan, Shard]], num_shards: int, max_minutes: float | None
+) -> Iterator[tuple[ShardPlan, Shard]]:
+    """The shards, one at least, up to the first that would not be finished in time."""
     started = last = time.monotonic()
-    slowest, number = 0.0, 0
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        written: Future[None] | None = None
-        for number, (task, shard) in enumerate(shards, start=1):
-            if written is not None:
-                written.result()
-            path = folder / task.plan.name
-            written = thread.submit(write_shard, path, shard, fingerprint)
-            now = time.monotonic()
-            slowest, seconds, last = max(slowest, now - last), now - last, now
-            logger.info(
-                "shard %d/%d: %d items, %d texts encoded, %.1f s",
-                number,
-                num_shards,
-                len(shard.item_ids),
-                len(task.new_rows),
-                seconds,
-            )
-            if (
-                max_minutes is not None
-                and number < num_shards
-                and now - started + slowest > 60 * max_minutes
-            ):
-                break
-        if written is not None:
-            written.result()
-    return number == num_shards
+    slowest = 0.0
+    for number, (plan, shard) in enumerate(shards, start=1):
+        yield plan, shard
+        now = time.monotonic()
+        seconds, last = now - last, now
+        slowest = max(slowest, seconds)
+        counts = f"{len(plan.items)} items, {len(plan.new_rows)} texts encoded"
+        logger.info("shard %d/%d: %s, %.1f s", number, num_shards, counts, seconds)
+        if max_minutes is not None and now - started + slowest > 60 * max_minutes:
+            return
 
 
 def _versions(distributions: Sequence[str]) -> dict[str, str]:

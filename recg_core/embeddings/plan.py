@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from recg_core.base.errors import UserError
-from recg_core.domains.shards import fingerprint_of, read_shard
+from recg_core.domains.shards import read_shard
 from recg_core.embeddings.encode import EncodeConfig
-from recg_core.embeddings.planner import ShardPlanner, Task, survey_shards
+from recg_core.embeddings.layout import Layout, lay_out
 from recg_core.encoders.base import Encoder, TokenEncoder
 
 _SAMPLE_TEXTS = 10_000  # whose tokens are counted
@@ -68,43 +67,34 @@ def plan_encoding(
     Raises:
         UserError: when there is no item, or the encoder fails; its self-test runs as well.
     """
-    if items.is_empty():
-        raise UserError(f"{folder}: there are no items to encode")
-    fingerprint = fingerprint_of(encoder.identity())
-    planner = ShardPlanner(items, encoder.template, fingerprint, config.rows_per_shard)
-    survey = survey_shards(folder, fingerprint, known)
-    tasks = planner.tasks(survey)
-    num_new = sum(len(task.new_rows) for task in tasks)
+    layout = lay_out(items, encoder, folder, config.rows_per_shard, known)
     lengths = np.zeros(0, dtype=np.int64)
     speed, dim = 0.0, 0
-    if num_new:
-        texts = _sample(planner, tasks, num_new)
+    if layout.num_new:
+        texts = _sample(layout, encoder.template)
         if isinstance(encoder, TokenEncoder):
             lengths = np.array([len(ids) for ids in encoder.tokenize(texts).sequences])
         speed, dim = _time(encoder, texts, lengths)
-    elif tasks:
-        _, shard = read_shard(next(iter(survey.places.values())))
+    elif layout.missing:
+        _, shard = read_shard(next(iter(layout.places.values())))
         dim = shard.embeddings.shape[1]
     limits, counts = np.unique(2 ** np.ceil(np.log2(lengths)).astype(int), return_counts=True)
-    rows = sum(len(task.plan.item_ids) for task in tasks)
     return EncodingPlan(
         items=len(items),
-        shards=len(planner.plans),
-        missing_shards=len(tasks),
-        new_texts=num_new,
+        shards=len(layout.plans),
+        missing_shards=len(layout.missing),
+        new_texts=layout.num_new,
         tokens=dict(zip(limits.tolist(), counts.tolist(), strict=True)),
         mean_tokens=float(lengths.mean()) if len(lengths) else 0.0,
         texts_per_second=speed * config.workers,
-        disk_bytes=rows * (2 * dim + _ROW_BYTES),
+        disk_bytes=sum(len(plan.items) for plan in layout.missing) * (2 * dim + _ROW_BYTES),
     )
 
 
-def _sample(planner: ShardPlanner, tasks: list[Task], num_new: int) -> list[str]:
+def _sample(layout: Layout, template: str) -> list[str]:
     """New texts at equal distances, in random order."""
-    step = max(1, num_new // _SAMPLE_TEXTS)
-    texts = [
-        text for task in tasks for text in planner.texts(Task(task.plan, task.new_rows[::step]))
-    ]
+    step = max(1, layout.num_new // _SAMPLE_TEXTS)
+    texts = [text for plan in layout.missing for text in plan.new_texts(template, step)]
     order = np.random.default_rng(0).permutation(len(texts))
     return [texts[index] for index in order]
 

@@ -1,8 +1,7 @@
 """Vectors that are known already, kept on disk: a large catalogue does not fit into memory."""
 
 import tempfile
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,7 @@ class VectorStore:
     def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, prefix=".", suffix=".tmp")  # noqa: SIM115
         self._rows: dict[str, int] = {}
-        self.dim: int | None = None  # once there is a vector
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._rows
+        self.dim = 0  # until there is a vector
 
     def close(self) -> None:
         """Give the disk space back."""
@@ -27,25 +23,23 @@ class VectorStore:
 
     def add(self, keys: Sequence[str], vectors: np.ndarray) -> None:
         """Keep one row of `vectors` for each key, none of which is there yet."""
-        if keys:
-            self.dim = vectors.shape[1]
-            self._file.write(np.ascontiguousarray(vectors, dtype=np.float16).tobytes())
-            self._rows |= {key: len(self._rows) + i for i, key in enumerate(keys)}
+        self.dim = vectors.shape[1]
+        self._file.write(np.ascontiguousarray(vectors, dtype=np.float16).tobytes())
+        self._rows |= {key: len(self._rows) + i for i, key in enumerate(keys)}
 
     def take(self, keys: Sequence[str]) -> np.ndarray:
         """The vectors of `keys`, float16 [len(keys), dim]."""
+        if not keys:  # an empty file cannot be mapped
+            return np.empty((0, self.dim), dtype=np.float16)
         self._file.flush()
-        shape = (len(self._rows), self.dim or 0)
+        shape = (len(self._rows), self.dim)
         rows = np.memmap(self._file, dtype=np.float16, mode="r", shape=shape)
         return np.asarray(rows[[self._rows[key] for key in keys]])
 
-    def collect(self, wanted: Collection[str], places: Mapping[str, Path]) -> None:
+    def collect(self, wanted: set[str], places: Mapping[str, Path]) -> None:
         """Copy the vectors of those `wanted` texts that have a place in some shard."""
-        wanted_of: dict[Path, set[str]] = defaultdict(set)
-        for key in wanted:
-            if key in places:
-                wanted_of[places[key]].add(key)
-        for path, keys in wanted_of.items():
+        place_of = {key: places[key] for key in wanted & places.keys()}
+        for path in sorted(set(place_of.values())):
             _, shard = read_shard(path)
-            row_of = {key: row for row, key in enumerate(shard.text_sha256) if key in keys}
+            row_of = {k: row for row, k in enumerate(shard.text_sha256) if place_of.get(k) == path}
             self.add(list(row_of), shard.embeddings[list(row_of.values())])

@@ -46,13 +46,19 @@ def encode_lists(
 
 
 def one_ahead(function: Callable[[T], U], values: Iterable[T]) -> Iterator[U]:
-    """`map` whose next result is computed in a thread while the caller uses the last one."""
+    """`map` whose next result is computed in a thread while the caller uses the last one.
+
+    A value is taken before the result ahead of it is waited for, and begun after that has come.
+    """
     with ThreadPoolExecutor(max_workers=1) as thread:
         waiting: Future[U] | None = None
         for value in values:
-            ready, waiting = waiting, thread.submit(function, value)
-            if ready is not None:
-                yield ready.result()
+            if waiting is None:
+                waiting = thread.submit(function, value)
+                continue
+            ready = waiting.result()
+            waiting = thread.submit(function, value)
+            yield ready
         if waiting is not None:
             yield waiting.result()
 

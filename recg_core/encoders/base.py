@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 # Raised whenever the code here starts to give other vectors for the same settings.
 ENCODER_VERSION = 1
 
+Dtype = Literal["float32", "float16", "bfloat16"]
 Advance = Callable[[int], object]  # called with a number of texts that have just been encoded
 
 

@@ -8,10 +8,9 @@ Shapes: T tokens of a batch, D hidden size, H query heads, K key heads, E head s
 """
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import rms_norm, scaled_dot_product_attention
@@ -59,10 +58,8 @@ def packed_states(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) ->
     """
     lengths = [len(sequence) for sequence in sequences]
     device = model.device
-    ids_T = _to_device(
-        np.concatenate([np.asarray(ids, dtype=np.int64) for ids in sequences]), device
-    )
-    places_T = _to_device(np.concatenate([np.arange(length) for length in lengths]), device)
+    ids_T = _to_device(torch.tensor(list(chain.from_iterable(sequences))), device)
+    places_T = _to_device(torch.cat([torch.arange(length) for length in lengths]), device)
     states_TD = model.embed_tokens(ids_T)
     rotation = _rotation(model, places_T, states_TD.dtype)
     for layer in model.layers:
@@ -119,8 +116,7 @@ def _normalize(norm: Any, states: Tensor) -> Tensor:
     return rms_norm(states, states.shape[-1:], norm.weight, norm.variance_epsilon)
 
 
-def _to_device(values: np.ndarray, device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(values)
+def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from recg_core.base.errors import UserError
@@ -81,22 +82,16 @@ def embed(
 
 def padded_states(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> list[Tensor]:
     """The last hidden states of every text, with the model's own kind of attention."""
-    ids_BL, valid_BL = pad(sequences, model.device)
-    states_BLD = model(input_ids=ids_BL, attention_mask=valid_BL.long()).last_hidden_state
+    texts = [torch.tensor(ids) for ids in sequences]
+    ids_BL = pad_sequence(texts, batch_first=True)
+    valid_BL = pad_sequence([torch.ones_like(ids) for ids in texts], batch_first=True)
+    states_BLD = model(
+        input_ids=ids_BL.to(model.device), attention_mask=valid_BL.to(model.device)
+    ).last_hidden_state
     return [row[: len(ids)] for row, ids in zip(states_BLD, sequences, strict=True)]
 
 
-def pad(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids padded on the right with 0, and which of them are valid, both [B, L]."""
-    ids_BL = np.zeros((len(sequences), max(map(len, sequences))), dtype=np.int64)
-    valid_BL = np.zeros_like(ids_BL, dtype=bool)
-    for row, ids in enumerate(sequences):
-        ids_BL[row, : len(ids)] = ids
-        valid_BL[row, : len(ids)] = True
-    return torch.from_numpy(ids_BL).to(device), torch.from_numpy(valid_BL).to(device)
-
-
-def fit_batch_tokens_of(model: PreTrainedModel, batch_tokens: int, longest: int, name: str) -> int:
+def fit_to_memory(model: PreTrainedModel, batch_tokens: int, longest: int, name: str) -> int:
     """`fit_batch_tokens` for a model on its device; only CUDA runs out of memory by batches.
 
     Raises:
@@ -104,8 +99,14 @@ def fit_batch_tokens_of(model: PreTrainedModel, batch_tokens: int, longest: int,
     """
     if model.device.type != "cuda":
         return batch_tokens
+    config = model.config
+    wide = getattr(config, "intermediate_size", 4 * config.hidden_size)
+    # An upper estimate of what one token takes in one layer: residual, normed, query, key, value
+    # and mixed states and their copies; gate, up and their product; the pooled copy in float32.
+    states = 12 * config.hidden_size + 4 * wide
+    token_bytes = model.dtype.itemsize * states + 4 * config.hidden_size
     free, _ = torch.cuda.mem_get_info(model.device)
-    return fit_batch_tokens(batch_tokens, longest, _token_bytes(model), free, name)
+    return fit_batch_tokens(batch_tokens, longest, token_bytes, free, name)
 
 
 def fit_batch_tokens(
@@ -130,17 +131,6 @@ def fit_batch_tokens(
             "shorter texts"
         )
     return batch_tokens
-
-
-def _token_bytes(model: PreTrainedModel) -> int:
-    """Upper estimate of the memory that one token takes in a forward pass.
-
-    In one layer: residual, normed, query, key, value and mixed states and their copies; gate, up
-    and their product; and the pooled copy in float32.
-    """
-    config = model.config
-    wide = getattr(config, "intermediate_size", 4 * config.hidden_size)
-    return model.dtype.itemsize * (12 * config.hidden_size + 4 * wide) + 4 * config.hidden_size
 
 
 def _to_host(tensor: Tensor) -> Callable[[], np.ndarray]:

@@ -37,11 +37,10 @@ def describe(name: str) -> dict[str, Any]:
     """
     if name == MINILM:
         return {"package": MINILM, "sha256": _MINILM_SHA256}
-    folder = _local_folder(name)
-    if folder is None:
-        repository, revision = _split(name)
-        return {"hub": repository, "revision": revision}
-    paths = sorted(path for pattern in _PATTERNS for path in folder.glob(pattern))
+    place = _locate(name)
+    if isinstance(place, tuple):
+        return dict(zip(("hub", "revision"), place, strict=True))
+    paths = sorted(path for pattern in _PATTERNS for path in place.glob(pattern))
     return {"files_sha256": sha256_json({path.name: sha256_file(path) for path in paths})}
 
 
@@ -54,11 +53,12 @@ def resolve(name: str) -> Path:
     """
     if name == MINILM:
         return _minilm_folder()
-    folder = _local_folder(name)
-    return _download(*_split(name)) if folder is None else folder
+    place = _locate(name)
+    return _download(*place) if isinstance(place, tuple) else place
 
 
-def _local_folder(name: str) -> Path | None:
+def _locate(name: str) -> Path | tuple[str, str]:
+    """A local folder, or repository and revision on the hub."""
     path = Path(name).expanduser()
     if path.is_dir():
         return path
@@ -67,10 +67,6 @@ def _local_folder(name: str) -> Path | None:
             f"model {name!r}: no such folder, and a hub name is 'owner/model' or "
             f"'owner/model@revision' (or {MINILM!r})"
         )
-    return None
-
-
-def _split(name: str) -> tuple[str, str]:
     repository, _, revision = name.partition("@")
     return repository, revision or "main"
 

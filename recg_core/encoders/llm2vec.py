@@ -14,15 +14,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from recg_core.base.errors import UserError
-from recg_core.encoders.base import ENCODER_VERSION, Advance, Tokens
+from recg_core.encoders.base import Dtype, Tokens
 from recg_core.encoders.hub import describe, resolve
-from recg_core.encoders.text import check_placeholders
+from recg_core.encoders.pretrained import PretrainedEncoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from recg_core.encoders.forward import Forward
 
 # What stands before and after instruction and text in the chat format of a model.
 CHAT_TEMPLATES: dict[str, tuple[str, str]] = {
@@ -33,26 +33,22 @@ CHAT_TEMPLATES: dict[str, tuple[str, str]] = {
 }
 
 
-class Llm2Vec:
-    """Mean over the content tokens of a decoder with bidirectional attention.
+class Llm2Vec(PretrainedEncoder):
+    """Mean over the content tokens of a decoder with bidirectional attention, not normalised.
 
     Content is the text and what the chat template puts after it; the beginning-of-text token, the
     template's start and the instruction are attended to, not averaged.
 
     Args:
-        model: the base model, a name that `recg_core.encoders.hub` understands.
         adapters: LoRA adapters, merged in this order (MNTP, then supervised).
-        template: how an item becomes a text.
         chat_template: `llama3`, `mistral`, `qwen2`, or `none` for a model that has no chat format.
         instruction: stands before the text.
         max_tokens: content tokens; longer texts lose words at their end.
         max_length: tokens of the whole sequence.
-        batch_tokens: tokens a batch at most; on a GPU with little memory left, half or a quarter
-            of it. Changes speed and memory, not the vectors.
-        dtype: of weights and activations.
+        model, template, batch_tokens, dtype: see `PretrainedEncoder`; `model` is the base model.
     """
 
-    libraries: tuple[str, ...] = ("torch", "transformers", "tokenizers", "peft")
+    libraries: tuple[str, ...] = (*PretrainedEncoder.libraries, "peft")
 
     def __init__(
         self,
@@ -65,65 +61,58 @@ class Llm2Vec:
         max_tokens: int = 400,
         max_length: int = 512,
         batch_tokens: int = 8192,
-        dtype: Literal["float32", "float16", "bfloat16"] = "bfloat16",
+        dtype: Dtype = "bfloat16",
     ) -> None:
-        check_placeholders(template)
+        super().__init__(model, template, max_length, batch_tokens, dtype)
         if batch_tokens < 1 or not 1 <= max_tokens <= max_length:
             raise UserError("batch_tokens must be 1 or more, max_tokens between 1 and max_length")
-        self.template = template
-        self._model_name = model
         self._adapters = adapters
         self._chat_template = chat_template
+        self._instruction = instruction.strip()
         self._prefix, self._suffix = CHAT_TEMPLATES[chat_template]
-        if instruction.strip():
-            self._prefix += instruction.strip() + " "
-        self._instruction = instruction
+        if self._instruction:
+            self._prefix += self._instruction + " "
         self._max_tokens = max_tokens
-        self._max_length = max_length
-        self._batch_tokens = batch_tokens
-        self._dtype: Literal["float32", "float16", "bfloat16"] = dtype
-        self._tokenizer: Any = None
         self._probes = Tokens([], [])  # of the self-test, once there is a tokenizer
-        self._model: PreTrainedModel | None = None
 
     def identity(self) -> dict[str, Any]:
         """Everything that can change a vector; `prefix` and `suffix` are the resolved template."""
-        return {
-            "encoder_version": ENCODER_VERSION,
+        return super().identity() | {
             "kind": "llm2vec",
-            "model": describe(self._model_name),
             "adapters": [describe(adapter) for adapter in self._adapters],
-            "template": self.template,
             "chat_template": self._chat_template,
-            "instruction": self._instruction.strip(),
+            "instruction": self._instruction,
             "prefix": self._prefix,
             "suffix": self._suffix,
             "max_tokens": self._max_tokens,
             "max_length": self._max_length,
-            "dtype": self._dtype,
             "pooling": "mean of content tokens",
             "attention": "bidirectional",
         }
 
-    def encode(self, texts: Sequence[str], advance: Advance | None = None) -> np.ndarray:
-        """The vectors of `texts`, float32 [len(texts), dim]; they are not normalised.
+    def _load_tokenizer(self) -> Any:
+        from recg_core.encoders.selftest import PROBES, check_spelling
 
-        Raises:
-            UserError: when a model or adapter cannot be had or loaded, adapters do not fit, the
-                instruction leaves no room for `max_tokens`, or the self-test fails.
-        """
-        return self.embed(self.tokenize(texts), advance)
-
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """The tokens of every text in its chat format; the content is pooled.
-
-        Raises:
-            UserError: when the tokenizer cannot be had or loaded, or the instruction leaves no
-                room for `max_tokens`.
-        """
-        tokenizer = self._load_tokenizer()
-        # No text would be refused by the tokenizer.
-        return self._tokenize(texts, tokenizer) if texts else Tokens([], [])
+        # Adapters first: they are small, and a wrong name should not cost the large download.
+        for adapter in self._adapters:
+            resolve(adapter)
+        if (resolve(self._model_name) / "adapter_config.json").exists():
+            raise UserError(
+                f"model {self._model_name!r}: is an adapter; give its base model as `model` "
+                "and list it in `adapters`"
+            )
+        tokenizer = super()._load_tokenizer()
+        used = len(tokenizer(self._prefix + self._suffix)["input_ids"])
+        if used + self._max_tokens > self._max_length:
+            raise UserError(
+                f"llm2vec: instruction and chat template take {used} tokens and max_tokens is "
+                f"{self._max_tokens}, more than max_length {self._max_length}; shorten the "
+                "instruction, lower max_tokens or raise max_length"
+            )
+        # Here and not beside the model: a tokenizer serves one thread at a time.
+        self._probes = self._tokenize(PROBES, tokenizer)
+        check_spelling(self.identity(), tokenizer, PROBES[0], self._probes.sequences[0])
+        return tokenizer
 
     def _tokenize(self, texts: Sequence[str], tokenizer: Any) -> Tokens:
         shortened = shorten(texts, tokenizer, self._max_tokens, self._max_length)
@@ -142,69 +131,22 @@ class Llm2Vec:
         ]
         return Tokens(sequences, num_content)
 
-    def embed(self, tokens: Tokens, advance: Advance | None = None) -> np.ndarray:
-        """The vectors of tokenized texts, as `encode` returns them."""
-        # torch and transformers take seconds to import; a run that reuses every shard needs none.
-        from recg_core.encoders.decoder import packed_states
-        from recg_core.encoders.forward import embed
+    def _load_model(self) -> "tuple[PreTrainedModel, Forward]":
+        from recg_core.encoders.decoder import check_architecture, packed_states
+        from recg_core.encoders.loading import encoder_device, load_model, merge_adapter
+        from recg_core.encoders.selftest import check_batches, check_forward
 
-        model = self._load_model()
-        if not tokens.sequences:
-            return np.empty((0, model.config.hidden_size), dtype=np.float32)
-        return embed(partial(packed_states, model), tokens, self._batch_tokens, advance)
-
-    def _load_tokenizer(self) -> Any:
-        if self._tokenizer is None:
-            from recg_core.encoders.loading import load_tokenizer
-            from recg_core.encoders.selftest import PROBES, check_spelling
-
-            # Adapters first: they are small, and a wrong name should not cost the large download.
-            for adapter in self._adapters:
-                resolve(adapter)
-            folder = resolve(self._model_name)
-            if (folder / "adapter_config.json").exists():
-                raise UserError(
-                    f"model {self._model_name!r}: is an adapter; give its base model as `model` "
-                    "and list it in `adapters`"
-                )
-            tokenizer = load_tokenizer(folder, self._model_name)
-            self._check_room(tokenizer)
-            # Here and not beside the model: a tokenizer serves one thread at a time.
-            self._probes = self._tokenize(PROBES, tokenizer)
-            check_spelling(self.identity(), tokenizer, PROBES[0], self._probes.sequences[0])
-            self._tokenizer = tokenizer
-        return self._tokenizer
-
-    def _load_model(self) -> "PreTrainedModel":
-        if self._model is None:
-            from recg_core.encoders.decoder import check_architecture
-            from recg_core.encoders.forward import fit_batch_tokens_of
-            from recg_core.encoders.loading import encoder_device, load_model, merge_adapter
-            from recg_core.encoders.selftest import check_decoder
-
-            name = self._model_name
-            # The self-test's reference: SDPA takes a 4-D mask on every version.
-            model = load_model(resolve(name), name, self._dtype, attention="sdpa")
-            check_architecture(model, name, self._max_length)
-            for adapter in self._adapters:
-                model = merge_adapter(model, resolve(adapter), adapter)
-            model = model.eval().to(encoder_device())
-            self._load_tokenizer()
-            check_decoder(model, self._probes, name)
-            self._batch_tokens = fit_batch_tokens_of(
-                model, self._batch_tokens, self._max_length, name
-            )
-            self._model = model
-        return self._model
-
-    def _check_room(self, tokenizer: Any) -> None:
-        used = len(tokenizer(self._prefix + self._suffix)["input_ids"])
-        if used + self._max_tokens > self._max_length:
-            raise UserError(
-                f"llm2vec: instruction and chat template take {used} tokens and max_tokens is "
-                f"{self._max_tokens}, more than max_length {self._max_length}; shorten the "
-                "instruction, lower max_tokens or raise max_length"
-            )
+        name = self._model_name
+        # The self-test's reference: SDPA takes a 4-D mask on every version.
+        model = load_model(name, self._dtype, attn_implementation="sdpa")
+        check_architecture(model, name, self._max_length)
+        for adapter in self._adapters:
+            model = merge_adapter(model, adapter)
+        model = model.eval().to(encoder_device())
+        forward = partial(packed_states, model)
+        check_forward(model, forward, name)
+        check_batches(forward, self._probes, model.dtype, name)
+        return model, forward
 
 
 def shorten(texts: Sequence[str], tokenizer: Any, max_tokens: int, max_length: int) -> list[str]:
@@ -214,23 +156,23 @@ def shorten(texts: Sequence[str], tokenizer: Any, max_tokens: int, max_length: i
     of which this leaves nothing is cut after its first `max_tokens` tokens instead.
     """
     shortened = list(texts)
-    counts = _count_tokens(shortened, tokenizer, max_length)
-    while too_long := [row for row, count in enumerate(counts) if count > max_tokens]:
-        for row in too_long:
+    rows = list(range(len(texts)))  # of texts that may be too long
+    while rows:
+        encoded = tokenizer(
+            [shortened[row] for row in rows],
+            add_special_tokens=False,
+            truncation=True,
+            max_length=max_length,
+        )
+        counts = dict(zip(rows, map(len, encoded["input_ids"]), strict=True))
+        rows = [row for row in rows if counts[row] > max_tokens]
+        for row in rows:
             words = shortened[row].split()
             shortened[row] = " ".join(words[: int(len(words) * (max_tokens / counts[row]))])
-        recounted = _count_tokens([shortened[row] for row in too_long], tokenizer, max_length)
-        for row, count in zip(too_long, recounted, strict=True):
-            counts[row] = count
     return [
         cut if cut or not text.strip() else _cut_by_tokens(text, tokenizer, max_tokens)
         for cut, text in zip(shortened, texts, strict=True)
     ]
-
-
-def _count_tokens(texts: list[str], tokenizer: Any, max_length: int) -> list[int]:
-    encoded = tokenizer(texts, add_special_tokens=False, truncation=True, max_length=max_length)
-    return [len(ids) for ids in encoded["input_ids"]]
 
 
 def _cut_by_tokens(text: str, tokenizer: Any, max_tokens: int) -> str:

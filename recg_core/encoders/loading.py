@@ -4,8 +4,7 @@ This module imports torch, transformers and peft; the encoders import it at the 
 """
 
 from collections.abc import Collection
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
@@ -13,12 +12,11 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from recg_core.base.errors import UserError
+from recg_core.encoders.base import Dtype
+from recg_core.encoders.hub import resolve
 
-Dtype = Literal["float32", "float16", "bfloat16"]
-
-_UNUSED = (
-    "pooler."  # a head of BERT-like models, which many checkpoints lack and nothing here reads
-)
+# A head of BERT-like models, which many checkpoints lack and nothing here reads.
+_UNUSED = "pooler."
 
 
 def encoder_device() -> torch.device:
@@ -28,12 +26,13 @@ def encoder_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def load_tokenizer(folder: Path, name: str) -> Any:
-    """The fast tokenizer in `folder`.
+def load_tokenizer(name: str) -> Any:
+    """The fast tokenizer of the model `name`.
 
     Raises:
         UserError: when there is none.
     """
+    folder = resolve(name)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
@@ -45,16 +44,14 @@ def load_tokenizer(folder: Path, name: str) -> Any:
     return tokenizer
 
 
-def load_model(
-    folder: Path, name: str, dtype: Dtype, attention: str | None = None
-) -> PreTrainedModel:
-    """The bare model in `folder`, in evaluation mode, on the CPU.
+def load_model(name: str, dtype: Dtype, **options: Any) -> PreTrainedModel:
+    """The bare model `name`, in evaluation mode, on the CPU; `options` go to transformers.
 
     Raises:
         UserError: when there is none with safetensors weights, or some of its weights are missing
             or of another shape, so that they would be random.
     """
-    options: dict[str, Any] = {} if attention is None else {"attn_implementation": attention}
+    folder = resolve(name)
     # transformers 5 renamed the first and made the second the default.
     if int(transformers.__version__.split(".")[0]) >= 5:
         options |= {"dtype": getattr(torch, dtype)}
@@ -82,13 +79,14 @@ def load_model(
     return model.eval()
 
 
-def merge_adapter(model: PreTrainedModel, folder: Path, name: str) -> PreTrainedModel:
-    """Merge a LoRA adapter into the weights of `model`.
+def merge_adapter(model: PreTrainedModel, name: str) -> PreTrainedModel:
+    """Merge the LoRA adapter `name` into the weights of `model`.
 
     Raises:
-        UserError: when the folder holds no adapter, its weights are not exactly those that its
-            configuration asks for, or it changes nothing.
+        UserError: when it is no adapter, its weights are not exactly those that its configuration
+            asks for, or it changes nothing.
     """
+    folder = resolve(name)
     # Without this import peft 0.18 and later fails beside transformers 4.44.
     import torch.distributed.tensor  # noqa: F401
     from peft import PeftModel, get_peft_model_state_dict

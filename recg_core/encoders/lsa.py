@@ -86,7 +86,7 @@ class _FittedLsa:
     def __init__(self, corpus: list[str], dim: int) -> None:
         # scikit-learn takes a second to import, and a run that reuses every shard needs none of it.
         from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.utils.extmath import randomized_svd
+        from sklearn.utils.extmath import randomized_svd, svd_flip
         from threadpoolctl import threadpool_limits
 
         self._vectorizer = TfidfVectorizer(token_pattern=_TOKEN_PATTERN, sublinear_tf=True)
@@ -101,29 +101,28 @@ class _FittedLsa:
             )
         # One thread: the order of floating-point sums must not depend on the number of cores.
         with threadpool_limits(limits=1):
-            _, _, directions = randomized_svd(
+            left, _, directions = randomized_svd(
                 weights, n_components=dim, n_iter=7, random_state=_RANDOM_STATE
             )
-        peaks = np.abs(directions).argmax(axis=1)
-        signs = np.sign(directions[np.arange(dim), peaks])
-        self._directions_DV = directions * signs[:, None]
-        projected, _ = self._project(corpus)
-        mean = projected.mean(axis=0)
+        # The sign of a direction is free: its largest component is to be positive.
+        _, self._directions_DV = svd_flip(left, directions, u_based_decision=False)
+        mean = self._project(corpus).mean(axis=0)
         self._mean_D = mean / np.linalg.norm(mean)
 
     def transform(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors, float32 [len(texts), dim]."""
         if not texts:  # which scikit-learn refuses
             return np.empty((0, len(self._directions_DV)), dtype=np.float32)
-        vectors, known = self._project(texts)
-        vectors[~known] = self._mean_D
+        vectors = self._project(texts)
+        vectors[~vectors.any(axis=1)] = self._mean_D
         return vectors.astype(np.float32)
 
-    def _project(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def _project(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors, and 0 for texts without a known word."""
         weights = self._vectorizer.transform(texts)
         vectors = np.asarray(weights @ self._directions_DV.T)
         norms = np.linalg.norm(vectors, axis=1)
         known = norms > _SMALLEST_NORM
         vectors[known] /= norms[known, None]
         vectors[~known] = 0.0
-        return vectors, known
+        return vectors

@@ -11,8 +11,7 @@ from transformers import PreTrainedModel
 
 from recg_core.base.errors import UserError
 from recg_core.encoders.base import Tokens
-from recg_core.encoders.decoder import packed_states
-from recg_core.encoders.forward import Forward, embed, pad
+from recg_core.encoders.forward import Forward, embed
 
 # The first is a single token, so that no limit cuts it.
 PROBES = ("a", "Guitar strings, light gauge.", "Red scarf of soft wool with long fringes: 180 cm.")
@@ -66,13 +65,11 @@ def check_forward(model: PreTrainedModel, forward: Forward, name: str) -> None:
             raise UserError(
                 f"model {name!r}: attention is causal: the first token does not see the last"
             )
-        ids_BL, _ = pad([ids], model.device)
+        ids_BL = torch.tensor([ids], device=model.device)
         mask = torch.zeros(1, 1, len(ids), len(ids), dtype=model.dtype, device=model.device)
         expected = model(input_ids=ids_BL, attention_mask=mask).last_hidden_state[0]
-    if (
-        _difference(states.float().cpu().numpy(), expected.float().cpu().numpy())
-        > (_TOLERANCES[model.dtype])
-    ):
+    found, wanted = (x.float().cpu().numpy() for x in (states, expected))
+    if _difference(found, wanted) > _TOLERANCES[model.dtype]:
         raise UserError(
             f"model {name!r}: the states differ from those of its own layers under transformers "
             f"{transformers.__version__}, so its vectors would not be LLM2Vec's"
@@ -89,20 +86,6 @@ def check_batches(forward: Forward, tokens: Tokens, dtype: torch.dtype, name: st
     alone = embed(forward, tokens, 1)
     if _difference(together, alone) > _TOLERANCES[dtype]:
         raise UserError(f"model {name!r}: a text's vector depends on the rest of its batch")
-
-
-def check_decoder(model: PreTrainedModel, probes: Tokens, name: str) -> None:
-    """All checks of a loaded decoder; `probes` are the tokens of `PROBES`.
-
-    Raises:
-        UserError: what is wrong with its attention, its layers or its batches.
-    """
-
-    def forward(sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-        return packed_states(model, sequences)
-
-    check_forward(model, forward, name)
-    check_batches(forward, probes, model.dtype, name)
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> float:

@@ -19,14 +19,13 @@ def check_placeholders(template: str) -> None:
     """
     valid = f"valid placeholders are {', '.join(f'{{{name}}}' for name in FIELDS)}"
     try:
-        parts = list(string.Formatter().parse(template))
+        parts = [part for _, *part in string.Formatter().parse(template) if part[0] is not None]
     except ValueError as error:
         raise UserError(f"template {template!r}: {error}; {valid}") from error
-    names = [name for _, name, _, _ in parts if name is not None]
-    for _, name, specification, conversion in parts:
-        if name is not None and (name not in FIELDS or specification or conversion):
+    for name, specification, conversion in parts:
+        if name not in FIELDS or specification or conversion:
             raise UserError(f"template {template!r}: unknown placeholder {{{name}}}; {valid}")
-    if not names:
+    if not parts:
         raise UserError(f"template {template!r}: has no placeholder; {valid}")
 
 
