@@ -58,11 +58,18 @@ def test_braces_in_an_item_are_text() -> None:
     ]
 
 
+def test_further_texts_of_items_have_placeholders() -> None:
+    items = items_frame(["1"], ["Cup"]).with_columns(brand=pl.lit("Acme"))
+    assert render_texts(items, "{brand}: {title}") == ["Acme: Cup"]
+    with pytest.raises(UserError, match=r"no text \['titel'\]; theirs are \['title', .*'brand'\]"):
+        render_texts(items, "{brand} {titel}")
+
+
 @pytest.mark.parametrize(
-    "template", ["{titel}", "{title!r}", "{title:>9}", "{title", "{}", "title", "{title.upper}", ""]
+    "template", ["{title!r}", "{title:>9}", "{title", "{}", "title", "{title.upper}", ""]
 )
 def test_a_template_with_anything_else_is_refused(template: str) -> None:
-    with pytest.raises(UserError, match=r"valid placeholders are \{title\}, \{features\}, \{desc"):
+    with pytest.raises(UserError, match=r"placeholders are \{title\}, \{features\}, \{desc"):
         render_texts(items_frame(["1"]), template)
 
 

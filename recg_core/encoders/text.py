@@ -8,25 +8,26 @@ import polars as pl
 
 from recg_core.base.errors import UserError
 
-FIELDS = ("title", "features", "description")
+def check_placeholders(template: str) -> list[str]:
+    """Refuse a template that is not plain text with placeholders like `{title}`.
 
-
-def check_placeholders(template: str) -> None:
-    """Refuse a template that is not plain text with `{title}`, `{features}`, `{description}`.
+    Returns:
+        The names of the placeholders, each once.
 
     Raises:
-        UserError: on an unknown or decorated placeholder, a stray brace, or no placeholder.
+        UserError: on a decorated placeholder, a stray brace, or no placeholder.
     """
-    valid = f"valid placeholders are {', '.join(f'{{{name}}}' for name in FIELDS)}"
+    valid = "placeholders are {title}, {features}, {description} and the names of further texts"
     try:
         parts = [part for _, *part in string.Formatter().parse(template) if part[0] is not None]
     except ValueError as error:
         raise UserError(f"template {template!r}: {error}; {valid}") from error
     for name, specification, conversion in parts:
-        if name not in FIELDS or specification or conversion:
+        if not name.isidentifier() or specification or conversion:
             raise UserError(f"template {template!r}: unknown placeholder {{{name}}}; {valid}")
     if not parts:
         raise UserError(f"template {template!r}: has no placeholder; {valid}")
+    return list(dict.fromkeys(name for name, _, _ in parts))
 
 
 def render_texts(items: pl.DataFrame, template: str) -> list[str]:
@@ -36,12 +37,18 @@ def render_texts(items: pl.DataFrame, template: str) -> list[str]:
     breaks of the template stay; spaces that an empty part leaves behind fold as well.
 
     Raises:
-        UserError: when the template is invalid.
+        UserError: when the template is invalid or names a text that the items do not have.
     """
-    check_placeholders(template)
-    columns = [items[name].fill_null("").to_list() for name in FIELDS]
+    names = check_placeholders(template)
+    texts = [name for name in items.columns if name not in ("item_idx", "item_id")]
+    if unknown := sorted(set(names) - set(texts)):
+        raise UserError(
+            f"template {template!r}: the items have no text {unknown}; theirs are {texts}, and a "
+            "domain's `texts:` names further ones"
+        )
+    columns = [[" ".join(text.split()) for text in items[name].fill_null("")] for name in names]
     return [
-        _fold(template.format(**{n: " ".join(p.split()) for n, p in zip(FIELDS, row, strict=True)}))
+        _fold(template.format(**dict(zip(names, row, strict=True))))
         for row in zip(*columns, strict=True)
     ]
 
