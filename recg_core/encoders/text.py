@@ -8,6 +8,7 @@ import polars as pl
 
 from recg_core.base.errors import UserError
 
+
 def check_placeholders(template: str) -> list[str]:
     """Refuse a template that is not plain text with placeholders like `{title}`.
 
@@ -19,7 +20,8 @@ def check_placeholders(template: str) -> list[str]:
     """
     valid = "placeholders are {title}, {features}, {description} and the names of further texts"
     try:
-        parts = [part for _, *part in string.Formatter().parse(template) if part[0] is not None]
+        found = string.Formatter().parse(template)
+        parts = [(name, *rest) for _, name, *rest in found if name is not None]
     except ValueError as error:
         raise UserError(f"template {template!r}: {error}; {valid}") from error
     for name, specification, conversion in parts:
