@@ -15,7 +15,7 @@ import polars as pl
 
 from recg_core.base.files import write_json
 from recg_core.base.schema import SLICES
-from recg_core.evaluation.certificate import NO_SOURCE, Saw, certify, write_cell
+from recg_core.evaluation.certificate import NO_SOURCE, Saw, write_cell
 from recg_core.models.ranking.ranks import SeedRanks
 from recg_core.report.build import Inputs, Outputs, write_report
 from recg_core.report.cells import Grid, Model
@@ -102,10 +102,10 @@ def simulate_cell(
         user_overlap=0.0,
         item_overlap=0.0,
     )
-    certificate = certify(
-        ranks, saw, backbone=model.backbone, variant=model.variant, source=source, target=target
-    )
-    write_cell(root / "ranks" / str(model), f"{source}_to_{target}", ranks, certificate)
+    write_cell(
+        root / "ranks" / str(model), f"{source}_to_{target}", ranks, saw,
+        backbone=model.backbone, variant=model.variant, source=source, target=target,
+    )  # fmt: skip
     return USERS * seeds
 
 

@@ -14,7 +14,8 @@ import typer
 from recg_core.base.config import build
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domain
-from recg_core.training.cluster import cluster_models
+from recg_core.models.card import model_names
+from recg_core.training.cluster import cluster_model
 from recg_core.training.config import FusionConfig
 from stages import run
 
@@ -30,7 +31,8 @@ def main(
     params = read_params(Path("params.yaml"))
     config = build(FusionConfig, params.section("patterns"), "patterns")
     load_source = partial(load_domain, domain, embeddings)
-    cluster_models(models, load_source, config, out, validation)
+    for name in model_names(models):
+        cluster_model(models / name, load_source, config, out / name, validation / f"{name}.json")
 
 
 if __name__ == "__main__":

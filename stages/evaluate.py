@@ -12,7 +12,8 @@ import typer
 
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domains
-from recg_core.evaluation.cells import evaluate_models
+from recg_core.evaluation.cells import evaluate_model
+from recg_core.models.card import model_names
 from stages import run
 
 
@@ -29,7 +30,11 @@ def main(
     names = params.get("grid.domains", list[str])
     loaded = load_domains(names, domains, embeddings)
     sources = params.get("grid.sources", list[str])
-    evaluate_models(models, patterns, sources, loaded, out, variant=variant)
+    targets = list(loaded.values())
+    for source in sources:
+        for name in model_names(models / source):
+            model, of_model = models / source / name, patterns / source / name
+            evaluate_model(model, of_model, loaded[source], targets, out / name, variant=variant)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from recg_core.base.params import read_params
+from recg_core.base.schema import SLICES
 from recg_core.domains.domain import load_domains
-from recg_core.evaluation.slices import write_slices
+from recg_core.evaluation.slices import slice_attributes
 from stages import run
 
 
@@ -24,7 +25,10 @@ def main(
     params = read_params(Path("params.yaml"))
     names = params.get("grid.domains", list[str])
     loaded = load_domains(names, domains, embeddings)
-    write_slices(loaded, params.get("grid.sources", list[str]), out)
+    for source in params.get("grid.sources", list[str]):
+        for target in names:
+            frame = slice_attributes(loaded[source], loaded[target])
+            SLICES.write(frame, out / f"{source}_to_{target}.parquet")
 
 
 if __name__ == "__main__":

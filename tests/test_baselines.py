@@ -34,12 +34,12 @@ from recg_core.domains.splits import SplitPositions, temporal
 from recg_core.evaluation.certificate import Saw
 from recg_core.evaluation.training_free import (
     BaselinesConfig,
-    log_sum_exp_scorer,
     saw_of_row,
     training_free_scorers,
     weighted_mean_scorer,
     write_training_free,
 )
+from recg_core.models.neighbors import kernel_scorer
 from recg_core.models.ranking.full_rank import Ranks, rank_holdout
 from stages.baselines import main
 from tests.conftest import cycle_domain, leave_one_out, ragged
@@ -239,8 +239,9 @@ def test_a_catalogue_too_large_for_a_kept_kernel_scores_the_same() -> None:
     sequences, embeddings = small_domain()
     items = torch.nn.functional.normalize(torch.from_numpy(embeddings))
     history = sequences.holdout("test").history
-    kept = log_sum_exp_scorer(history, items, 0.85, 8.0)
-    by_batch = log_sum_exp_scorer(history, items, 0.85, 8.0, max_kernel_items=1)
+    weights = torch.rand(len(history.values), generator=torch.Generator().manual_seed(0))
+    kept = kernel_scorer(history, items, weights, 8.0)
+    by_batch = kernel_scorer(history, items, weights, 8.0, max_kernel_items=1)
     rows = np.array([3, 1, 20])
     torch.testing.assert_close(kept(rows), by_batch(rows))
 

@@ -20,7 +20,7 @@ from recg_core.figures.embedding_figures import (
 from recg_core.figures.item_space import effective_rank
 from recg_core.models.patterns import Patterns, pattern_variance_share
 from recg_core.models.trained import load_trained
-from recg_core.training.cluster import cluster_models
+from recg_core.training.cluster import cluster_model
 from recg_core.training.train import train_models
 from tests.conftest import cycle_domain
 from tests.test_cells import CLUSTERED, IDS, ONE_EPOCH, PATTERNS
@@ -105,9 +105,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             source, pool_of("north", "south"), [spec("gru4rec", source, variant)], ONE_EPOCH, [0],
             folder / "models" / place, work=folder / "work",
         )  # fmt: skip
-        cluster_models(
-            folder / "models" / place, lambda: source, PATTERNS, folder / "patterns" / place,
-            folder / "validation" / place,
+        cluster_model(
+            folder / "models" / place / "gru4rec", lambda: source, PATTERNS,
+            folder / "patterns" / place / "gru4rec", folder / "validation" / place / "gru4rec.json",
         )  # fmt: skip
     return folder
 

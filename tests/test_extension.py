@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from recg_core.backbones import BACKBONES
 from recg_core.backbones.base import CausalBackbone, check_sizes
 from recg_core.base.files import read_json
 from recg_core.models import backbone_code
-from recg_core.training.generalization.base import item_cosines
+from recg_core.training.generalization.base import Reading, item_cosines
 from recg_core.training.generalization.intra import INTRA
 from recg_core.training.losses import LOSSES
 from tests.project import run_stages, small_params
@@ -45,19 +45,14 @@ class Hinge:
 
     margin: float
 
-    def __call__(
-        self, positives_P: Tensor, negatives_PM: Tensor, valid_PM: Tensor, num_items: int
-    ) -> Tensor:
+    def __call__(self, positives_P: Tensor, negatives_PM: Tensor, valid_PM: Tensor) -> Tensor:
         """See `Loss`."""
         losses_PM = F.softplus(negatives_PM - positives_P[:, None] + self.margin)
         return (losses_PM * valid_PM).sum() / valid_PM.sum()
 
 
-@dataclass(frozen=True)
-class Repulsion:
+class Repulsion(Reading):
     """Mean cosine of the pairs of a domain."""
-
-    min_domains: ClassVar[int] = 1
 
     def __call__(self, items_KSD: Tensor, texts_KSH: Tensor) -> Tensor:
         """See `Reading`."""

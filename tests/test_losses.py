@@ -190,20 +190,20 @@ def check_loss(loss: Loss) -> None:
     valid[2, 3] = valid[5, 0] = False
 
     def of(up: float = 0.0, down: float = 0.0, shift: float = 0.0) -> float:
-        return loss(positives + up + shift, negatives + down + shift, valid, 100).item()
+        return loss(positives + up + shift, negatives + down + shift, valid).item()
 
     assert math.isfinite(of())
     assert of(up=1.0) < of() < of(down=1.0)
-    assert loss(positives, negatives, valid, 100).shape == ()
+    assert loss(positives, negatives, valid).shape == ()
     # What the item itself scores as its own negative does not count.
     other = negatives.clone()
     other[2, 3] = other[5, 0] = 50.0
-    assert loss(positives, other, valid, 100).item() == pytest.approx(of())
+    assert loss(positives, other, valid).item() == pytest.approx(of())
     order = torch.randperm(6, generator=generator)
-    again = loss(positives[order], negatives[order], valid[order], 100)
+    again = loss(positives[order], negatives[order], valid[order])
     assert again.item() == pytest.approx(of())
     assert torch.autograd.gradcheck(
-        lambda p, n: loss(p, n, valid, 100),
+        lambda p, n: loss(p, n, valid),
         (positives.requires_grad_(), negatives.requires_grad_()),
     )
 
@@ -218,7 +218,7 @@ def test_bpr_by_hand_ignores_pairs_of_an_item_with_itself() -> None:
     negatives = torch.tensor([[0.0, 1.0], [2.0, 0.0]])
     valid = torch.tensor([[True, False], [True, True]])
     expected = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(2)) + math.log(2)) / 3
-    assert BPR()(positives, negatives, valid, 9).item() == pytest.approx(expected)
+    assert BPR()(positives, negatives, valid).item() == pytest.approx(expected)
 
 
 def test_sampled_softmax_by_hand_ignores_pairs_of_an_item_with_itself() -> None:
@@ -227,7 +227,7 @@ def test_sampled_softmax_by_hand_ignores_pairs_of_an_item_with_itself() -> None:
     valid = torch.tensor([[True, False], [True, True]])
     first = math.log((math.e + 1) / math.e)
     second = math.log(1 + math.exp(2) + 1)
-    loss = SampledSoftmax()(positives, negatives, valid, 9)
+    loss = SampledSoftmax()(positives, negatives, valid)
     assert loss.item() == pytest.approx((first + second) / 2)
 
 

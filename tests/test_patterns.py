@@ -23,7 +23,7 @@ from recg_core.models.trained import TrainedModel
 from recg_core.models.variant import PatternsConfig
 from recg_core.training.config import FusionConfig
 from recg_core.training.fusion import _last_transitions, extract_patterns, fit_patterns
-from recg_core.training.trainer import train_seed
+from recg_core.training.trainer import Trainer
 from tests.conftest import ragged
 from tests.test_training import CPU, SEM, SHORT, spec, trained_model
 
@@ -33,7 +33,7 @@ PART = PatternsConfig(clusters=4)
 
 def trained(cycle: Domain) -> TrainedModel:
     variant = dataclasses.replace(SEM, patterns=PART)
-    made = train_seed(cycle, {}, spec("gru4rec", cycle, variant), SHORT, 0, CPU)
+    made = Trainer(cycle, {}, spec("gru4rec", cycle, variant), SHORT, 0, CPU).fit()
     return trained_model(made, variant, cycle)
 
 

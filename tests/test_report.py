@@ -14,7 +14,7 @@ import pytest
 from recg_core.base.errors import UserError
 from recg_core.base.files import write_json
 from recg_core.base.schema import RANKS, SLICES
-from recg_core.evaluation.certificate import NO_SOURCE, Saw, certify, write_cell
+from recg_core.evaluation.certificate import NO_SOURCE, Saw, write_cell
 from recg_core.models.ranking.metrics import ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks, read_ranks
 from recg_core.report.analysis import Analysis, analyse
@@ -60,7 +60,10 @@ def write_ranks(
         user_overlap=0.0,
         item_overlap=0.0,
     )
-    certificate = certify(
+    place = place_of(root, model, source, target)
+    write_cell(
+        place.parent,
+        place.name,
         ranks,
         dataclasses.replace(seen, **saw),
         backbone=model.backbone,
@@ -69,8 +72,6 @@ def write_ranks(
         target=target,
         transfers=model.variant != "id",
     )
-    place = place_of(root, model, source, target)
-    write_cell(place.parent, place.name, ranks, certificate)
 
 
 def place_of(root: Path, model: Model, source: str, target: str) -> Path:

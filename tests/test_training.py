@@ -36,7 +36,7 @@ from recg_core.training.config import TrainConfig
 from recg_core.training.losses.bpr import BPR
 from recg_core.training.objective import create_objective
 from recg_core.training.train import train_models
-from recg_core.training.trainer import Trained, train_seed
+from recg_core.training.trainer import Trained, Trainer
 from tests.conftest import cycle_domain, ragged
 from tests.project import bytes_below
 from tests.test_backbones import row_of
@@ -97,7 +97,7 @@ def test_every_backbone_learns_a_deterministic_cycle(
     backbone: str, items: ItemsConfig, cycle: Domain
 ) -> None:
     variant = dataclasses.replace(SOFTMAX, items=items)
-    trained = train_seed(cycle, {}, spec(backbone, cycle, variant), CONFIG, 0, CPU)
+    trained = Trainer(cycle, {}, spec(backbone, cycle, variant), CONFIG, 0, CPU).fit()
     assert recall_at_1(trained, cycle, variant) > 0.95
 
 
@@ -109,7 +109,7 @@ def test_a_transition_of_the_texts_carries_over_to_other_items(
     target = cycle_domain("target", num_items=48, seed=5)
     target = dataclasses.replace(target, text=target.text[1::2], sequences=cycle.sequences)
     variant = SOFTMAX
-    trained = train_seed(cycle, {}, spec(backbone, cycle, variant), CONFIG, 0, CPU)
+    trained = Trainer(cycle, {}, spec(backbone, cycle, variant), CONFIG, 0, CPU).fit()
     assert recall_at_1(trained, target, variant) > 0.9
 
 
@@ -184,8 +184,6 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     pool, model = pool_of("x", "y"), spec("sasrec", cycle, RECG)
     train(cycle, pool, model, SHORT, [0], tmp_path / "unbroken")
 
-    from recg_core.training.trainer import Trainer
-
     advance = Trainer._advance
 
     def interrupted(self: Trainer, progress: Any, bar: Any) -> None:
@@ -216,8 +214,6 @@ def test_a_change_of_one_model_trains_no_other_again(
     cycle: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though DVC deletes the output of a stage before it runs again."""
-    from recg_core.training.trainer import Trainer
-
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     epochs: list[str] = []
     advance = Trainer._advance
@@ -251,8 +247,6 @@ def test_a_change_of_one_model_trains_no_other_again(
 def test_other_settings_never_go_on_from_an_interrupted_run(
     cycle: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recg_core.training.trainer import Trainer
-
     monkeypatch.setattr("recg_core.training.trainer.SAVE_SECONDS", 0.0)
     advance, epochs = Trainer._advance, []
 
@@ -346,7 +340,7 @@ def test_the_generalization_loss_changes_the_model_and_is_logged_apart(cycle: Do
     for alpha in (1.0, 1e-12):
         part = dataclasses.replace(CENTERS, alpha=alpha)
         variant = dataclasses.replace(RECG, generalization=part)
-        trained = train_seed(cycle, pool, spec("sasrec", cycle, variant), SHORT, 0, CPU)
+        trained = Trainer(cycle, pool, spec("sasrec", cycle, variant), SHORT, 0, CPU).fit()
         curves[alpha] = trained.curve[-1]
     assert curves[1.0]["inter"] < curves[1e-12]["inter"]
     beta = 1.0 * 24 / 27  # Eq. 14 with 3 domains of 8 items
@@ -362,7 +356,7 @@ def test_early_stopping_judges_the_model_as_the_scorer_does(
     """By the same counts; where it ranks for some users alone, what is reported is of all."""
     variant = dataclasses.replace(SEM, score="cosine", anchor=AnchorConfig(counts=True))
     config = dataclasses.replace(SHORT, learning_rate=1e-4, valid_users=valid_users)
-    trained = train_seed(cycle, {}, spec("gru4rec", cycle, variant), config, 0, CPU)
+    trained = Trainer(cycle, {}, spec("gru4rec", cycle, variant), config, 0, CPU).fit()
     holdout = cycle.sequences.holdout("valid")
     model = trained_model(trained, variant, cycle)
     scorer = model.scorer(cycle, holdout.history, cycle.sequences.observed("valid"))
@@ -395,13 +389,13 @@ def test_no_user_with_two_training_items_is_refused() -> None:
     short = Sequences(ragged([[1, 2, 3]]), ["u"], np.array([1]), np.array([1]), np.array([2]))
     domain = dataclasses.replace(domain, sequences=short)
     with pytest.raises(UserError, match="no user has two training items"):
-        train_seed(domain, {}, spec("sasrec", domain), SHORT, 0, CPU)
+        Trainer(domain, {}, spec("sasrec", domain), SHORT, 0, CPU).fit()
 
 
 def test_a_diverging_loss_stops_with_advice(cycle: Domain) -> None:
     config = dataclasses.replace(SHORT, learning_rate=1e30)
     with pytest.raises(UserError, match=r"lower train\.learning_rate"):
-        train_seed(cycle, {}, spec("gru4rec", cycle), config, 0, CPU)
+        Trainer(cycle, {}, spec("gru4rec", cycle), config, 0, CPU).fit()
 
 
 def test_weights_of_another_dimension_are_refused(cycle: Domain, tmp_path: Path) -> None:

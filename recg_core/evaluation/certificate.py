@@ -40,7 +40,9 @@ class Certificate:
     saw: Saw
 
 
-def certify(
+def write_cell(
+    folder: Path,
+    name: str,
     ranks: SeedRanks,
     saw: Saw,
     *,
@@ -49,9 +51,12 @@ def certify(
     source: str,
     target: str,
     transfers: bool = True,
-) -> Certificate:
-    """The certificate of ranks; see `Certificate` for the arguments."""
-    return Certificate(
+) -> None:
+    """Write a cell: `<name>.parquet` with its ranks and then `<name>.json`, its certificate.
+
+    See `Certificate` for what is said about the ranks.
+    """
+    certificate = Certificate(
         backbone=backbone,
         variant=variant,
         source=source,
@@ -62,10 +67,6 @@ def certify(
         mean_candidates=float(np.mean(ranks.num_candidates)),
         saw=saw,
     )
-
-
-def write_cell(folder: Path, name: str, ranks: SeedRanks, certificate: Certificate) -> None:
-    """Write a cell: `<name>.parquet` with its ranks and then `<name>.json`, its certificate."""
     RANKS.write(ranks.to_frame(), folder / f"{name}.parquet")
     write_json(folder / f"{name}.json", dataclasses.asdict(certificate))
 

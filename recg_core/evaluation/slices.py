@@ -3,9 +3,6 @@
 Legend: U test users, N items of the target, S items of the source, H embedding dimension.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 
@@ -20,14 +17,6 @@ ATTRIBUTES = {
     "head": "Head or tail of the catalogue",
     "source_similarity": "Cosine of the test item's text to the nearest source item",
 }
-
-
-def write_slices(domains: Mapping[str, Domain], sources: Sequence[str], out: Path) -> None:
-    """Write the SLICES table of every source with every domain as target."""
-    for source in sources:
-        for target in domains:
-            frame = slice_attributes(domains[source], domains[target])
-            SLICES.write(frame, out / f"{source}_to_{target}.parquet")
 
 
 def slice_attributes(source: Domain, target: Domain) -> pl.DataFrame:
@@ -57,15 +46,13 @@ def slice_attributes(source: Domain, target: Domain) -> pl.DataFrame:
 def nearest_cosine(source: Domain, target: Domain, items: np.ndarray) -> np.ndarray:
     """The largest cosine of each of the target's `items` to another source item, float32."""
     position = {item_id: index for index, item_id in enumerate(source.item_ids)}
+    own_N = np.array([position.get(item_id, -1) for item_id in target.item_ids])
     source_SH, target_NH = _unit(source.text), _unit(target.text)
     nearest = np.empty(len(items), dtype=np.float32)
     for start in range(0, len(items), _BATCH):
-        batch = items[start : start + _BATCH]
-        cosines = target_NH[batch - 1] @ source_SH.T
-        for row, item in enumerate(batch):
-            own = position.get(target.item_ids[item - 1])
-            if own is not None:
-                cosines[row, own] = -1.0
+        batch = items[start : start + _BATCH] - 1
+        cosines, own = target_NH[batch] @ source_SH.T, own_N[batch]
+        cosines[own >= 0, own[own >= 0]] = -1.0
         nearest[start : start + _BATCH] = cosines.max(axis=1)
     return nearest
 
@@ -82,11 +69,7 @@ def slice_masks(frame: pl.DataFrame) -> list[tuple[str, str, np.ndarray]]:
             found += [(attribute, "head", values), (attribute, "tail", ~values)]
             continue
         edges = np.unique(np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
-        bins = (
-            np.digitize(values, edges[1:-1], right=True)
-            if len(edges) > 2
-            else np.zeros(len(values))
-        )
+        bins = np.searchsorted(edges[1:-1], values)
         for index in np.unique(bins):
             mask = bins == index
             found.append((attribute, _range(values[mask]), mask))

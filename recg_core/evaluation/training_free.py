@@ -14,26 +14,19 @@ from torch import Tensor
 
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
-from recg_core.evaluation.certificate import NO_SOURCE, Saw, certify, write_cell
-from recg_core.models.neighbors import MAX_KERNEL_ITEMS, ages, kernel_scorer, weighted_sum
+from recg_core.evaluation.certificate import NO_SOURCE, Saw, write_cell
+from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
 from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
-from recg_core.models.ranking.ranks import SeedRanks
 from recg_core.models.ranking.scores import ScoreBatch
 
 
 @dataclass(frozen=True)
 class BaselinesConfig:
-    """The `baselines` section of the params.
+    """The `baselines` section of the params."""
 
-    Args:
-        decay: weight of a history item relative to the next younger one, in the recency rows.
-        sharpness: factor of the cosine in the log-sum-exp rows.
-        popularity: weight of the log count in the row that has one, relative to cosines.
-    """
-
-    decay: float
-    sharpness: float
-    popularity: float
+    decay: float  # weight of a history item relative to the next younger one
+    sharpness: float  # factor of the cosine in the log-sum-exp rows
+    popularity: float  # weight of the log count in the row that has one, relative to cosines
 
     def __post_init__(self) -> None:
         if not 0 < self.decay <= 1:
@@ -70,19 +63,16 @@ def write_training_free(targets: Sequence[Domain], config: BaselinesConfig, fold
         for name, score_batch in training_free_scorers(target, holdout.history, observed, config):
             label = f"{name} on {target.name}"
             ranks = rank_holdout(score_batch, holdout, target.num_items, label=label)
-            _write(name, target, stack_seeds({0: ranks}, holdout.users), folder)
-
-
-def _write(name: str, target: Domain, ranks: SeedRanks, folder: Path) -> None:
-    certificate = certify(
-        ranks,
-        saw_of_row(name, target),
-        backbone=None,
-        variant=name,
-        source=NO_SOURCE,
-        target=target.name,
-    )
-    write_cell(folder, f"{name}_to_{target.name}", ranks, certificate)
+            write_cell(
+                folder,
+                f"{name}_to_{target.name}",
+                stack_seeds({0: ranks}, holdout.users),
+                saw_of_row(name, target),
+                backbone=None,
+                variant=name,
+                source=NO_SOURCE,
+                target=target.name,
+            )
 
 
 def saw_of_row(name: str, target: Domain) -> Saw:
@@ -128,7 +118,9 @@ def _similarity_scorers(
     items_NH = F.normalize(text_NH, dim=1)
     for name, decay in {"last": 0.0, "mean": 1.0, "recency": config.decay}.items():
         yield f"knn_{name}_{version}", weighted_mean_scorer(history, items_NH, decay)
-    lse = log_sum_exp_scorer(history, items_NH, config.decay, config.sharpness)
+    # The logarithm is left out and the exponent shifted: both keep the order, and near-equal scores
+    # stay apart in float32.
+    lse = kernel_scorer(history, items_NH, _decayed(history, config.decay), config.sharpness)
     yield f"knn_lse_{version}", lse
     if prior_N is not None:
         with_prior = lambda rows: lse(rows).log() / config.sharpness + prior_N  # noqa: E731
@@ -143,22 +135,6 @@ def weighted_mean_scorer(history: Ragged, items_NH: Tensor, decay: float) -> Sco
         return weighted_sum(chosen, items_NH, _decayed(chosen, decay)) @ items_NH.T
 
     return score
-
-
-def log_sum_exp_scorer(
-    history: Ragged,
-    items_NH: Tensor,
-    decay: float,
-    sharpness: float,
-    max_kernel_items: int = MAX_KERNEL_ITEMS,
-) -> ScoreBatch:
-    """Scores sum_i decay^a(i) exp(sharpness (x_i . x_j - 1)) for unit item vectors x.
-
-    The logarithm is left out and the exponent shifted: both keep the order, and near-equal
-    scores stay apart in float32.
-    """
-    weights = _decayed(history, decay)
-    return kernel_scorer(history, items_NH, weights, sharpness, max_kernel_items)
 
 
 def _decayed(history: Ragged, decay: float) -> Tensor:

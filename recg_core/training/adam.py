@@ -5,13 +5,19 @@ many a training run of this project's demo.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
+
+class Moments(NamedTuple):
+    """What Adam remembers of a parameter."""
+
+    first: Tensor
+    second: Tensor
+    step: Tensor
 
 
 class Adam:
@@ -27,58 +33,45 @@ class Adam:
     ) -> None:
         self._groups = groups
         self._fused = fused
-        self._state = [[_start(parameter) for parameter in group] for group, _ in groups]
+        self._moments: dict[Tensor, Moments] = {
+            parameter: Moments(
+                torch.zeros_like(parameter, memory_format=torch.preserve_format),
+                torch.zeros_like(parameter, memory_format=torch.preserve_format),
+                torch.zeros((), dtype=torch.float32, device=parameter.device),
+            )
+            for parameters, _ in groups
+            for parameter in parameters
+        }
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        for parameters, _ in self._groups:
-            for parameter in parameters:
-                parameter.grad = None
+        for parameter in self._moments:
+            parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
         """One update from the gradients; parameters without one stay as they are."""
-        for (parameters, rate), states in zip(self._groups, self._state, strict=True):
-            moved = [
-                (parameter, parameter.grad, state)
-                for parameter, state in zip(parameters, states, strict=True)
-                if parameter.grad is not None
-            ]
-            if moved:
-                adam(
-                    [parameter for parameter, _, _ in moved],
-                    [gradient for _, gradient, _ in moved],
-                    [state["exp_avg"] for _, _, state in moved],
-                    [state["exp_avg_sq"] for _, _, state in moved],
-                    [],
-                    [state["step"] for _, _, state in moved],
-                    foreach=False,
-                    fused=self._fused,
-                    amsgrad=False,
-                    beta1=BETAS[0],
-                    beta2=BETAS[1],
-                    lr=rate,
-                    weight_decay=0.0,
-                    eps=EPSILON,
-                    maximize=False,
-                )
+        for parameters, rate in self._groups:
+            moved: list[Tensor] = [each for each in parameters if each.grad is not None]
+            moments = [self._moments[parameter] for parameter in moved]
+            adam(
+                moved,
+                [parameter.grad for parameter in moved if parameter.grad is not None],
+                [moment.first for moment in moments],
+                [moment.second for moment in moments],
+                [],
+                [moment.step for moment in moments],
+                foreach=False,
+                fused=self._fused,
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.999,
+                lr=rate,
+                weight_decay=0.0,
+                eps=1e-8,
+                maximize=False,
+            )
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """All moments and step counts by name."""
-        flat = [state for states in self._state for state in states]
-        return {
-            f"{i}.{name}": tensor for i, state in enumerate(flat) for name, tensor in state.items()
-        }
-
-    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
-        """Take the moments and step counts of `state_dict`."""
-        for name, tensor in self.state_dict().items():
-            tensor.copy_(tensors[name])
-
-
-def _start(parameter: nn.Parameter) -> dict[str, Tensor]:
-    return {
-        "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-        "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-        "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-    }
+    def state(self) -> list[Tensor]:
+        """All moments and step counts, which a copy of this optimizer may be given."""
+        return [tensor for moments in self._moments.values() for tensor in moments]

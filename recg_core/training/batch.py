@@ -1,18 +1,22 @@
-"""The questions of a training step, and the items that they are about.
+"""The users of a training step, what they are asked, and the items that it is about.
 
 Shapes: B users, L positions, P predicted positions, M negatives, U distinct items of a batch,
 E further items, N items of the source, H dimension of the text embeddings, D model dim.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from recg_core.backbones.base import Backbone, Views
 from recg_core.models.recommender import SequentialRecommender
+
+BATCHES_SORTED_TOGETHER = 50  # enough to waste little padding, few enough to keep batches mixed
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,6 @@ class Batch:
     targets_P: Tensor  # item_idx
     negatives_M: Tensor  # item_idx
 
-    @property
-    def valid_PM(self) -> Tensor:
-        """False where a negative is the item to predict."""
-        return self.targets_P[:, None] != self.negatives_M
-
 
 class BatchItems(NamedTuple):
     """Item vectors of a batch, each distinct item projected once."""
@@ -40,11 +39,21 @@ class BatchItems(NamedTuple):
     more_ED: Tensor
 
 
-class Scores(NamedTuple):
-    """Scores of the items to predict and of the negatives at the same positions."""
+def length_bucketed_batches(
+    lengths: np.ndarray, batch_size: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Yield every row number once, in batches whose rows have similar lengths.
 
-    positives_P: Tensor
-    negatives_PM: Tensor
+    Rows are shuffled, sorted by length within groups of `BATCHES_SORTED_TOGETHER` batches and cut;
+    the batches of a group come in random order. All batches but one a group are full.
+    """
+    order = rng.permutation(len(lengths))
+    group_size = batch_size * BATCHES_SORTED_TOGETHER
+    for start in range(0, len(order), group_size):
+        group = order[start : start + group_size]
+        group = group[np.argsort(lengths[group], kind="stable")]
+        for cut in rng.permutation(np.arange(0, len(group), batch_size)):
+            yield group[cut : cut + batch_size]
 
 
 def draw_batch(
@@ -72,27 +81,18 @@ def project_items(
         features: what the model's items read, one row an item of the source.
         more_features_EH: further items to project in the same product, possibly none.
     """
-    inputs = batch.views.inputs_BL.clamp(min=0).flatten()
-    padding = inputs.new_zeros(1)
-    distinct_U, rows = torch.unique(
-        torch.cat([padding, inputs, batch.targets_P, batch.negatives_M]), return_inverse=True
-    )
+    inputs_BL = batch.views.inputs_BL.clamp(min=0)
+    padding = inputs_BL.new_zeros(1)
+    asked = [padding, inputs_BL.flatten(), batch.targets_P, batch.negatives_M]
+    distinct_U, rows = torch.unique(torch.cat(asked), return_inverse=True)
     batch_features = features.index_select(0, distinct_U[1:] - 1)
     vectors = model.item_vectors(torch.cat([batch_features, more_features_EH]))
     vectors_UD, more_ED = vectors.split([len(batch_features), len(more_features_EH)])
     table_UD = F.pad(vectors_UD, (0, 0, 1, 0))  # row 0 is the padding
-    sizes = [1, len(inputs), len(batch.targets_P), len(batch.negatives_M)]
-    _, input_rows, target_rows, negative_rows = rows.split(sizes)
+    _, inputs, targets, negatives = rows.split([len(part) for part in asked])
     return BatchItems(
-        F.embedding(input_rows.view_as(batch.views.inputs_BL), table_UD),
-        F.embedding(target_rows, table_UD),
-        F.embedding(negative_rows, table_UD),
+        F.embedding(inputs.view_as(inputs_BL), table_UD),
+        F.embedding(targets, table_UD),
+        F.embedding(negatives, table_UD),
         more_ED,
     )
-
-
-def product_scores(model: SequentialRecommender, batch: Batch, items: BatchItems) -> Scores:
-    """Products of the model's states and item vectors at the predicted positions, Eq. 5."""
-    states_PD = model.states(items.inputs_BLD, batch.views.inputs_BL)[batch.predict_BL]
-    positives_P = (states_PD * items.targets_PD).sum(dim=-1)
-    return Scores(positives_P, states_PD @ items.negatives_MD.T)

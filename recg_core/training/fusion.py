@@ -4,6 +4,7 @@ Shapes: U users, K patterns, N items, M negatives, D model dim.
 """
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from recg_core.base.config import build_kind
 from recg_core.base.errors import UserError
 from recg_core.domains.domain import Domain
-from recg_core.domains.sequences import Holdout, Ragged
+from recg_core.domains.sequences import Ragged, without_last
 from recg_core.models.patterns import Patterns, attention_weights, normalized_entropy
 from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.trained import TrainedModel, product_scorer
@@ -75,87 +76,75 @@ def fit_patterns(
     """
     training = source.sequences.training()
     table = trained.item_table(source)
-    device = table.device
     users = trained.user_matrix(table, training.take(np.flatnonzero(training.lengths > 0)))
     centroids, counts = extract_patterns(users.cpu().numpy(), part.clusters, seed)
     dim = users.shape[1]
     start = torch.cat([torch.eye(dim), torch.zeros(dim, dim)], dim=1)
-    patterns = Patterns(torch.from_numpy(centroids), start, part.temperature).to(device)
+    patterns = Patterns(torch.from_numpy(centroids), start, part.temperature).to(table.device)
+
+    valid = source.sequences.holdout("valid")
+    valid_users = trained.user_matrix(table, valid.history)
+
+    def validate(candidate: Patterns) -> float:
+        scorer = product_scorer(valid_users, table, candidate)
+        return validation_ndcg(scorer, valid, source.num_items)
 
     history, target = _last_transitions(training)
-    valid = source.sequences.holdout("valid")
-    fitter = FusionFitter(
-        table=table,
-        users=trained.user_matrix(table, history),
-        target=torch.from_numpy(target).long().to(device),
-        valid=valid,
-        valid_users=trained.user_matrix(table, valid.history),
-        loss=build_kind(LOSSES, trained.origin.spec.variant.loss, "variant: loss"),
-        config=config,
-        seed=seed,
-    )
-    fused, before, after = fitter.fit(patterns)
-    weights = attention_weights(users, fused.centroids_KD, fused.temperature)
-    return fused, PatternSummary(counts.tolist(), normalized_entropy(weights), before, after)
+    before_last = trained.user_matrix(table, history)
+    target_U = torch.from_numpy(target).long().to(table.device)
+    loss = build_kind(LOSSES, trained.origin.spec.variant.loss, "variant: loss")
+    before = best = validate(patterns)
+    kept, waited = patterns, 0
+    for current in _fusion_epochs(patterns, before_last, target_U, table, loss, config, seed):
+        ndcg, waited = validate(current), waited + 1
+        if ndcg > best:
+            kept, best, waited = current, ndcg, 0
+        if waited == config.patience:
+            break
+    weights = attention_weights(users, kept.centroids_KD, kept.temperature)
+    return kept, PatternSummary(counts.tolist(), normalized_entropy(weights), before, best)
 
 
-@dataclass(frozen=True)
-class FusionFitter:
-    """Trains W_f over user vectors that were computed once."""
+def _fusion_epochs(
+    patterns: Patterns,
+    users: Tensor,
+    target_U: Tensor,
+    table: Tensor,
+    loss: Loss,
+    config: FusionConfig,
+    seed: int,
+) -> Iterator[Patterns]:
+    """Train W_f to rank each user's target, and yield the patterns after every epoch.
 
-    table: Tensor  # item vectors [N + 1, D]
-    users: Tensor  # [U, D], before the last training item
-    target: Tensor  # [U], item_idx of the last training item
-    valid: Holdout
-    valid_users: Tensor
-    loss: Loss
-    config: FusionConfig
-    seed: int
-
-    def fit(self, patterns: Patterns) -> tuple[Patterns, float, float]:
-        """The best patterns on validation, and NDCG@10 there before and after."""
-        generator = torch.Generator(self.table.device).manual_seed(self.seed)
-        fusion = torch.nn.Parameter(patterns.fusion.clone())
-        current = dataclasses.replace(patterns, fusion=fusion)
-        optimizer = Adam([([fusion], self.config.learning_rate)], fused=False)
-        before = best = self._validate(current)
-        kept, waited = patterns, 0
-        for _ in range(self.config.max_epochs):
-            self._epoch(current, optimizer, generator)
-            ndcg, waited = self._validate(current), waited + 1
-            if ndcg > best:
-                kept = dataclasses.replace(patterns, fusion=fusion.detach().clone())
-                best, waited = ndcg, 0
-            if waited == self.config.patience:
-                break
-        return kept, before, best
-
-    @torch.enable_grad()
-    def _epoch(self, patterns: Patterns, optimizer: Adam, generator: torch.Generator) -> None:
-        device = self.table.device
-        order = torch.randperm(len(self.users), generator=generator, device=device)
-        for rows in order.split(self.config.batch_size):
+    Args:
+        users: user vectors [U, D] before the target.
+        target_U: item_idx.
+        table: item vectors [N + 1, D].
+    """
+    device = table.device
+    generator = torch.Generator(device).manual_seed(seed)
+    fusion = torch.nn.Parameter(patterns.fusion.clone())
+    current = dataclasses.replace(patterns, fusion=fusion)
+    optimizer = Adam([([fusion], config.learning_rate)], fused=False)
+    for _ in range(config.max_epochs):
+        order = torch.randperm(len(users), generator=generator, device=device)
+        for rows in order.split(config.batch_size):
             negatives_M = torch.randint(
-                1, len(self.table), (self.config.negatives,), generator=generator, device=device
+                1, len(table), (config.negatives,), generator=generator, device=device
             )
-            users_BD = patterns.fuse(self.users[rows])
-            target_B = self.target[rows]
-            positives_B = (users_BD * self.table[target_B]).sum(dim=1)
-            negatives_BM = users_BD @ self.table[negatives_M].T
-            valid_BM = target_B[:, None] != negatives_M
+            target_B = target_U[rows]
+            with torch.enable_grad():
+                users_BD = current.fuse(users[rows])
+                positives_B = (users_BD * table[target_B]).sum(dim=1)
+                negatives_BM = users_BD @ table[negatives_M].T
+                value = loss(positives_B, negatives_BM, target_B[:, None] != negatives_M)
             optimizer.zero_grad()
-            self.loss(positives_B, negatives_BM, valid_BM, len(self.table) - 1).backward()
+            value.backward()
             optimizer.step()
-
-    def _validate(self, patterns: Patterns) -> float:
-        with torch.no_grad():
-            scorer = product_scorer(self.valid_users, self.table, patterns)
-            return validation_ndcg(scorer, self.valid, len(self.table) - 1)
+        yield dataclasses.replace(patterns, fusion=fusion.detach().clone())
 
 
 def _last_transitions(training: Ragged) -> tuple[Ragged, np.ndarray]:
     """Histories without their last item, and that item, of all users with at least two."""
     chosen = training.take(np.flatnonzero(training.lengths >= 2))
-    last = chosen.offsets[1:] - 1
-    offsets = chosen.offsets - np.arange(len(chosen.offsets))
-    return Ragged(np.delete(chosen.values, last), offsets), chosen.values[last]
+    return without_last(chosen), chosen.values[chosen.offsets[1:] - 1]

@@ -5,12 +5,11 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import numpy as np
 
 import recg_core
 from recg_core.base.errors import UserError
-from recg_core.base.files import atomic_path, sha256_json
+from recg_core.base.files import atomic_path, sha256_file, sha256_json
 from recg_core.base.folders import replaced_folder
 from recg_core.domains.domain import Domain
 from recg_core.domains.pool import Pool
@@ -26,28 +25,21 @@ from recg_core.models.backbone_code import backbone_sha256
 from recg_core.models.card import MODEL_FILE, ModelCard, ModelSpec
 from recg_core.training.config import TrainConfig
 
-TRAINER = "recg_core.training.trainer"
 CODE = ("domains", "models", "training")  # packages that decide what training gives
 
 Row = dict[str, float]  # of a training curve
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What all models of a call learn from."""
+class Task:
+    """One seed of one model; see `train_models`."""
 
     source: Domain
     pool: dict[str, np.ndarray]  # text embeddings [n, H] by domain
-    config: TrainConfig
-    device: str | None
-
-
-@dataclass(frozen=True)
-class Task:
-    """One seed of one model."""
-
     spec: ModelSpec
+    config: TrainConfig
     seed: int
+    device: str | None
     folder: Path  # for its weights
     progress: Path  # its state while it is unfinished, and at its end
 
@@ -99,29 +91,21 @@ def train_models(
             f"the pool was made by another encoder than the embeddings of {source.name}; run the "
             "pool stage again"
         )
-    inputs = Inputs(source, pool.vectors if sampled else {}, config, device)
+    vectors = pool.vectors if sampled else {}
+    curves: dict[str, list[Row]] = {}
     with ExitStack() as stack:
-        places = [
-            stack.enter_context(replaced_folder(folder / spec.backbone, MODEL_FILE))
-            for spec in specs
-        ]
-        tasks = [
-            Task(spec, seed, place, work / f"{spec.backbone}-seed-{seed}.safetensors")
-            for spec, place in zip(specs, places, strict=True)
-            for seed in seeds
-        ]
-        outcomes = run_tasks(partial(train_task, inputs), tasks, config.threads, device)
-        by_model = [outcomes[i : i + len(seeds)] for i in range(0, len(tasks), len(seeds))]
-        for spec, place, of_seeds in zip(specs, places, by_model, strict=True):
-            _card(spec, inputs, seeds, of_seeds).write(place)
-    return {
-        spec.backbone: [
-            {"seed": seed, **row}
-            for seed, outcome in zip(seeds, of_seeds, strict=True)
-            for row in outcome.curve
-        ]
-        for spec, of_seeds in zip(specs, by_model, strict=True)
-    }
+        tasks = []
+        for spec in specs:
+            place = stack.enter_context(replaced_folder(folder / spec.backbone, MODEL_FILE))
+            for seed in seeds:
+                state = work / f"{spec.backbone}-seed-{seed}.pt"
+                tasks.append(Task(source, vectors, spec, config, seed, device, place, state))
+        outcomes = run_tasks(tasks, config.threads, device)
+        for start in range(0, len(tasks), len(seeds)):
+            task, of_seeds = tasks[start], outcomes[start : start + len(seeds)]
+            _card(task, seeds, of_seeds).write(task.folder)
+            curves[task.spec.backbone] = [row for outcome in of_seeds for row in outcome.curve]
+    return curves
 
 
 def write_curves(curves: Mapping[str, Sequence[Row]], folder: Path) -> None:
@@ -133,88 +117,74 @@ def write_curves(curves: Mapping[str, Sequence[Row]], folder: Path) -> None:
             writer.writerows(rows)
 
 
-def _card(
-    spec: ModelSpec, inputs: Inputs, seeds: Sequence[int], outcomes: Sequence[Outcome]
-) -> ModelCard:
-    sampled = spec.variant.generalization is not None
+def _card(task: Task, seeds: Sequence[int], outcomes: Sequence[Outcome]) -> ModelCard:
+    sampled = task.spec.variant.generalization is not None
     return ModelCard(
-        spec=spec,
-        source=inputs.source.name,
-        encoder_fingerprint=inputs.source.encoder_fingerprint,
-        pool_domains=sorted({inputs.source.name, *inputs.pool}) if sampled else [],
-        backbone_sha256=backbone_sha256(spec.backbone),
-        train=asdict(inputs.config),
+        spec=task.spec,
+        source=task.source.name,
+        encoder_fingerprint=task.source.encoder_fingerprint,
+        pool_domains=sorted({task.source.name, *task.pool}) if sampled else [],
+        backbone_sha256=backbone_sha256(task.spec.backbone),
+        train=asdict(task.config),
         seeds=list(seeds),
         best_epoch=[outcome.best_epoch for outcome in outcomes],
         valid_ndcg=[outcome.valid_ndcg for outcome in outcomes],
     )
 
 
-def train_task(inputs: Inputs, task: Task) -> Outcome:
+def train_task(task: Task) -> Outcome:
     """Train one seed, going on from its state when that is of the same run, and write weights."""
     # Imported here: the process that hands out the work need not wait for torch.
     from recg_core.models.device import choose_device
     from recg_core.models.trained import save_weights
-    from recg_core.training.trainer import train_seed
+    from recg_core.training.trainer import Trainer
 
-    trained = train_seed(
-        inputs.source,
-        inputs.pool,
-        task.spec,
-        inputs.config,
-        task.seed,
-        choose_device(inputs.device),
-        progress_path=task.progress,
-        run=_digest(inputs, task),
-    )
+    device = choose_device(task.device)
+    trainer = Trainer(task.source, task.pool, task.spec, task.config, task.seed, device)
+    trained = trainer.fit(task.progress, _digest(task))
     save_weights(trained.model, task.folder, task.seed)
     return Outcome(trained.best_epoch, trained.valid_ndcg, trained.curve)
 
 
-def _digest(inputs: Inputs, task: Task) -> str:
+def _digest(task: Task) -> str:
     """A digest of all that decides the result: settings, data and the code that trains."""
+    users = task.source.sequences
+    split = [users.items.values, users.items.offsets, users.train_length, users.valid_position]
     data = hashlib.sha256()
-    sequences = inputs.source.sequences
-    arrays = [
-        sequences.items.values,
-        sequences.items.offsets,
-        sequences.train_length,
-        sequences.valid_position,
-        inputs.source.text,
-        *inputs.pool.values(),
-    ]
-    for array in arrays:
+    for array in (*split, task.source.text, *task.pool.values()):
         data.update(repr((array.shape, str(array.dtype))).encode())
         data.update(np.ascontiguousarray(array).data)
     root = Path(str(recg_core.__file__)).parent
-    for module in sorted(path for name in CODE for path in (root / name).rglob("*.py")):
-        data.update(module.read_bytes())
-    settings = [asdict(task.spec), asdict(inputs.config), sorted(inputs.pool), task.seed]
-    return sha256_json([settings, data.hexdigest(), backbone_sha256(task.spec.backbone)])
+    code = [sha256_file(path) for name in CODE for path in sorted((root / name).rglob("*.py"))]
+    settings = [asdict(task.spec), asdict(task.config), sorted(task.pool), task.seed]
+    backbone = backbone_sha256(task.spec.backbone)
+    return sha256_json([settings, data.hexdigest(), code, backbone])
 
 
-def run_tasks(
-    train: Callable[[Task], Outcome], tasks: Sequence[Task], threads: int, device: str | None
-) -> list[Outcome]:
-    """`train(task)` for every task with `threads` each, in as many processes as there are cores.
+def run_tasks(tasks: Sequence[Task], threads: int, device: str | None) -> list[Outcome]:
+    """Train every task with `threads` each, in as many processes as there are cores.
 
     With a GPU, or one task at a time, everything runs in this process.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = min(len(tasks), (cores or 1) // threads)
     if workers < 2 or (_has_gpu() if device is None else device != "cpu"):
-        with _threads(threads):
-            return [train(task) for task in tasks]
+        import torch
+
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            return [train_task(task) for task in tasks]
+        finally:
+            torch.set_num_threads(before)
     # Forked from a process that has loaded torch and nothing else: safe, and loaded only once.
     context = get_context("forkserver" if hasattr(os, "fork") else "spawn")
     if hasattr(context, "set_forkserver_preload"):
-        context.set_forkserver_preload([TRAINER])
+        context.set_forkserver_preload(["recg_core.training.trainer"])
     level = logging.getLogger().getEffectiveLevel()
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(threads, level)
-    ) as executor:
+    with ProcessPoolExecutor(workers, context, _start_worker, (threads, level)) as executor:
         try:
-            return list(executor.map(partial(_quietly, train), tasks))
+            return list(executor.map(_train_quietly, tasks))
         except BrokenProcessPool as error:
             raise UserError(
                 "a training process was killed, probably for lack of memory; set train.threads to "
@@ -239,21 +209,9 @@ def _start_worker(threads: int, level: int) -> None:
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
 
 
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _quietly(train: Callable[[Task], Outcome], task: Task) -> Outcome:
+def _train_quietly(task: Task) -> Outcome:
     """Ends a worker without a traceback on Ctrl-C; the parent process reports the interruption."""
     try:
-        return train(task)
+        return train_task(task)
     except KeyboardInterrupt:
         os._exit(130)

@@ -27,8 +27,7 @@ from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.recommender import SequentialRecommender, create_model
 from recg_core.models.trained import TrainedModel
 from recg_core.training.adam import Adam
-from recg_core.training.batch import draw_batch, project_items
-from recg_core.training.batches import length_bucketed_batches
+from recg_core.training.batch import draw_batch, length_bucketed_batches, project_items
 from recg_core.training.checkpoints import Progress, load_progress, save_progress
 from recg_core.training.config import TrainConfig
 from recg_core.training.generalization import create_generalization
@@ -50,39 +49,17 @@ class Trained:
     curve: list[dict[str, float]]
 
 
-def train_seed(
-    source: Domain,
-    pool: Mapping[str, np.ndarray],
-    spec: ModelSpec,
-    config: TrainConfig,
-    seed: int,
-    device: torch.device,
-    *,
-    progress_path: Path | None = None,
-    run: str = "",
-) -> Trained:
-    """Train one model and return it as it was after its best epoch.
+class Trainer:
+    """The training of one seed.
 
     Args:
         source: the only domain whose interactions are read.
         pool: text embeddings [n, H] by domain, for the generalization loss.
         seed: decides initial parameters, order, negatives and dropout.
-        progress_path: where the state of an unfinished run is kept; None keeps none.
-        run: a digest of all inputs; only the same run goes on from `progress_path`.
 
     Raises:
-        UserError: when no user has two training items, or the loss is not finite.
+        UserError: when no user has two training items.
     """
-    torch.manual_seed(seed)
-    model = create_model(spec)
-    if isinstance(model.items, TextItems):
-        model.items.feature_rms.fill_(float(np.sqrt(np.mean(np.square(source.text)))))
-    trainer = Trainer(source, pool, spec, config, seed, model.to(device))
-    return trainer.fit(progress_path, run)
-
-
-class Trainer:
-    """The training loop of one seed."""
 
     def __init__(
         self,
@@ -91,18 +68,23 @@ class Trainer:
         spec: ModelSpec,
         config: TrainConfig,
         seed: int,
-        model: SequentialRecommender,
+        device: torch.device,
     ) -> None:
+        torch.manual_seed(seed)
+        model = create_model(spec)
+        if isinstance(model.items, TextItems):
+            model.items.feature_rms.fill_(float(np.sqrt(np.mean(np.square(source.text)))))
         self.config = config
         self.seed = seed
         self.source = source
-        self.model = model
+        self.model = model.to(device)
         self.device = model.device
         self.label = f"{spec.backbone} {source.name} seed {seed}"
         self.sequences = source.sequences.training()
         self.rows = np.flatnonzero(self.sequences.lengths >= 2)
         if not len(self.rows):
             raise UserError(f"{source.name}: no user has two training items; nothing to learn from")
+        self.valid = source.sequences.holdout("valid")
         variant = spec.variant
         self.features = item_features(variant.items, source.text).to(self.device)
         loss = build_kind(LOSSES, variant.loss, "variant: loss")
@@ -114,19 +96,27 @@ class Trainer:
         self.trained = TrainedModel(model, origin)
         self.optimizer = Adam(model.parameter_groups(config.learning_rate))
 
-    def fit(self, progress_path: Path | None, run: str) -> Trained:
-        """Run epochs until validation has not improved for `patience` of them."""
-        progress = None
+    def fit(self, progress_path: Path | None = None, run: str = "") -> Trained:
+        """Run epochs until validation has not improved for `patience` of them.
+
+        Args:
+            progress_path: where the state of an unfinished run is kept; None keeps none.
+            run: a digest of all inputs; only the same run goes on from `progress_path`.
+
+        Returns:
+            The model as it was after its best epoch.
+
+        Raises:
+            UserError: when the loss is not finite.
+        """
+        progress = Progress()
         if progress_path is not None:
             progress = load_progress(progress_path, run, self.model, self.optimizer)
-        if progress is None:
-            progress = Progress(0, 0, -1.0, [], self._state())
-        else:
+        if progress.epoch:
             log.info("%s resumes after epoch %d", self.label, progress.epoch)
         saved = time.monotonic()
-        total = self.config.max_epochs * len(self.rows)
         bar: tqdm[Any] = tqdm(
-            total=total,
+            total=self.config.max_epochs * len(self.rows),
             initial=progress.epoch * len(self.rows),
             desc=self.label,
             unit="user",
@@ -141,7 +131,9 @@ class Trainer:
                     save_progress(progress_path, run, progress, self.model, self.optimizer)
                     saved = time.monotonic()
         self.model.load_state_dict(progress.best_state)
-        ndcg = self._final_ndcg(progress)
+        # What is reported is of all validation users, and not of those alone that stopped it.
+        judged_all = len(self.valid.users) <= self.config.valid_users
+        ndcg = progress.best_ndcg if judged_all else self._validate(self.valid)
         return Trained(self.model.cpu().eval(), progress.best_epoch, ndcg, progress.curve)
 
     def _finished(self, progress: Progress) -> bool:
@@ -158,12 +150,13 @@ class Trainer:
                 f"{self.label}: the loss is not finite in epoch {epoch} ({losses}); "
                 "lower train.learning_rate or the weights of the variant's generalization"
             )
-        ndcg = self._validate(self.config.valid_users)
+        ndcg = self._validate(_subset(self.valid, self.config.valid_users))
         progress.epoch = epoch
-        progress.curve.append({"epoch": epoch, **losses, "valid_ndcg@10": ndcg})
+        progress.curve.append({"seed": self.seed, "epoch": epoch, **losses, "valid_ndcg@10": ndcg})
         if ndcg > progress.best_ndcg:
             progress.best_epoch, progress.best_ndcg = epoch, ndcg
-            progress.best_state = self._state()
+            state = self.model.state_dict()
+            progress.best_state = {name: tensor.clone() for name, tensor in state.items()}
         log.info(
             "%s epoch %d loss %.4f valid_ndcg@10 %.4f %.1f s",
             self.label,
@@ -197,10 +190,8 @@ class Trainer:
         """One update; returns the three terms [recommendation, inter, intra]."""
         general = self.generalization
         texts_EH = self.features[:0] if general is None else general.sample(generator)
-        batch = draw_batch(
-            self.model.backbone, sequences_BL, self.source.num_items, self.config.negatives,
-            generator,
-        )  # fmt: skip
+        num_items, num_negatives = self.source.num_items, self.config.negatives
+        batch = draw_batch(self.model.backbone, sequences_BL, num_items, num_negatives, generator)
         items = project_items(self.model, self.features, batch, texts_EH)
         total = recommendation = self.objective(batch, items)
         inter = intra = recommendation.new_zeros(())
@@ -213,24 +204,12 @@ class Trainer:
         return torch.stack([recommendation, inter, intra]).detach()
 
     @torch.inference_mode()
-    def _validate(self, num_users: int | None = None) -> float:
-        """NDCG@10 on the source's validation items, of at most `num_users` users."""
+    def _validate(self, holdout: Holdout) -> float:
+        """NDCG@10 on validation items of the source."""
         self.model.eval()
-        sequences = self.source.sequences
-        holdout = sequences.holdout("valid")
-        if num_users is not None:
-            holdout = _subset(holdout, num_users)
-        scorer = self.trained.scorer(self.source, holdout.history, sequences.observed("valid"))
+        observed = self.source.sequences.observed("valid")
+        scorer = self.trained.scorer(self.source, holdout.history, observed)
         return validation_ndcg(scorer, holdout, self.source.num_items, label=self.label)
-
-    def _final_ndcg(self, progress: Progress) -> float:
-        """NDCG@10 of the best epoch on all validation items."""
-        if len(self.source.sequences.holdout("valid").users) <= self.config.valid_users:
-            return progress.best_ndcg
-        return self._validate()
-
-    def _state(self) -> dict[str, Tensor]:
-        return {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
 
 def _subset(holdout: Holdout, size: int) -> Holdout:

@@ -42,11 +42,10 @@ class GeneralizationLoss:
 
     def terms(self, items_ED: Tensor, texts_EH: Tensor) -> tuple[Tensor, Tensor]:
         """The inter- and the intra-domain loss of a sample; 0 for one that is left out."""
-        items_KSD = items_ED.view(len(self.features), -1, items_ED.shape[1])
-        texts_KSH = texts_EH.view(len(self.features), -1, texts_EH.shape[1])
+        samples = [flat.unflatten(0, (len(self.features), -1)) for flat in (items_ED, texts_EH)]
         zero = items_ED.new_zeros(())
-        inter = zero if self.inter is None else self.inter(items_KSD, texts_KSH)
-        intra = zero if self.intra is None else self.intra(items_KSD, texts_KSH)
+        inter = zero if self.inter is None else self.inter(*samples)
+        intra = zero if self.intra is None else self.intra(*samples)
         return inter, intra
 
 

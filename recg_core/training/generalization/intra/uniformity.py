@@ -1,24 +1,18 @@
 """Items spread over the sphere (Wang & Isola 2020): what the text around Eq. 11 wants."""
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from recg_core.training.generalization.base import item_cosines
+from recg_core.training.generalization.base import Reading, item_cosines
 
 
-@dataclass(frozen=True)
-class Uniformity:
+class Uniformity(Reading):
     """log mean exp(-2 |x - y|^2) over pairs of distinct items on the unit sphere, the mean over
     domains."""
 
-    min_domains: ClassVar[int] = 1
-
     def __call__(self, items_KSD: Tensor, texts_KSH: Tensor) -> Tensor:
-        """See `Reading`."""
         cosine_KSS = item_cosines(items_KSD)
         num_items = cosine_KSS.shape[1]
         itself = torch.eye(num_items, dtype=torch.bool, device=items_KSD.device)
