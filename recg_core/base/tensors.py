@@ -1,0 +1,43 @@
+"""Tensors on disk: sealed safetensors with a header, equal bytes for equal content."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from recg_core.base.errors import UserError
+from recg_core.base.files import write_bytes
+from recg_core.base.seal import UNSEALED, check_seal, seal
+
+_KEY = "content"  # one key only: safetensors writes several in no fixed order
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], header: Any = None) -> None:
+    """Write arrays of any shapes, and a header that JSON can hold, atomically."""
+    metadata = {_KEY: json.dumps({"header": header, "seal": UNSEALED})}
+    whole = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    write_bytes(path, seal(save(whole, metadata=metadata)))
+
+
+def read_tensors(path: Path, remedy: str) -> tuple[dict[str, np.ndarray], Any]:
+    """The arrays and the header that `write_tensors` wrote.
+
+    Raises:
+        UserError: when the file is missing, damaged, or another; it ends with `remedy`.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
+    check_seal(content, str(path), remedy)
+    try:
+        tensors = load(content)
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length])["__metadata__"][_KEY]
+        return tensors, json.loads(metadata)["header"]
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: is not as this project writes it ({error}); {remedy}") from error
