@@ -9,7 +9,8 @@ from recg_core.base.errors import UserError
 from recg_core.models.ranking.metrics import ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks, ranks_of_frame
 from recg_core.report.compare import CompareConfig, changes_table, compare_cells
-from recg_core.report.per_user import Protocols, user_metrics
+from recg_core.report.config import Protocols
+from recg_core.report.per_user import user_metrics
 
 
 def simulated(num_users: int, num_seeds: int, seed: int, better: float = 1.0) -> SeedRanks:
