@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 
 from recg_core.base.errors import UserError
 from recg_core.models.ranking.metrics import ranking_metrics
@@ -15,8 +14,6 @@ from recg_core.models.ranking.ranks import SeedRanks, read_ranks
 from recg_core.report.cells import Cell
 from recg_core.report.config import Protocols, ReportConfig
 from recg_core.report.statistics import bootstrap_means
-
-_COUNTS = ("num_candidates", "num_higher", "num_ties")
 
 
 @dataclass(frozen=True)
@@ -67,24 +64,27 @@ def measure_target(cells: Sequence[Cell], config: ReportConfig) -> TargetMetrics
 def user_metrics(rows: Sequence[SeedRanks], protocols: Protocols) -> Iterator[UserMetrics]:
     """The metrics of several rows over the same users.
 
-    Equal ranks give equal metrics, so each distinct (rank, ties, candidates) is computed once.
+    Equal ranks give equal metrics, so each distinct (candidates, rank, ties) is computed once.
     """
-    ranks = pl.concat([_counts(row) for row in rows])
-    distinct = ranks.unique().sort(_COUNTS)
-    candidates, higher, ties = (distinct[name].to_numpy() for name in _COUNTS)
+    counts = np.unique(np.concatenate([row.num_candidates for row in rows]))
+    highest = max(int(row.num_higher.max()) for row in rows)
+    most_tied = max(int(row.num_ties.max()) for row in rows)
+    shape = (len(counts), highest + 1, most_tied + 1)
+    keys = []
+    for row in rows:
+        index_U1 = np.searchsorted(counts, row.num_candidates)[:, None]
+        keys.append(np.ravel_multi_index((index_U1, row.num_higher, row.num_ties), shape))
+    distinct, place = np.unique(np.concatenate([k.ravel() for k in keys]), return_inverse=True)
+    index, higher, ties = np.unravel_index(distinct, shape)
     found = [
-        ranking_metrics(higher, ties, candidates, protocols.ks, negatives)
+        ranking_metrics(higher, ties, counts[index], protocols.ks, negatives)
         for negatives in (None, protocols.num_negatives)
     ]
     gains = np.stack([values for metrics in found for values in metrics.values()], axis=1)
-    place = ranks.join(
-        distinct.with_row_index("place"), on=_COUNTS, how="left", maintain_order="left"
-    )["place"].to_numpy()
     start = 0
-    for row in rows:
-        size = row.num_higher.size
-        gains_USM = gains[place[start : start + size].reshape(row.num_higher.shape)]
-        start += size
+    for key in keys:
+        gains_USM = gains[place[start : start + key.size].reshape(key.shape)]
+        start += key.size
         yield UserMetrics(gains_USM.mean(axis=1), gains_USM.mean(axis=0))
 
 
@@ -106,13 +106,6 @@ def check_same_users(rows: dict[str, SeedRanks]) -> None:
                 f"{first} and {name} were ranked in different catalogues or after different "
                 "histories; they cannot be compared"
             )
-
-
-def _counts(row: SeedRanks) -> pl.DataFrame:
-    """The counts of a row below each other, users before seeds."""
-    candidates = np.broadcast_to(row.num_candidates[:, None], row.num_higher.shape)
-    counts = (candidates, row.num_higher, row.num_ties)
-    return pl.DataFrame({name: v.ravel() for name, v in zip(_COUNTS, counts, strict=True)})
 
 
 def _deviation(seed_means_SM: np.ndarray) -> np.ndarray:
