@@ -63,9 +63,8 @@ def measure_value(
         {pair: over_seeds([seed[metric] for seed in seeds]) for pair, seeds in by_seed.items()}
         for metric in (f"recall@{K}", f"ndcg@{K}")
     )
-    return Measured(
-        value, {source: over_seeds(values) for source, values in valid.items()}, recall, ndcg
-    )
+    means = {source: over_seeds(values) for source, values in valid.items()}
+    return Measured(value, means, recall, ndcg)
 
 
 def _by_seed(ranks: SeedRanks) -> list[dict[str, float]]:

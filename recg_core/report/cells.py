@@ -23,11 +23,6 @@ class Model(NamedTuple):
     def __str__(self) -> str:
         return self.variant if self.backbone is None else f"{self.backbone}-{self.variant}"
 
-    @property
-    def reference(self) -> "Model":
-        """The model that improvements of this one are relative to."""
-        return Model(self.backbone, REFERENCE)
-
 
 @dataclass(frozen=True)
 class Grid:

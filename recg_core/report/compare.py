@@ -1,11 +1,13 @@
 """Comparing the cells of two revisions by their stored ranks."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from recg_core.base.errors import UserError
+from recg_core.models.ranking.metrics import NUM_NEGATIVES
 from recg_core.models.ranking.ranks import SeedRanks
 from recg_core.report.config import FULL, Protocols
 from recg_core.report.per_user import check_same_users, user_metrics
@@ -73,7 +75,7 @@ def compare_cells(
         ranks = [read_before(name), read_after(name)]
         labels = [f"{name} in revision {revision}" for revision in ("A", "B")]
         check_same_users(dict(zip(labels, ranks, strict=True)))
-        before, after = (found.values[:, column] for found in user_metrics(ranks, protocols))
+        before, after = (u.mean(axis=1)[:, column] for u in user_metrics(ranks, protocols))
         changes.append(_change(name, before, after, config))
     others = iter(judged([change for change in changes if change.verdict != "same"]))
     return [change if change.verdict == "same" else next(others) for change in changes]
@@ -110,12 +112,10 @@ def changes_table(changes: Sequence[CellChange]) -> str:
 
 def _protocols(config: CompareConfig) -> Protocols:
     """The protocol and cut-off that `config` names; any k and any number of negatives."""
-    kind, _, k = config.metric.partition("@")
-    sampled, _, negatives = config.protocol.partition("_")
-    if kind not in ("recall", "ndcg") or not k.isdecimal() or int(k) < 1:
+    metric = re.fullmatch(r"(recall|ndcg)@([1-9][0-9]*)", config.metric)
+    if not metric:
         raise UserError(f"metric '{config.metric}': expected recall@K or ndcg@K")
-    if config.protocol == FULL:
-        return Protocols((int(k),))
-    if sampled != "sampled" or not negatives.isdecimal() or int(negatives) < 1:
+    protocol = re.fullmatch(r"full|sampled_([1-9][0-9]*)", config.protocol)
+    if not protocol:
         raise UserError(f"protocol '{config.protocol}': expected full or sampled_N, sampled_100")
-    return Protocols((int(k),), int(negatives))
+    return Protocols((int(metric[2]),), int(protocol[1] or NUM_NEGATIVES))

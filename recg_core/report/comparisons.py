@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recg_core.report.cells import REFERENCE, Cell, Cells
+from recg_core.report.cells import REFERENCE, Cell, Cells, Model
 from recg_core.report.config import ReportConfig
 from recg_core.report.per_user import TargetMetrics
 from recg_core.report.statistics import interval, judged, paired_t_test, wilcoxon_test
@@ -46,7 +46,8 @@ def compare_target(
     for cell in measured.values:
         if cell.trained:
             rivals = cells.rivals(cell)
-            reference = [rival for rival in rivals.trained if rival.model == cell.model.reference]
+            model = Model(cell.model.backbone, REFERENCE)
+            reference = [rival for rival in rivals.trained if rival.model == model]
             if reference and cell not in reference:
                 yield from _compare(cell, REFERENCE, reference, measured, config)
             yield from _compare(cell, TRAINING_FREE, rivals.training_free, measured, config)

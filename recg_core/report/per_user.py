@@ -17,14 +17,6 @@ from recg_core.report.statistics import bootstrap_means
 
 
 @dataclass(frozen=True)
-class UserMetrics:
-    """One row's metrics on one target."""
-
-    values: np.ndarray  # float64 [U, M], means over seeds
-    seed_means: np.ndarray  # float64 [S, M], means over users
-
-
-@dataclass(frozen=True)
 class TargetMetrics:
     """The cells of one target in numbers, as fractions."""
 
@@ -44,9 +36,12 @@ def measure_target(cells: Sequence[Cell], config: ReportConfig) -> TargetMetrics
     ranks = {cell: read_ranks(cell.ranks) for cell in cells}
     check_same_users({str(cell.ranks): table for cell, table in ranks.items()})
     users = ranks[cells[0]].users
-    found = dict(zip(ranks, user_metrics(list(ranks.values()), config), strict=True))
+    values, seed_std = {}, {}
+    found = user_metrics(list(ranks.values()), config)
+    for cell, metrics_USM in zip(ranks, found, strict=True):
+        values[cell] = metrics_USM.mean(axis=1)
+        seed_std[cell] = _deviation(metrics_USM.mean(axis=0))
     del ranks
-    values = {cell: metrics.values for cell, metrics in found.items()}
     # All at once, so that all cells see the same draws.
     wide = np.concatenate(list(values.values()), axis=1)
     samples = np.split(
@@ -56,13 +51,13 @@ def measure_target(cells: Sequence[Cell], config: ReportConfig) -> TargetMetrics
         users=users,
         values=values,
         means={cell: of_users.mean(axis=0) for cell, of_users in values.items()},
-        seed_std={cell: _deviation(metrics.seed_means) for cell, metrics in found.items()},
+        seed_std=seed_std,
         samples=dict(zip(values, samples, strict=True)),
     )
 
 
-def user_metrics(rows: Sequence[SeedRanks], protocols: Protocols) -> Iterator[UserMetrics]:
-    """The metrics of several rows over the same users.
+def user_metrics(rows: Sequence[SeedRanks], protocols: Protocols) -> Iterator[np.ndarray]:
+    """The metrics of several rows over the same users, float64 [U, S, M] one at a time.
 
     Equal ranks give equal metrics, so each distinct (candidates, rank, ties) is computed once.
     """
@@ -83,9 +78,8 @@ def user_metrics(rows: Sequence[SeedRanks], protocols: Protocols) -> Iterator[Us
     gains = np.stack([values for metrics in found for values in metrics.values()], axis=1)
     start = 0
     for key in keys:
-        gains_USM = gains[place[start : start + key.size].reshape(key.shape)]
+        yield gains[place[start : start + key.size].reshape(key.shape)]
         start += key.size
-        yield UserMetrics(gains_USM.mean(axis=1), gains_USM.mean(axis=0))
 
 
 def check_same_users(rows: dict[str, SeedRanks]) -> None:
