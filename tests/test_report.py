@@ -19,13 +19,13 @@ from recg_core.models.ranking.metrics import ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks, read_ranks
 from recg_core.report.analysis import Analysis, analyse
 from recg_core.report.build import Inputs, Outputs, write_report
+from recg_core.report.calibration import reversals
 from recg_core.report.cells import Cell, Cells, Grid, Model, load_cells
 from recg_core.report.config import ReportConfig
 from recg_core.report.figures import load_figures
 from recg_core.report.heatmap import heatmap_table
 from recg_core.report.layout import Number, Table, bold_best
-from recg_core.report.paper_tables import ablation_table, comparison_tables
-from recg_core.report.published import published
+from recg_core.report.paper_tables import ablation_table, comparison_tables, published
 from recg_core.report.summary import averages_table, build_summary, findings
 from recg_core.report.tables import slices_table, training_free_table, verdict_table
 from stages.report import main
@@ -208,16 +208,16 @@ def counted(root: Path) -> Path:
 
 
 def test_a_zero_shot_model_that_uses_interactions_stands_apart(counted: Path) -> None:
-    analysis, cells = analysed(counted, WITH_COUNTS), cells_of(counted, WITH_COUNTS)
+    analysis = analysed(counted, WITH_COUNTS)
     against = {
         (c.against, str(c.other.model)) for c in analysis.comparisons
         if c.cell.model == COUNTS and c.cell.source != c.cell.target
     }  # fmt: skip
     assert against == {("training-free", "popularity")}
-    strict, using = comparison_tables(analysis, cells, "full", zero_shot=True)
+    strict, using = comparison_tables(analysis, "full", zero_shot=True)
     assert "sasrec-counts" not in strict.columns
     assert "sasrec-sem" not in using.columns
-    assert "the best trained model is `sasrec-recg`" in findings(analysis, cells, "full")[0]
+    assert "the best trained model is `sasrec-recg`" in findings(analysis, "full")[0]
 
 
 def test_no_table_lets_a_row_with_interactions_compete_with_one_without(counted: Path) -> None:
@@ -232,27 +232,26 @@ def test_no_table_lets_a_row_with_interactions_compete_with_one_without(counted:
         assert used[c.cell] or not used[c.other]
         if c.against == "sem":
             assert used[c.cell] == used[c.other]
-    for part in analysis.targets["VG"].slices:
-        if part.source == "IS":
+    for part in analysis.slices:
+        if (part.source, part.target) == ("IS", "VG"):
             assert {str(c.model) for c in part.values} == {"sasrec-sem", "sasrec-recg", "knn"}
-    strict, using = comparison_tables(analysis, cells, "full", zero_shot=True)
+    strict, using = comparison_tables(analysis, "full", zero_shot=True)
     assert bold_of(strict) == {"sasrec-recg"}
     assert bold_of(using) <= {"sasrec-counts", "Best training-free"}
     assert {row[-1].note for row in strict.rows if isinstance(row[-1], Number)} == {"knn"}
-    averages = averages_table(analysis, cells, "full")
+    averages = averages_table(analysis, "full")
     assert bold_rows(averages, "Zero-shot NDCG@10", name=1) == {"sasrec-recg", "sasrec-counts"}
-    free = training_free_table(analysis, cells, "full")
+    free = training_free_table(analysis, "full")
     assert bold_rows(free, "NDCG@10", name=2) == {"knn", "popularity†"}
-    six = ablation_table(analysis, cells, "full")
+    six = ablation_table(analysis, "full")
     assert six is not None
     assert {row[2] for row in six.rows} == {"recg", "sem"}
-    slices = slices_table(analysis, dict.fromkeys(SLICED, ""), zero_shot=True)
+    slices = slices_table(analysis, zero_shot=True)
     assert "sasrec-counts" not in slices.columns
 
 
 def test_the_heat_map_is_darkest_at_the_best_of_those_that_compete(counted: Path) -> None:
-    cells = cells_of(counted, WITH_COUNTS)
-    table = heatmap_table(analysed(counted, WITH_COUNTS), cells, "full")
+    table = heatmap_table(analysed(counted, WITH_COUNTS), "full")
     shades = {
         str(row[0]): [entry.shade for entry in row[1:] if isinstance(entry, Number)]
         for row in table.rows
@@ -285,8 +284,8 @@ def bold_rows(table: Table, column: str, name: int) -> set[str]:
 
 
 def test_table_4_has_the_paper_beside_ours_under_its_protocol_alone(root: Path) -> None:
-    analysis, cells = analysed(root), cells_of(root)
-    (table,) = comparison_tables(analysis, cells, "sampled_100", zero_shot=True)
+    analysis = analysed(root)
+    (table,) = comparison_tables(analysis, "sampled_100", zero_shot=True)
     assert table.columns[3:] == (
         "sasrec-sem", "paper", "sasrec-recg", "paper", "Impr.", "Best training-free",
     )  # fmt: skip
@@ -295,7 +294,7 @@ def test_table_4_has_the_paper_beside_ours_under_its_protocol_alone(root: Path) 
     assert isinstance(row[5], Number)
     assert row[5].bold
     assert "▲" in row[5].marks
-    (table,) = comparison_tables(analysis, cells, "full", zero_shot=True)
+    (table,) = comparison_tables(analysis, "full", zero_shot=True)
     assert "paper" not in table.columns
     assert row_of(table, "IS", "VG", "Recall@10")["Impr."].endswith("%*")
 
@@ -313,10 +312,10 @@ def test_ablation_stands_in_table_6_alone(root: Path) -> None:
     for source in GRID.sources:
         for target in GRID.domains:
             write_ranks(root, Model("sasrec", "wo_ig"), source, target, 4.0)
-    analysis, cells = analysed(root, grid), cells_of(root, grid)
-    (four,) = comparison_tables(analysis, cells, "full", zero_shot=True)
+    analysis = analysed(root, grid)
+    (four,) = comparison_tables(analysis, "full", zero_shot=True)
     assert not [column for column in four.columns if "wo_ig" in column]
-    six = ablation_table(analysis, cells, "full")
+    six = ablation_table(analysis, "full")
     assert six is not None
     assert [row[2] for row in six.rows if row[0] == "IS"] == ["recg", "wo_ig", "sem"]
     assert row_of(six, "IS", "sasrec", "recg")["IS NDCG@10"] == "-"
@@ -332,7 +331,7 @@ def test_verdicts_name_interval_and_both_corrected_tests(root: Path) -> None:
 
 def test_slices_weigh_up_to_the_whole(root: Path) -> None:
     analysis = analysed(root)
-    parts = [part for part in analysis.targets["VG"].slices if part.source == "IS"]
+    parts = [part for part in analysis.slices if (part.source, part.target) == ("IS", "VG")]
     cell = cell_of(root, RECG, "IS", "VG")
     whole = analysis.view("full", "ndcg@10").value(cell)
     for attribute in SLICED:
@@ -350,8 +349,8 @@ def test_a_pair_that_the_protocols_order_differently_is_found(root: Path) -> Non
         old.users, old.seeds, old.num_candidates, np.full_like(old.num_higher, 15), old.num_ties
     )
     RANKS.write(steady.to_frame(), path)
-    reversals = analysed(root).targets["VG"].reversals
-    pairs = {(str(r.one.model), str(r.other.model)): r for r in reversals}
+    found = reversals(analysed(root), "VG")
+    pairs = {(str(r.one.model), str(r.other.model)): r for r in found}
     assert ("sasrec-sem", "knn") not in pairs
     weak = pairs["sasrec-sem", "random"]
     assert weak.full < 0 < weak.sampled
@@ -360,7 +359,7 @@ def test_a_pair_that_the_protocols_order_differently_is_found(root: Path) -> Non
 
 def test_summary_holds_cells_and_means(root: Path) -> None:
     analysis = analysed(root)
-    summary = build_summary(analysis, cells_of(root))
+    summary = build_summary(analysis)
     cells = [summary["sasrec-sem"][name]["full"]["ndcg@10"] for name in ("IS_to_VG", "VG_to_IS")]
     assert summary["sasrec-sem"]["mean_zero_shot"]["full"]["ndcg@10"] == pytest.approx(
         np.mean(cells)
@@ -505,11 +504,11 @@ def test_bold_is_the_best_of_its_group() -> None:
 
 
 def test_other_runs_do_not_leak_into_the_report(root: Path) -> None:
-    clean = build_summary(analysed(root), cells_of(root))
+    clean = build_summary(analysed(root))
     write_ranks(root, Model("gru4rec", "sem"), "IS", "VG", 50.0)
     write_ranks(root, ID, "IS", "VG", 50.0)
     write_ranks(root, Model(None, "knn"), NO_SOURCE, "films", 50.0)
-    assert build_summary(analysed(root), cells_of(root)) == clean
+    assert build_summary(analysed(root)) == clean
 
 
 def test_missing_inputs_name_the_stage_to_run(root: Path) -> None:

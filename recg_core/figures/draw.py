@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -82,7 +82,7 @@ def draw_scatters(rows: Sequence[Sequence[Scatter | None]], names: Sequence[str]
             if panel is not None:
                 _draw_scatter(place, panel, len(names))
     for group, name in enumerate(names):
-        axes[0][0].scatter([], [], s=20, label=name, color=_color(group), marker=_marker(group))
+        axes[0][0].scatter([], [], s=20, label=name, **_style(group))
     canvas.legend(loc="outside lower center", ncols=len(names), frameon=False)
     return _png(canvas)
 
@@ -111,10 +111,8 @@ def draw_lines(panels: Sequence[LinePanel]) -> bytes:
         str(curve.get_label()): curve for place in axes for curve in place.get_lines()
         if curve.get_label() in labels
     }  # fmt: skip
-    canvas.legend(
-        [handles[label] for label in labels], labels,
-        loc="outside lower center", ncols=len(labels), frameon=False,
-    )  # fmt: skip
+    curves = [handles[label] for label in labels]
+    canvas.legend(curves, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return _png(canvas)
 
 
@@ -129,31 +127,21 @@ def _draw_scatter(place: "Axes", panel: Scatter, num_groups: int) -> None:
     place.set_title(panel.title, fontsize=8)
     for group in range(num_groups):
         points = panel.points[panel.groups == group]
-        place.scatter(
-            points[:, 0], points[:, 1], s=5, alpha=0.7, linewidths=0,
-            color=_color(group), marker=_marker(group),
-        )  # fmt: skip
+        place.scatter(points[:, 0], points[:, 1], s=5, alpha=0.7, linewidths=0, **_style(group))
 
 
 def _draw_line(place: "Axes", line: Line, index: int) -> None:
     y, half = np.array(line.y), np.array(line.half_widths)
-    place.plot(
-        line.x, y, label=line.label, linewidth=1.2, markersize=4,
-        color=_color(index), marker=_marker(index),
-    )  # fmt: skip
+    style = _style(index)
+    place.plot(line.x, y, label=line.label, linewidth=1.2, markersize=4, **style)
     known = np.isfinite(half)
-    place.errorbar(
-        np.array(line.x)[known], y[known], half[known],
-        fmt="none", ecolor=_color(index), capsize=3,
-    )  # fmt: skip
+    x = np.array(line.x)[known]
+    place.errorbar(x, y[known], half[known], fmt="none", ecolor=style["color"], capsize=3)
 
 
-def _color(index: int) -> str:
-    return COLORS[index % len(COLORS)]
-
-
-def _marker(index: int) -> str:
-    return MARKERS[index % len(MARKERS)]
+def _style(index: int) -> dict[str, Any]:
+    """The colour and marker of a group or curve."""
+    return {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)]}
 
 
 def _png(canvas: "Canvas") -> bytes:

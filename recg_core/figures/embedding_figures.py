@@ -4,7 +4,8 @@ Shapes: N sampled items of all domains, D dimensions.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,6 @@ def write_embedding_figures(
     config: FiguresConfig,
     figures: Path,
     metrics: Path,
-    *,
-    device: str | None = None,
 ) -> None:
     """Draw t-SNE and PCA of all domains' items for each source, and write the numbers behind.
 
@@ -107,7 +106,6 @@ def write_embedding_figures(
         domains: whose items are drawn, two at least.
         figures: folder for the images and their captions.
         metrics: JSON for all numbers: `{"text": {...}, source: {model: {...}}}`.
-        device: of torch; None: the GPU where there is one.
 
     Raises:
         UserError: when a model is missing, was trained on another encoder, or the domains are too
@@ -116,21 +114,19 @@ def write_embedding_figures(
     sample = sample_items(domains, config)
     text = ItemVectors(
         project(sample.text, config),
-        asdict(measure_items(sample.text, sample.domains, sample.pairs, config.seed)),
+        measure_items(sample.text, sample.domains, sample.pairs, config.seed),
     )
-    numbers: dict[str, dict[str, Any]] = {TEXT: text.numbers}
-    places = [(source, b, v) for source in sources for b in backbones for v in variants]
-    measured: dict[tuple[str, str, str], ItemVectors] = {}
+    numbers: dict[str, Any] = {TEXT: text.numbers}
+    measured: dict[str, dict[tuple[str, str], ItemVectors]] = {source: {} for source in sources}
+    places = list(product(sources, backbones, variants))
     for source, backbone, variant in tqdm(places, "figures", unit="model", disable=None):
         place = Path(variant, source, backbone)
-        if isinstance(read_card(models / place).spec.variant.items, IdItemsConfig):
-            continue
-        found = measure_model(models / place, patterns / place, domains, sample, config, device)
-        measured[source, backbone, variant] = found
-        numbers.setdefault(source, {})[f"{backbone}-{variant}"] = found.numbers
+        if not isinstance(read_card(models / place).spec.variant.items, IdItemsConfig):
+            found = measure_model(models / place, patterns / place, domains, sample, config)
+            measured[source][backbone, variant] = found
+            numbers.setdefault(source, {})[f"{backbone}-{variant}"] = found.numbers
     labels = [domain.name for domain in domains]
-    for source in sources:
-        of_source = {(b, v): found for (s, b, v), found in measured.items() if s == source}
+    for source, of_source in measured.items():
         for method, title in METHODS.items():
             png = draw_scatters(_panels(method, text, of_source, sample.domains), labels)
             image = _describe(f"{title} of items, trained on {source}", labels, text, of_source)
@@ -175,14 +171,13 @@ def measure_model(
     domains: Sequence[Domain],
     sample: Sample,
     config: FiguresConfig,
-    device: str | None = None,
 ) -> ItemVectors:
     """Project and measure the sampled items and, where there are patterns, users of each domain.
 
     Raises:
         UserError: when the model or its patterns do not fit the embeddings or each other.
     """
-    seeds = load_seeds(model, patterns, domains, device)
+    seeds = load_seeds(model, patterns, domains)
     projections: dict[str, np.ndarray] = {}
     numbers: list[dict[str, float]] = []
     for trained in seeds.values():
@@ -191,8 +186,7 @@ def measure_model(
             [table[1:].cpu().numpy()[rows] for table, rows in zip(tables, sample.rows, strict=True)]
         )
         projections = projections or project(vectors, config)
-        items = measure_items(vectors, sample.domains, sample.pairs, config.seed)
-        numbers.append(asdict(items))
+        numbers.append(measure_items(vectors, sample.domains, sample.pairs, config.seed))
         if trained.patterns is not None:
             users = [
                 trained.user_matrix(table, _histories(domain, config))
@@ -210,11 +204,10 @@ def measure_patterns(patterns: Patterns, users: Sequence[Tensor]) -> dict[str, f
         users: user vectors [users, D] of each domain; the numbers are means over domains.
     """
     weights = [attention_weights(u, patterns.centroids_KD, patterns.temperature) for u in users]
+    shares = [pattern_variance_share(patterns, u) for u in users]
     return {
         "attention_entropy": float(np.mean([normalized_entropy(w) for w in weights])),
-        "pattern_variance_share": float(
-            np.mean([pattern_variance_share(patterns, u) for u in users])
-        ),
+        "pattern_variance_share": float(np.mean(shares)),
     }
 
 
@@ -234,15 +227,13 @@ def _panels(
     """A row a backbone, its first place for the text embeddings, which only the first row shows."""
 
     def panel(name: str, found: ItemVectors) -> Scatter:
-        accuracy = found.numbers["domain_probe_accuracy"]
-        title = f"{name}\nprobe {100 * accuracy:.0f} %"
+        title = f"{name}\nprobe {100 * found.numbers['domain_probe_accuracy']:.0f} %"
         return Scatter(title, found.projections[method], domains)
 
     rows: dict[str, list[Scatter | None]] = {}
     for (backbone, variant), found in measured.items():
         first = None if rows else panel(TEXT, text)
-        row = rows.setdefault(backbone, [first])
-        row.append(panel(f"{backbone}-{variant}", found))
+        rows.setdefault(backbone, [first]).append(panel(f"{backbone}-{variant}", found))
     return list(rows.values()) or [[panel(TEXT, text)]]
 
 

@@ -3,8 +3,6 @@
 Shapes: N items of K domains, D dimensions, P pairs.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 PROBE_FOLDS = 5
@@ -13,21 +11,10 @@ TSNE_STEPS = 500  # half of them exaggerate the clusters, the others let them se
 _TINY = 1e-12  # a vector shorter than this has no direction and stays zero
 
 
-@dataclass(frozen=True)
-class ItemSpace:
-    """The numbers of one set of item vectors."""
-
-    domain_probe_accuracy: float
-    alignment: float
-    uniformity: float
-    center_distance: float
-    effective_rank: float
-
-
 def measure_items(
     items: np.ndarray, domains: np.ndarray, pairs: np.ndarray, seed: int
-) -> ItemSpace:
-    """All numbers of item vectors.
+) -> dict[str, float]:
+    """All numbers of item vectors, by the names of their functions.
 
     Args:
         items: [N, D].
@@ -35,13 +22,13 @@ def measure_items(
         pairs: int [P, 2], rows of `items` that should lie close together.
         seed: of the probe's folds.
     """
-    return ItemSpace(
-        domain_probe_accuracy(items, domains, seed),
-        alignment(items, pairs),
-        uniformity(items),
-        center_distance(items, domains),
-        effective_rank(items),
-    )
+    return {
+        "domain_probe_accuracy": domain_probe_accuracy(items, domains, seed),
+        "alignment": alignment(items, pairs),
+        "uniformity": uniformity(items),
+        "center_distance": center_distance(items, domains),
+        "effective_rank": effective_rank(items),
+    }
 
 
 def domain_probe_accuracy(items: np.ndarray, domains: np.ndarray, seed: int) -> float:

@@ -63,9 +63,8 @@ def measure_value(
         {pair: over_seeds([seed[metric] for seed in seeds]) for pair, seeds in by_seed.items()}
         for metric in (f"recall@{K}", f"ndcg@{K}")
     )
-    return Measured(
-        value, {source: over_seeds(values) for source, values in valid.items()}, recall, ndcg
-    )
+    means = {source: over_seeds(values) for source, values in valid.items()}
+    return Measured(value, means, recall, ndcg)
 
 
 def _by_seed(ranks: SeedRanks) -> list[dict[str, float]]:
@@ -117,15 +116,13 @@ def describe_sensitivity(key: str, model: str, measured: Sequence[Measured]) -> 
     measured = sorted(measured, key=lambda point: point.value)
     scores = [{s: found.mean for s, found in point.valid.items()} for point in measured]
     best = measured[best_by_validation(scores)].value
-    intervals = any(
-        not math.isnan(found.half_width) for point in measured for found in point.ndcg.values()
-    )
     rows: list[list[str | float | None]] = [
-        [point.value, source, target, *_percent(point.valid[source]),
-         *_percent(point.recall[source, target]), *_percent(point.ndcg[source, target])]
+        [point.value, *pair, *_percent(point.valid[pair[0]]), *_percent(point.recall[pair]),
+         *_percent(point.ndcg[pair])]
         for point in measured
-        for source, target in point.ndcg
+        for pair in point.ndcg
     ]  # fmt: skip
+    intervals = any(row[-1] is not None for row in rows)
     return Image(
         title=f"Sensitivity of {model} to {key}",
         caption=(

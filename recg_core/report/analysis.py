@@ -1,45 +1,33 @@
-"""Every number of the report from stored ranks: means, intervals, tests, slices, calibration.
+"""Every number of the report from stored ranks: means, intervals, tests, slices.
 
 Legend: M columns (metrics under both protocols), B resamples.
 """
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from recg_core.report.calibration import Calibration, calibrate
 from recg_core.report.cells import Cell, Cells
 from recg_core.report.comparisons import Comparison, compare_target, corrected
 from recg_core.report.config import ReportConfig
 from recg_core.report.parts import SliceResult, slice_target
+from recg_core.report.per_user import TargetMetrics, measure_target
 from recg_core.report.statistics import interval
-from recg_core.report.target_metrics import measure_target
-
-
-@dataclass(frozen=True)
-class TargetResult:
-    """All cells of one target."""
-
-    means: dict[Cell, np.ndarray]  # [M]
-    seed_std: dict[Cell, np.ndarray]  # [M], over seeds (n - 1); nan with one seed
-    samples: dict[Cell, np.ndarray]  # [B, M], bootstrap means over the same draws
-    comparisons: list[Comparison]
-    slices: list[SliceResult]
-    reversals: list[Calibration]
-    num_twos: int  # of cells that `reversals` went through
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """The results of a grid, by target, with corrected p-values."""
+    """The results of a grid, with corrected p-values."""
 
     config: ReportConfig
-    targets: dict[str, TargetResult]
+    cells: Cells
+    targets: dict[str, TargetMetrics]  # without the values of every user
     comparisons: list[Comparison]
+    slices: list[SliceResult]
 
     def view(self, protocol: str, metric: str) -> "View":
         """One metric under one protocol."""
@@ -48,7 +36,7 @@ class Analysis:
     def metrics(self, cell: Cell, protocol: str) -> dict[str, float]:
         """A cell's means over users and seeds under a protocol, as fractions."""
         means = self.targets[cell.target].means[cell]
-        columns = zip(self.config.protocols.columns, means.tolist(), strict=True)
+        columns = zip(self.config.columns, means.tolist(), strict=True)
         return {metric: value for (name, metric), value in columns if name == protocol}
 
     @cached_property
@@ -68,7 +56,7 @@ class View:
     @cached_property
     def column(self) -> int:
         """Where the metric stands among the M columns."""
-        return self.analysis.config.column(self.protocol, self.metric)
+        return self.analysis.config.columns.index((self.protocol, self.metric))
 
     def value(self, cell: Cell) -> float:
         """A cell's mean over users and seeds."""
@@ -111,24 +99,22 @@ def analyse(cells: Cells, slices: Path, config: ReportConfig) -> Analysis:
     Raises:
         UserError: when ranks or slices are missing, damaged or not of the same users.
     """
-    domains = cells.grid.domains
+
+    def of_target(name: str) -> tuple[TargetMetrics, list[Comparison], list[SliceResult]]:
+        measured = measure_target(cells.of_target(name), config)
+        compared = list(compare_target(cells, measured, config))
+        parts = list(slice_target(cells, name, measured, slices, config))
+        return replace(measured, values={}), compared, parts
+
     # Two at a time: numpy's sorts and products let other threads run, and memory stays bounded.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        results = pool.map(lambda target: _analyse_target(cells, target, slices, config), domains)
-        targets = dict(zip(domains, results, strict=True))
-    comparisons = [c for result in targets.values() for c in result.comparisons]
-    return Analysis(config, targets, corrected(comparisons))
-
-
-def _analyse_target(cells: Cells, target: str, slices: Path, config: ReportConfig) -> TargetResult:
-    measured = measure_target(cells.of_target(target), config)
-    reversals, num_twos = calibrate(measured, config)
-    return TargetResult(
-        means=measured.means,
-        seed_std=measured.seed_std,
-        samples=measured.samples,
-        comparisons=list(compare_target(cells, measured, config)),
-        slices=list(slice_target(cells, target, measured, slices, config)),
-        reversals=reversals,
-        num_twos=num_twos,
+        results = dict(
+            zip(cells.grid.domains, pool.map(of_target, cells.grid.domains), strict=True)
+        )
+    return Analysis(
+        config,
+        cells,
+        {name: measured for name, (measured, _, _) in results.items()},
+        corrected([c for _, compared, _ in results.values() for c in compared]),
+        [part for _, _, parts in results.values() for part in parts],
     )

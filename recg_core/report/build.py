@@ -4,23 +4,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from recg_core.base.files import atomic_path, read_json, write_json
-from recg_core.evaluation.slices import ATTRIBUTES
+from recg_core.base.files import read_json, write_bytes, write_json
 from recg_core.report.analysis import Analysis, analyse
-from recg_core.report.cells import REFERENCE, Cells, Grid, load_cells
+from recg_core.report.calibration import calibration_section
+from recg_core.report.cells import REFERENCE, Grid, load_cells
 from recg_core.report.comparisons import TRAINING_FREE
-from recg_core.report.config import ReportConfig
+from recg_core.report.config import FULL, ReportConfig
 from recg_core.report.curves import curve_drawings
 from recg_core.report.figures import load_figures
 from recg_core.report.files import metrics_files, replace_files, table_files
 from recg_core.report.heatmap import heatmap_svg, heatmap_table
-from recg_core.report.layout import Section, Table, markdown
-from recg_core.report.page import html
+from recg_core.report.layout import Section, Table, html, markdown
 from recg_core.report.paper_tables import ablation_table, comparison_tables, statistics_table
-from recg_core.report.per_user import FULL
 from recg_core.report.summary import averages_table, build_summary, findings
 from recg_core.report.tables import (
-    calibration_table,
     certificate_table,
     comparisons_table,
     slices_table,
@@ -71,31 +68,38 @@ def write_report(
     analysis = analyse(cells, inputs.slices, config)
     out = outputs.report
     sections = [
-        *_result_sections(analysis, cells),
-        *_other_sections(analysis, cells, inputs, out),
+        *_result_sections(analysis),
+        _slices(analysis),
+        calibration_section(analysis),
+        Section("Training curves", (), tuple(curve_drawings(inputs.curves, cells.grid))),
+        Section("Figures", (), tuple(load_figures(inputs.figures, out))),
         Section("Data", (), (statistics_table(statistics, preparation),)),
         Section("Certificates", (), (certificate_table(cells),)),
         Section("Method", _method(config)),
     ]
-    replace_files(outputs.full, metrics_files(analysis, cells, FULL))
-    replace_files(outputs.sampled, metrics_files(analysis, cells, config.protocols.sampled))
+    sections = [section for section in sections if section.paragraphs or section.blocks]
+    replace_files(outputs.full, metrics_files(analysis, FULL))
+    replace_files(outputs.sampled, metrics_files(analysis, config.sampled))
     tables = [table for section in sections for table in section.blocks if isinstance(table, Table)]
     every = comparisons_table(analysis)
     replace_files(out / "tables", table_files(tables) | {f"{every.name}.csv": every.csv()})
-    heatmap = heatmap_table(analysis, cells, config.protocols.sampled)
-    _write(outputs.heatmap, heatmap_svg(heatmap))
-    _write(out / "report.md", markdown(TITLE, sections))
-    _write(out / "report.html", html(TITLE, sections))
-    write_json(outputs.summary, build_summary(analysis, cells))
+    texts = {
+        outputs.heatmap: heatmap_svg(heatmap_table(analysis, config.sampled)),
+        out / "report.md": markdown(TITLE, sections),
+        out / "report.html": html(TITLE, sections),
+    }
+    for path, text in texts.items():
+        write_bytes(path, text.encode("utf-8"))
+    write_json(outputs.summary, build_summary(analysis))
 
 
-def _result_sections(analysis: Analysis, cells: Cells) -> Iterator[Section]:
+def _result_sections(analysis: Analysis) -> Iterator[Section]:
     protocols = {
         FULL: (
             "Full ranking",
             "The test item among all items outside the user's history; expectation over ties.",
         ),
-        analysis.config.protocols.sampled: (
+        analysis.config.sampled: (
             "Sampled ranking",
             f"The test item against {analysis.config.num_negatives} sampled negatives, the paper's "
             "protocol, as the exact expectation over samples. Columns `paper`: what the paper "
@@ -104,55 +108,30 @@ def _result_sections(analysis: Analysis, cells: Cells) -> Iterator[Section]:
     }
     yield Section(
         "Summary",
-        tuple(said for protocol in protocols for said in findings(analysis, cells, protocol)),
-        (heatmap_table(analysis, cells, FULL),),
+        tuple(said for protocol in protocols for said in findings(analysis, protocol)),
+        (heatmap_table(analysis, FULL),),
     )
     for protocol, (title, words) in protocols.items():
-        yield Section(title, (words,), tuple(_protocol_tables(analysis, cells, protocol)))
+        tables = _protocol_tables(analysis, protocol)
+        yield Section(title, (words,), tuple(table for table in tables if table and table.rows))
 
 
-def _protocol_tables(analysis: Analysis, cells: Cells, protocol: str) -> Iterator[Table]:
-    yield averages_table(analysis, cells, protocol)
+def _protocol_tables(analysis: Analysis, protocol: str) -> Iterator[Table | None]:
+    yield averages_table(analysis, protocol)
     if protocol != FULL:
-        yield heatmap_table(analysis, cells, protocol)
-    yield from comparison_tables(analysis, cells, protocol, zero_shot=True)
-    yield from comparison_tables(analysis, cells, protocol, zero_shot=False)
-    if table := ablation_table(analysis, cells, protocol):
-        yield table
-    yield training_free_table(analysis, cells, protocol)
+        yield heatmap_table(analysis, protocol)
+    for zero_shot in (True, False):
+        yield from comparison_tables(analysis, protocol, zero_shot=zero_shot)
+    yield ablation_table(analysis, protocol)
+    yield training_free_table(analysis, protocol)
     for against in (REFERENCE, TRAINING_FREE):
-        table = verdict_table(analysis, protocol, against)
-        if table.rows:
-            yield table
+        yield verdict_table(analysis, protocol, against)
 
 
-def _other_sections(
-    analysis: Analysis, cells: Cells, inputs: Inputs, out: Path
-) -> Iterator[Section]:
-    slices = [slices_table(analysis, ATTRIBUTES, zero_shot=z) for z in (True, False)]
-    yield Section(
-        "Slices",
-        ("The same ranks on parts of the users: quarters by value, and head and tail.",),
-        tuple(table for table in slices if table.rows),
-    )
-    yield _calibration(analysis)
-    if curves := curve_drawings(inputs.curves, cells.grid):
-        yield Section("Training curves", (), tuple(curves))
-    if figures := load_figures(inputs.figures, out):
-        yield Section("Figures", (), tuple(figures))
-
-
-def _calibration(analysis: Analysis) -> Section:
-    table = calibration_table(analysis)
-    twos = sum(result.num_twos for result in analysis.targets.values())
-    clear = sum(r.clear for result in analysis.targets.values() for r in result.reversals)
-    negatives = analysis.config.num_negatives
-    said = (
-        f"Of {twos:,} pairs of rows with the same source and target, {len(table.rows):,} change "
-        f"places between full ranking and {negatives} sampled negatives; in {clear:,} of them both "
-        "differences are clear of 0."
-    )
-    return Section("Full against sampled ranking", (said,), (table,) if table.rows else ())
+def _slices(analysis: Analysis) -> Section:
+    tables = [slices_table(analysis, zero_shot=zero_shot) for zero_shot in (True, False)]
+    words = "The same ranks on parts of the users: quarters by value, and head and tail."
+    return Section("Slices", (words,), tuple(table for table in tables if table.rows))
 
 
 def _method(config: ReportConfig) -> tuple[str, ...]:
@@ -168,8 +147,3 @@ def _method(config: ReportConfig) -> tuple[str, ...]:
         "The best training-free row is chosen for each target and metric on the test users "
         "themselves, which favours it.",
     )
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

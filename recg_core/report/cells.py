@@ -1,6 +1,5 @@
 """The cells of a grid as they were evaluated, and which of them compete with which."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from recg_core.evaluation.certificate import NO_SOURCE, Certificate, Saw
 
 REFERENCE = "sem"  # the variant that improvements are relative to
 INTERACTIONS_MARK, TEXT_MARK = "†", "‡"
+INTERACTIONS_USED = "target_interactions_used"  # key of a cell in the summary
 
 
 class Model(NamedTuple):
@@ -22,11 +22,6 @@ class Model(NamedTuple):
 
     def __str__(self) -> str:
         return self.variant if self.backbone is None else f"{self.backbone}-{self.variant}"
-
-    @property
-    def reference(self) -> "Model":
-        """The model that improvements of this one are relative to."""
-        return Model(self.backbone, REFERENCE)
 
 
 @dataclass(frozen=True)
@@ -64,25 +59,13 @@ class Grid:
 
 @dataclass(frozen=True)
 class Cell:
-    """A model on a source -> target pair; the source of a training-free row is NO_SOURCE."""
+    """A model on a source -> target pair."""
 
+    model: Model
+    source: str  # that the model was trained on; NO_SOURCE of a training-free row
+    target: str  # whose items were ranked
     certificate: Certificate
     ranks: Path
-
-    @property
-    def model(self) -> Model:
-        """Whose cell it is."""
-        return Model(self.certificate.backbone, self.certificate.variant)
-
-    @property
-    def source(self) -> str:
-        """The domain that the model was trained on."""
-        return self.certificate.source
-
-    @property
-    def target(self) -> str:
-        """The domain whose items were ranked."""
-        return self.certificate.target
 
     @property
     def saw(self) -> Saw:
@@ -100,12 +83,8 @@ class Cell:
         interactions = INTERACTIONS_MARK if self.saw.target_interactions_used else ""
         return interactions + (TEXT_MARK if self.saw.target_text_seen else "")
 
-    def __str__(self) -> str:
-        return f"{self.model} {self.source}_to_{self.target}"
 
-
-@dataclass(frozen=True)
-class Competition:
+class Competition(NamedTuple):
     """Cells of one source -> target pair that may be compared, in the order of the grid."""
 
     trained: list[Cell]
@@ -138,16 +117,6 @@ class Cells:
     by_key: dict[Key, Cell]
 
     @property
-    def trained(self) -> list[Cell]:
-        """The cells of all trained models."""
-        return [cell for cell in self.by_key.values() if cell.trained]
-
-    @property
-    def training_free(self) -> list[Cell]:
-        """The cells of all training-free rows."""
-        return [cell for cell in self.by_key.values() if not cell.trained]
-
-    @property
     def models(self) -> list[Model]:
         """All trained models and, after them, the training-free rows."""
         return list(dict.fromkeys(cell.model for cell in self.by_key.values()))
@@ -167,8 +136,7 @@ class Cells:
         compare.
         """
         pairs = self.grid.pairs(zero_shot=zero_shot)
-        found = [self.find(model, source, target) for source, target in pairs]
-        return [cell for cell in found if cell is not None]
+        return [cell for pair in pairs if (cell := self.find(model, *pair))]
 
     def uses_interactions(self, model: Model, *, zero_shot: bool) -> bool:
         """Whether a model used interactions of the target in any of those cells."""
@@ -205,14 +173,28 @@ def load_cells(ranks: Path, grid: Grid) -> Cells:
     found = _read_cells(ranks)
     alone = {cell.model.variant for cell in found.values() if not cell.certificate.transfers}
     grid = replace(grid, in_domain_only=frozenset(alone))
-    wanted = _wanted(grid)
-    trained = {key: found[key] for key in wanted if key in found}
+    wanted = [
+        (model, *pair)
+        for zero_shot in (True, False)
+        for model in grid.models(zero_shot=zero_shot)
+        for pair in grid.pairs(zero_shot=zero_shot)
+    ]
+    if missing := [key for key in wanted if key not in found]:
+        model, source, target = missing[0]
+        raise UserError(
+            f"{ranks}: {len(missing)} cell(s) of the grid are missing, the first is {model} "
+            f"{source}_to_{target}; run the evaluate stage"
+        )
     training_free = {
         key: cell for key, cell in found.items() if not cell.trained and cell.target in grid.domains
     }
-    _check_trained(trained, wanted, ranks)
-    _check_training_free(training_free, grid, ranks)
-    return Cells(grid, trained | training_free)
+    rows = {model for model, _, _ in training_free}
+    if not rows or len(training_free) < len(rows) * len(grid.domains):
+        raise UserError(
+            f"{ranks}: not every domain of the grid has its training-free rows; "
+            "run the baselines stage"
+        )
+    return Cells(grid, {key: found[key] for key in wanted} | training_free)
 
 
 def _read_cells(ranks: Path) -> dict[Key, Cell]:
@@ -220,37 +202,29 @@ def _read_cells(ranks: Path) -> dict[Key, Cell]:
     found: dict[Key, Cell] = {}
     for path in sorted(ranks.rglob("*.json")):
         certificate = build(Certificate, read_json(path), str(path))
-        cell = Cell(certificate, path.with_suffix(".parquet"))
-        key = (cell.model, cell.source, cell.target)
+        model = Model(certificate.backbone, certificate.variant)
+        key = (model, certificate.source, certificate.target)
         if key in found:
-            raise UserError(f"{path}: the cell {cell} is there twice; delete one")
-        found[key] = cell
+            name = f"{model} {certificate.source}_to_{certificate.target}"
+            raise UserError(f"{path}: the cell {name} is there twice; delete one")
+        found[key] = Cell(*key, certificate, path.with_suffix(".parquet"))
     return found
 
 
-def _wanted(grid: Grid) -> dict[Key, None]:
-    """The key of every trained cell of the grid, as an ordered set."""
-    return {
-        (model, source, target): None
-        for zero_shot in (True, False)
-        for model in grid.models(zero_shot=zero_shot)
-        for source, target in grid.pairs(zero_shot=zero_shot)
-    }
+def metrics_folder(source: str, target: str) -> str:
+    """The folder of a pair's metrics, `IS-VG`, or `VG` for training-free rows.
+
+    Names are short, since DVC prints the path beside the metrics in every line of its table.
+    """
+    return target if source == NO_SOURCE else f"{source}-{target}"
 
 
-def _check_trained(found: dict[Key, Cell], wanted: Iterable[Key], ranks: Path) -> None:
-    if missing := [key for key in wanted if key not in found]:
-        model, source, target = missing[0]
-        raise UserError(
-            f"{ranks}: {len(missing)} cell(s) of the grid are missing, the first is {model} "
-            f"{source}_to_{target}; run the evaluate stage"
-        )
+def pair_of(folder: str) -> tuple[str, str]:
+    """Source and target of a `metrics_folder`: no domain's name has a hyphen."""
+    source, hyphen, target = folder.partition("-")
+    return (source, target) if hyphen else (NO_SOURCE, folder)
 
 
-def _check_training_free(found: dict[Key, Cell], grid: Grid, ranks: Path) -> None:
-    rows = {model for model, _, _ in found}
-    if not rows or len(found) < len(rows) * len(grid.domains):
-        raise UserError(
-            f"{ranks}: not every domain of the grid has its training-free rows; "
-            "run the baselines stage"
-        )
+def summary_key(source: str, target: str) -> str:
+    """A cell's key below its model in the summary, `IS_to_VG`, or `to_VG` without a source."""
+    return f"to_{target}" if source == NO_SOURCE else f"{source}_to_{target}"

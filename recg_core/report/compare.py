@@ -1,22 +1,25 @@
 """Comparing the cells of two revisions by their stored ranks."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from recg_core.base.errors import UserError
+from recg_core.models.ranking.metrics import NUM_NEGATIVES
 from recg_core.models.ranking.ranks import SeedRanks
-from recg_core.report.per_user import Protocols, check_same_users, user_metrics
+from recg_core.report.config import FULL, Protocols
+from recg_core.report.per_user import check_same_users, user_metrics
 from recg_core.report.statistics import (
     bootstrap_means,
-    holm,
     interval,
+    judged,
     paired_t_test,
     wilcoxon_test,
 )
+from recg_core.report.wording import range_of
 
-SIGNIFICANCE = 0.05
 ReadRanks = Callable[[str], SeedRanks]
 
 
@@ -33,13 +36,18 @@ class CellChange:
     p_wilcoxon: float
     verdict: str  # same | better | worse | unclear
 
+    @property
+    def difference(self) -> float:
+        """What B has more than A."""
+        return self.after - self.before
+
 
 @dataclass(frozen=True)
 class CompareConfig:
     """What is compared, and how finely."""
 
     metric: str = "ndcg@10"
-    protocol: str = "full"
+    protocol: str = FULL
     num_resamples: int = 1000
     seed: int = 0
 
@@ -62,37 +70,27 @@ def compare_cells(
     """
     protocols = _protocols(config)
     column = protocols.columns.index((config.protocol, config.metric))
-    values: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    changes = []
     for name in names:
         ranks = [read_before(name), read_after(name)]
         labels = [f"{name} in revision {revision}" for revision in ("A", "B")]
         check_same_users(dict(zip(labels, ranks, strict=True)))
-        before, after = (found.values[:, column] for found in user_metrics(ranks, protocols))
-        values[name] = before, after
-    changed = [name for name, (before, after) in values.items() if (before != after).any()]
-    differences = {name: (values[name][1] - values[name][0])[:, None] for name in changed}
-    p_t = holm(np.array([paired_t_test(part)[0] for part in differences.values()]))
-    p_wilcoxon = holm(np.array([wilcoxon_test(part)[0] for part in differences.values()]))
-    corrected = dict(zip(changed, zip(p_t.tolist(), p_wilcoxon.tolist(), strict=True), strict=True))
-    found = []
-    for name, (before, after) in values.items():
-        means = float(before.mean()), float(after.mean())
-        if name not in corrected:
-            found.append(CellChange(name, *means, 0.0, 0.0, 1.0, 1.0, "same"))
-            continue
-        samples = bootstrap_means(differences[name], config.num_resamples, config.seed)
-        low, high = (float(end[0]) for end in interval(samples))
-        t, wilcoxon = corrected[name]
-        judged = verdict(means[1] - means[0], t)
-        found.append(CellChange(name, *means, low, high, t, wilcoxon, judged))
-    return found
+        before, after = (u.mean(axis=1)[:, column] for u in user_metrics(ranks, protocols))
+        changes.append(_change(name, before, after, config))
+    others = iter(judged([change for change in changes if change.verdict != "same"]))
+    return [change if change.verdict == "same" else next(others) for change in changes]
 
 
-def verdict(difference: float, p_value: float) -> str:
-    """`better` or `worse` where the corrected p-value is below 0.05, else `unclear`."""
-    if p_value >= SIGNIFICANCE:
-        return "unclear"
-    return "better" if difference > 0 else "worse"
+def _change(name: str, before: np.ndarray, after: np.ndarray, config: CompareConfig) -> CellChange:
+    """The change of a cell from its metric of every user; p-values are not corrected yet."""
+    means = float(before.mean()), float(after.mean())
+    differences = (after - before)[:, None]
+    if not differences.any():
+        return CellChange(name, *means, 0.0, 0.0, 1.0, 1.0, "same")
+    low, high = interval(bootstrap_means(differences, config.num_resamples, config.seed))
+    p_t, p_wilcoxon = paired_t_test(differences), wilcoxon_test(differences)
+    numbers = (means[0], means[1], low.item(), high.item(), p_t.item(), p_wilcoxon.item())
+    return CellChange(name, *numbers, "unclear")
 
 
 def changes_table(changes: Sequence[CellChange]) -> str:
@@ -101,28 +99,23 @@ def changes_table(changes: Sequence[CellChange]) -> str:
         "| cell | A | B | B - A | 95 % interval | p (t) | p (Wilcoxon) | verdict |",
         "|---|--:|--:|--:|:-:|--:|--:|---|",
     ]
-    for change in changes:
-        if change.verdict == "same":
-            continue
-        difference = 100 * (change.after - change.before)
-        lines.append(
-            f"| {change.cell} | {100 * change.before:.2f} | {100 * change.after:.2f} "
-            f"| {difference:+.2f} | {100 * change.low:+.2f} to {100 * change.high:+.2f} "
-            f"| {change.p_t:.3g} | {change.p_wilcoxon:.3g} | {change.verdict} |"
-        )
-    same = sum(change.verdict == "same" for change in changes)
-    shown = lines if same < len(changes) else []
-    return "\n".join([*shown, *([f"{same} cell(s) are the same for every user."] if same else [])])
+    changed = [change for change in changes if change.verdict != "same"]
+    lines += [
+        f"| {c.cell} | {100 * c.before:.2f} | {100 * c.after:.2f} | {100 * c.difference:+.2f} "
+        f"| {range_of(c.low, c.high)} | {c.p_t:.3g} | {c.p_wilcoxon:.3g} | {c.verdict} |"
+        for c in changed
+    ]
+    same = len(changes) - len(changed)
+    said = [f"{same} cell(s) are the same for every user."] if same else []
+    return "\n".join([*(lines if changed else []), *said])
 
 
 def _protocols(config: CompareConfig) -> Protocols:
     """The protocol and cut-off that `config` names; any k and any number of negatives."""
-    kind, _, k = config.metric.partition("@")
-    sampled, _, negatives = config.protocol.partition("_")
-    if kind not in ("recall", "ndcg") or not k.isdecimal() or int(k) < 1:
+    metric = re.fullmatch(r"(recall|ndcg)@([1-9][0-9]*)", config.metric)
+    if not metric:
         raise UserError(f"metric '{config.metric}': expected recall@K or ndcg@K")
-    if config.protocol == "full":
-        return Protocols((int(k),))
-    if sampled != "sampled" or not negatives.isdecimal() or int(negatives) < 1:
+    protocol = re.fullmatch(r"full|sampled_([1-9][0-9]*)", config.protocol)
+    if not protocol:
         raise UserError(f"protocol '{config.protocol}': expected full or sampled_N, sampled_100")
-    return Protocols((int(k),), int(negatives))
+    return Protocols((int(metric[2]),), int(protocol[1] or NUM_NEGATIVES))

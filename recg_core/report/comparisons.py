@@ -4,15 +4,14 @@ Legend: U users, M columns (metrics under both protocols), B resamples.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from recg_core.report.cells import REFERENCE, Cell, Cells
-from recg_core.report.compare import verdict
+from recg_core.report.cells import REFERENCE, Cell, Cells, Model
 from recg_core.report.config import ReportConfig
-from recg_core.report.statistics import holm, interval, paired_t_test, wilcoxon_test
-from recg_core.report.target_metrics import TargetMetrics
+from recg_core.report.per_user import TargetMetrics
+from recg_core.report.statistics import interval, judged, paired_t_test, wilcoxon_test
 
 TRAINING_FREE = "training-free"  # the opponent of that name is the best such row
 
@@ -40,11 +39,18 @@ class Comparison:
 def compare_target(
     cells: Cells, measured: TargetMetrics, config: ReportConfig
 ) -> Iterator[Comparison]:
-    """Every trained cell of a target against its rivals; p-values are not corrected yet."""
+    """Every trained cell of a target against the reference and the best training-free row.
+
+    The p-values are not corrected yet.
+    """
     for cell in measured.values:
         if cell.trained:
-            for against, rivals in _opponents(cells, cell).items():
-                yield from _compare(cell, against, rivals, measured, config)
+            rivals = cells.rivals(cell)
+            model = Model(cell.model.backbone, REFERENCE)
+            reference = [rival for rival in rivals.trained if rival.model == model]
+            if reference and cell not in reference:
+                yield from _compare(cell, REFERENCE, reference, measured, config)
+            yield from _compare(cell, TRAINING_FREE, rivals.training_free, measured, config)
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -59,22 +65,10 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
         families.setdefault(family, []).append(index)
     found = list(comparisons)
     for members in families.values():
-        p_t = holm(np.array([comparisons[i].p_t for i in members]))
-        p_wilcoxon = holm(np.array([comparisons[i].p_wilcoxon for i in members]))
-        for i, t, w in zip(members, p_t.tolist(), p_wilcoxon.tolist(), strict=True):
-            judged = verdict(comparisons[i].difference, t)
-            found[i] = replace(comparisons[i], p_t=t, p_wilcoxon=w, verdict=judged)
+        in_family = judged([comparisons[index] for index in members])
+        for index, comparison in zip(members, in_family, strict=True):
+            found[index] = comparison
     return found
-
-
-def _opponents(cells: Cells, cell: Cell) -> dict[str, list[Cell]]:
-    """Whom a trained cell is compared with, by kind: the best of them where there are several."""
-    rivals = cells.rivals(cell)
-    if cell.model == cell.model.reference:
-        return {TRAINING_FREE: rivals.training_free}
-    reference = [rival for rival in rivals.trained if rival.model == cell.model.reference]
-    found = {REFERENCE: reference} if reference else {}
-    return found | {TRAINING_FREE: rivals.training_free}
 
 
 def _compare(
@@ -91,7 +85,7 @@ def _compare(
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = measured.means[cell] / stacked.max(axis=0) - 1
         relative_low, relative_high = interval(measured.samples[cell] / other_BM - 1)
-    for i, (protocol, metric) in enumerate(config.protocols.columns):
+    for i, (protocol, metric) in enumerate(config.columns):
         yield Comparison(
             cell, protocol, metric, against, best[i],
             float(differences_UM[:, i].mean()), float(low[i]), float(high[i]),

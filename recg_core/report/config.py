@@ -1,26 +1,52 @@
-"""The `report` section of the params."""
+"""How ranks become metrics, and the `report` section of the params."""
 
 from dataclasses import dataclass
 
-from recg_core.models.ranking.metrics import KS, NUM_NEGATIVES
-from recg_core.report.per_user import Protocols
+from recg_core.models.ranking.metrics import KS, NUM_NEGATIVES, metric_names
+
+FULL = "full"
 
 
 @dataclass(frozen=True)
-class ReportConfig:
-    """What the report derives from the ranks.
+class Protocols:
+    """Full ranking, and ranking against sampled negatives in expectation.
 
     Args:
         ks: cut-offs of Recall and NDCG.
-        headline_k: the cut-off of summaries, slices and the heat-map.
         num_negatives: of the sampled protocol.
+    """
+
+    ks: tuple[int, ...] = KS
+    num_negatives: int = NUM_NEGATIVES
+
+    def __post_init__(self) -> None:
+        if not self.ks or min(self.ks) < 1 or list(self.ks) != sorted(set(self.ks)):
+            raise ValueError(f"ks must be ascending cut-offs from 1 on, got {list(self.ks)}")
+        if self.num_negatives < 1:
+            raise ValueError(f"num_negatives must be 1 or more, got {self.num_negatives}")
+
+    @property
+    def sampled(self) -> str:
+        """The name of the sampled protocol."""
+        return f"sampled_{self.num_negatives}"
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """Protocol and metric of each of the M columns of metrics."""
+        return [(name, metric) for name in (FULL, self.sampled) for metric in metric_names(self.ks)]
+
+
+@dataclass(frozen=True)
+class ReportConfig(Protocols):
+    """What the report derives from the ranks: the `report` section.
+
+    Args:
+        headline_k: the cut-off of summaries, slices and the heat-map.
         num_resamples: of the bootstrap.
         seed: of the bootstrap.
     """
 
-    ks: tuple[int, ...] = KS
     headline_k: int = 10
-    num_negatives: int = NUM_NEGATIVES
     num_resamples: int = 1000
     seed: int = 0
 
@@ -29,18 +55,9 @@ class ReportConfig:
             raise ValueError(f"headline_k must be one of ks, got {self.headline_k}")
         if self.num_resamples < 1:
             raise ValueError("num_resamples must be 1 or more")
-        Protocols(self.ks, self.num_negatives)
-
-    @property
-    def protocols(self) -> Protocols:
-        """The protocols whose metrics the report shows."""
-        return Protocols(self.ks, self.num_negatives)
+        super().__post_init__()
 
     @property
     def headline(self) -> tuple[str, str]:
         """The two metrics of summaries."""
         return f"recall@{self.headline_k}", f"ndcg@{self.headline_k}"
-
-    def column(self, protocol: str, metric: str) -> int:
-        """Where a metric under a protocol stands among the columns of both protocols."""
-        return self.protocols.columns.index((protocol, metric))

@@ -14,15 +14,13 @@ _COLOURS = 9  # classes c0..c8 of the page's style
 
 def curve_drawings(folder: Path, grid: Grid) -> list[Drawing]:
     """One drawing a source: validation NDCG@10 by epoch, a line for each model and seed."""
-    models = grid.models(zero_shot=False)
     drawings = []
     for source in grid.sources:
         lines = {
             str(model): _lines(folder / model.variant / source / f"{model.backbone}.csv")
-            for model in models
+            for model in grid.models(zero_shot=False)
         }
-        found = {model: seeds for model, seeds in lines.items() if seeds}
-        if found:
+        if found := {model: seeds for model, seeds in lines.items() if seeds}:
             drawings.append(_drawing(source, found))
     return drawings
 
@@ -45,31 +43,30 @@ def _drawing(source: str, lines: dict[str, list[list[tuple[float, float]]]]) -> 
     top = max(y for _, y in points) or 1.0
     span = max(last - first, 1.0)
 
-    def place(x: float, y: float) -> str:
-        across = _LEFT + (_WIDTH - _LEFT - 10) * (x - first) / span
-        return f"{across:.1f},{_TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - y / top):.1f}"
+    def across(x: float) -> str:
+        return f"{_LEFT + (_WIDTH - _LEFT - 10) * (x - first) / span:.1f}"
+
+    def down(y: float) -> str:
+        return f"{_TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - y / top):.1f}"
 
     legend = 18 * ((len(lines) + 2) // 3)
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + legend}" role="img" '
         f'aria-label="Training curves on {source}">'
     ]
-    for share in (0.0, 0.5, 1.0):
-        _, y = place(first, share * top).split(",")
+    for value in (0.0, 0.5 * top, top):
+        y = down(value)
         parts.append(f'<line class="rule" x1="{_LEFT}" x2="{_WIDTH - 10}" y1="{y}" y2="{y}"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{float(y) + 4}" text-anchor="end">')
-        parts.append(f"{100 * share * top:.1f}</text>")
-    for x in (first, last):
-        across, _ = place(x, 0).split(",")
-        parts.append(f'<text x="{across}" y="{_HEIGHT - 8}" text-anchor="middle">{x:g}</text>')
+        parts.append(_text(_LEFT - 6, float(y) + 4, f"{100 * value:.1f}", "end"))
+    parts += [_text(across(x), _HEIGHT - 8, f"{x:g}", "middle") for x in (first, last)]
     for index, (model, seeds) in enumerate(lines.items()):
+        colour = f'class="c{index % _COLOURS}"'
         for line in seeds:
-            joined = " ".join(place(x, y) for x, y in line)
-            parts.append(f'<polyline class="c{index % _COLOURS}" points="{joined}"/>')
-        left, down = 10 + (index % 3) * 185, _HEIGHT + 12 + 18 * (index // 3)
-        ends = f'x1="{left}" x2="{left + 18}" y1="{down}" y2="{down}"'
-        parts.append(f'<line class="c{index % _COLOURS}" {ends}/>')
-        parts.append(f'<text x="{left + 24}" y="{down + 4}">{model}</text>')
+            joined = " ".join(f"{across(x)},{down(y)}" for x, y in line)
+            parts.append(f'<polyline {colour} points="{joined}"/>')
+        left, middle = 10 + (index % 3) * 185, _HEIGHT + 12 + 18 * (index // 3)
+        parts.append(f'<line {colour} x1="{left}" x2="{left + 18}" y1="{middle}" y2="{middle}"/>')
+        parts.append(f'<text x="{left + 24}" y="{middle + 4}">{model}</text>')
     best = {model: max(y for line in seeds for _, y in line) for model, seeds in lines.items()}
     said = ", ".join(f"{model} {100 * value:.2f}" for model, value in best.items())
     return Drawing(
@@ -78,3 +75,7 @@ def _drawing(source: str, lines: dict[str, list[list[tuple[float, float]]]]) -> 
         f"value of each model: {said}.",
         "".join([*parts, "</svg>"]),
     )
+
+
+def _text(x: float | str, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{text}</text>'

@@ -2,6 +2,7 @@
 
 import base64
 import os
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,12 @@ def _figure(
     if not file.is_file():
         raise UserError(f"{file}: no such file, though {path.name} names it")
     encoded = base64.b64encode(file.read_bytes()).decode("ascii")
-    labels = next(
-        (i for i, entry in enumerate(rows[0]) if not isinstance(entry, str)), len(columns)
-    ) if rows else len(columns)  # fmt: skip
+    labels = takewhile(lambda entry: isinstance(entry, str), rows[0] if rows else columns)
     table = Table(
         path.stem,
         f"{title}: the numbers",
         "",
-        labels,
+        len(list(labels)),
         tuple(columns),
         tuple(tuple(_entry(value) for value in row) for row in rows),
     )

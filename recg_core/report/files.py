@@ -8,19 +8,19 @@ from pathlib import Path
 
 from recg_core.base.errors import UserError
 from recg_core.report.analysis import Analysis
-from recg_core.report.cells import Cells
+from recg_core.report.cells import metrics_folder
 from recg_core.report.layout import Table
-from recg_core.report.places import metrics_folder
 
 
-def metrics_files(analysis: Analysis, cells: Cells, protocol: str) -> dict[str, str]:
+def metrics_files(analysis: Analysis, protocol: str) -> dict[str, str]:
     """A JSON of nothing but metrics for each cell, `IS-VG/sasrec-recg.json`, by path."""
-    files = {}
-    for cell in cells.by_key.values():
-        folder = metrics_folder(cell.source if cell.trained else None, cell.target)
-        text = json.dumps(analysis.metrics(cell, protocol), indent=2)
-        files[f"{folder}/{cell.model}.json"] = text + "\n"
-    return files
+    return {
+        f"{metrics_folder(cell.source, cell.target)}/{cell.model}.json": json.dumps(
+            analysis.metrics(cell, protocol), indent=2
+        )
+        + "\n"
+        for cell in analysis.cells.by_key.values()
+    }
 
 
 def table_files(tables: Sequence[Table]) -> dict[str, str]:

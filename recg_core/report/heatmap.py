@@ -3,25 +3,26 @@
 from xml.sax.saxutils import escape
 
 from recg_core.report.analysis import Analysis, View
-from recg_core.report.cells import INTERACTIONS_MARK, Cell, Cells
+from recg_core.report.cells import INTERACTIONS_MARK, Cell, Competition
 from recg_core.report.comparisons import TRAINING_FREE
 from recg_core.report.layout import Entry, Number, Table
-from recg_core.report.wording import VERDICT, title_of
+from recg_core.report.wording import arrow, title_of
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 84, 26, 190, 64
 
 
-def heatmap_table(analysis: Analysis, cells: Cells, protocol: str) -> Table:
+def heatmap_table(analysis: Analysis, protocol: str) -> Table:
     """One row a model, one column a pair of domains; shaded by the share of the best rival."""
+    cells = analysis.cells
     view = analysis.view(protocol, analysis.config.headline[1])
     pairs = [*cells.grid.pairs(zero_shot=True), *cells.grid.pairs(zero_shot=False)]
     rows: list[tuple[Entry, ...]] = []
-    for model in dict.fromkeys(cell.model for cell in cells.trained):
-        used = cells.uses_interactions(model, zero_shot=True)
-        found = [cells.find(model, source, target) for source, target in pairs]
-        name = f"{model}{INTERACTIONS_MARK if used else ''}"
-        rows.append((name, *(_shaded(view, cells, cell) for cell in found)))
-    rows.append(("best training-free", *(_best_free(view, cells, *pair) for pair in pairs)))
+    for model in cells.models:
+        if model.backbone:
+            used = cells.uses_interactions(model, zero_shot=True)
+            numbers = [_shaded(view, cells.find(model, *pair)) for pair in pairs]
+            rows.append((f"{model}{INTERACTIONS_MARK if used else ''}", *numbers))
+    rows.append(("best training-free", *(_best_free(view, *pair) for pair in pairs)))
     return Table(
         f"heatmap_{protocol}",
         f"{title_of(view.metric)} of every source → target cell",
@@ -34,24 +35,24 @@ def heatmap_table(analysis: Analysis, cells: Cells, protocol: str) -> Table:
     )
 
 
-def _shaded(view: View, cells: Cells, cell: Cell | None) -> Number:
+def _shaded(view: View, cell: Cell | None) -> Number:
     if cell is None:
         return Number(None)
-    rivals = cells.rivals(cell)
-    top = view.value(view.best([*rivals.trained, *rivals.training_free]))
-    compared = view.against(cell, TRAINING_FREE)
-    marks = VERDICT[compared.verdict] if compared else ""
-    return _number(view.value(cell), top, marks)
+    marks = arrow(view.against(cell, TRAINING_FREE))
+    return _number(view, cell, view.analysis.cells.rivals(cell), marks)
 
 
-def _best_free(view: View, cells: Cells, source: str, target: str) -> Number:
+def _best_free(view: View, source: str, target: str) -> Number:
     """The best training-free row: of those without target interactions for a zero-shot pair."""
+    cells = view.analysis.cells
     field = cells.competition(source, target, with_interactions=source == target)
-    best = view.value(view.best(field.training_free))
-    return _number(best, view.value(view.best([*field.trained, *field.training_free])))
+    return _number(view, view.best(field.training_free), field)
 
 
-def _number(value: float, top: float, marks: str = "") -> Number:
+def _number(view: View, cell: Cell, field: Competition, marks: str = "") -> Number:
+    """A cell as dark as it is close to the best of the field."""
+    value = view.value(cell)
+    top = view.value(view.best([*field.trained, *field.training_free]))
     return Number(100 * value, marks, shade=value / top if top else 0.0)
 
 

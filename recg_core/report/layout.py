@@ -1,17 +1,24 @@
-"""What a report is made of, and its Markdown, CSV and LaTeX."""
+"""What a report is made of, and how it is written: Markdown, CSV, LaTeX and HTML."""
 
 import csv
 import io
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import resources
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
 
 _LATEX = str.maketrans(
     {
         "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "†": r"$^\dagger$",
         "‡": r"$^\ddagger$", "▲": r"$^\blacktriangle$", "▼": r"$^\blacktriangledown$",
-        "→": r"$\rightarrow$", "@": "@", "≤": r"$\leq$",
+        "→": r"$\rightarrow$", "≤": r"$\leq$",
     }
 )  # fmt: skip
+_LATEX_MARKS = _LATEX | str.maketrans({"*": r"$^{*}$"})
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,13 @@ class Number:
 Entry = str | Number
 
 
+def percent(fraction: float | None, marks: str = "", form: str = ".2f", note: str = "") -> Number:
+    """A fraction in percent; no number and no marks where there is none, or none that is finite."""
+    if fraction is None or not math.isfinite(fraction):
+        return Number(None)
+    return Number(100 * fraction, marks, form=form, note=note)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table whose first `labels` columns name the row."""
@@ -52,10 +66,8 @@ class Table:
 
     def markdown(self) -> str:
         """The table, its numbers to the right, the best in bold."""
-        numbers = len(self.columns) - self.labels
-        rule = ["---"] * self.labels + ["--:"] * numbers
-        body = [[_markdown(entry) for entry in row] for row in self.rows]
-        lines = (self.columns, rule, *body)
+        rule = ["---"] * self.labels + ["--:"] * (len(self.columns) - self.labels)
+        lines = (self.columns, rule, *(map(_markdown, row) for row in self.rows))
         return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
     def csv(self) -> str:
@@ -73,8 +85,7 @@ class Table:
     def latex(self) -> str:
         """The table as a `tabular` for the package booktabs."""
         form = "l" * self.labels + "r" * (len(self.columns) - self.labels)
-        lines = [_latex_row(self.columns), *(_latex_row(row) for row in self.rows)]
-        head, *body = lines
+        head, *body = (" & ".join(map(_latex, row)) + r" \\" for row in (self.columns, *self.rows))
         parts = [f"% {self.title}. {self.caption}", rf"\begin{{tabular}}{{{form}}}", r"\toprule"]
         parts += [head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""]
         return "\n".join(parts)
@@ -131,58 +142,62 @@ def markdown(title: str, sections: Sequence[Section]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def html(title: str, sections: Sequence[Section]) -> str:
+    """The report as one page that needs nothing else: no network, no script.
+
+    Landmarks, captions and row headers for screen readers, light and dark.
+    """
+    source = resources.files("recg_core.report").joinpath("page.html").read_text("utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    page = environment.from_string(source).render(title=title, sections=sections, prose=_prose)
+    return page.strip() + "\n"
+
+
 def bold_best(rows: Sequence[Sequence[Entry]], groups: int = 0) -> tuple[tuple[Entry, ...], ...]:
     """The rows with the largest number of each column in bold, within rows of equal labels.
 
     Args:
         groups: how many leading columns name the group.
     """
-    best: dict[tuple[object, ...], float] = {}
+    best: dict[tuple[Entry, ...], list[float]] = {}
     for row in rows:
-        for place, entry in _numbers(row, groups):
-            best[place] = max(best.get(place, float("-inf")), round(entry, 2))
+        shown = [_rounded(entry) for entry in row]
+        of_group = best.setdefault(tuple(row[:groups]), shown)
+        best[tuple(row[:groups])] = list(map(max, of_group, shown))
     return tuple(
         tuple(
             replace(entry, bold=True)
-            if isinstance(entry, Number)
-            and entry.value is not None
-            and round(entry.value, 2) == best[_place(row, groups, column)]
+            if isinstance(entry, Number) and entry.value is not None and _rounded(entry) == top
             else entry
-            for column, entry in enumerate(row)
+            for entry, top in zip(row, best[tuple(row[:groups])], strict=True)
         )
         for row in rows
     )
 
 
-def _numbers(row: Sequence[Entry], groups: int) -> list[tuple[tuple[object, ...], float]]:
-    return [
-        (_place(row, groups, column), entry.value)
-        for column, entry in enumerate(row)
-        if isinstance(entry, Number) and entry.value is not None
-    ]
-
-
-def _place(row: Sequence[Entry], groups: int, column: int) -> tuple[object, ...]:
-    return (*row[:groups], column)
+def _rounded(entry: Entry) -> float:
+    """The number as it is shown, below all others where there is none."""
+    if isinstance(entry, str) or entry.value is None:
+        return -math.inf
+    return round(entry.value, 2)
 
 
 def _markdown(entry: Entry) -> str:
     if isinstance(entry, str):
         return entry
-    number = f"**{entry.plain}**" if entry.bold else entry.plain
-    return number + entry.marks.replace("*", r"\*") + (f" {entry.note}" if entry.note else "")
-
-
-def _latex_row(row: Sequence[Entry]) -> str:
-    return " & ".join(map(_latex, row)) + r" \\"
+    shown = f"**{entry.plain}**" if entry.bold else entry.plain
+    return shown + entry.marks.replace("*", r"\*") + (f" {entry.note}" if entry.note else "")
 
 
 def _latex(entry: Entry) -> str:
     if isinstance(entry, str):
         return entry.translate(_LATEX)
     text = entry.plain.translate(_LATEX)
-    marks = entry.marks.replace("*", r"$^{*}$").translate(
-        {key: value for key, value in _LATEX.items() if chr(key) not in "$"}
-    )
     note = f" {entry.note.translate(_LATEX)}" if entry.note else ""
+    marks = entry.marks.translate(_LATEX_MARKS)
     return (rf"\textbf{{{text}}}" if entry.bold else text) + marks + note
+
+
+def _prose(text: str) -> Markup:
+    """Escaped text with `code` between back-ticks."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))

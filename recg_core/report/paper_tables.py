@@ -1,19 +1,68 @@
 """The tables of the paper: data sets (3), zero-shot (4), in-domain (5) and ablation (6)."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
 from typing import Any
 
 from recg_core.models.ranking.metrics import NUM_NEGATIVES, metric_names
 from recg_core.report.analysis import Analysis, View
 from recg_core.report.cells import REFERENCE, Cell, Cells, Model
 from recg_core.report.comparisons import TRAINING_FREE
-from recg_core.report.layout import Entry, Number, Table, bold_best
-from recg_core.report.published import published, published_statistics
-from recg_core.report.wording import SIGNIFICANCE, VERDICT, is_finite, title_of
+from recg_core.report.layout import Entry, Number, Table, bold_best, percent
+from recg_core.report.wording import SIGNIFICANCE, arrow, star, title_of
 
 ABLATION = "wo_"  # prefix of the variants that leave one component out
 PAPERS_PROTOCOL = f"sampled_{NUM_NEGATIVES}"
+STATISTICS = {
+    "num_items": ("Items", ",d"),
+    "num_users": ("Users", ",d"),
+    "num_interactions": ("Interactions", ",d"),
+    "mean_sequence_length": ("Avg. seq. len.", ".2f"),
+}
+# Name and title of tables 4 and 5 by whether the cells are zero-shot and use target interactions.
+COMPARISONS = {
+    (True, False): ("table4", "Table 4: zero-shot"),
+    (True, True): (
+        "table4_with_interactions",
+        "Table 4: with interactions of the target's histories",
+    ),
+    (False, True): ("table5", "Table 5: in-domain"),
+}
+
+
+@cache
+def _papers() -> dict[str, Any]:
+    """The figures that the paper prints in its Tables 3 to 6, in percent, for its own domains."""
+    text = resources.files("recg_core.report").joinpath("published.json").read_text("utf-8")
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+def published(model: Model, source: str, target: str, metric: str) -> float | None:
+    """What the paper reports for a cell, against 100 sampled negatives.
+
+    None where it reports nothing, or where the text of the paper that was read has lost the digits.
+    """
+    cells: dict[str, dict[str, dict[str, float]]] = _papers()["cells"]
+    return cells.get(str(model), {}).get(f"{source}_to_{target}", {}).get(metric)
+
+
+def _published(view: View, cell: Cell) -> Number:
+    """What the paper reports for a cell, under its protocol alone."""
+    if view.protocol != PAPERS_PROTOCOL:
+        return Number(None)
+    return Number(published(cell.model, cell.source, cell.target, view.metric))
+
+
+def _improvement(view: View, cell: Cell) -> Number:
+    found = view.against(cell, REFERENCE)
+    return percent(found.relative, f" %{star(found)}", "+.2f") if found else Number(None)
+
+
+# What stands beside a model's own column where any of its cells has it.
+BESIDE = {"paper": _published, "Impr.": _improvement}
 
 
 def statistics_table(statistics: dict[str, dict[str, Any]], preprocess: str) -> Table:
@@ -22,157 +71,105 @@ def statistics_table(statistics: dict[str, dict[str, Any]], preprocess: str) -> 
     Args:
         preprocess: the text rule, k-core and split that gave our counts, in words.
     """
-    paper = {domain: published_statistics(domain) for domain in statistics}
-    compared = any(paper.values())
-    rows: list[tuple[Entry, ...]] = []
-    for domain, stats in statistics.items():
-        row: list[Entry] = [domain]
-        for key, form in (
-            ("num_items", ",d"), ("num_users", ",d"), ("num_interactions", ",d"),
-            ("mean_sequence_length", ".2f"),
-        ):  # fmt: skip
-            row.append(Number(stats[key], form=form))
-            if compared and key != "num_interactions":
-                row.append(Number((paper[domain] or {}).get(key), form=form))
-        rows.append(tuple(row))
-    columns = ["Items", "Users", "Interactions", "Avg. seq. len."]
-    if compared:
-        columns = [
-            "Items", "paper", "Users", "paper", "Interactions", "Avg. seq. len.", "paper",
-        ]  # fmt: skip
-    return Table("table3", "Table 3: data sets", preprocess, 1, ("Domain", *columns), tuple(rows))
+    heads, columns = ["Domain"], [list[Entry](statistics)]
+    for key, (head, form) in STATISTICS.items():
+        ours = [counts[key] for counts in statistics.values()]
+        paper = [_papers()["domains"].get(domain, {}).get(key) for domain in statistics]
+        for name, values in ((head, ours), ("paper", paper)):
+            if any(values):
+                heads.append(name)
+                columns.append([Number(value, form=form) for value in values])
+    rows = tuple(zip(*columns, strict=True))
+    return Table("table3", "Table 3: data sets", preprocess, 1, tuple(heads), rows)
 
 
-def comparison_tables(
-    analysis: Analysis, cells: Cells, protocol: str, *, zero_shot: bool
-) -> list[Table]:
+def comparison_tables(analysis: Analysis, protocol: str, *, zero_shot: bool) -> list[Table]:
     """Table 4 or 5; zero-shot models that use target interactions stand in a table of their own."""
-    pairs = cells.grid.pairs(zero_shot=zero_shot)
+    cells = analysis.cells
     views = [analysis.view(protocol, metric) for metric in metric_names(analysis.config.ks)]
     tables = []
-    for used in (False, True):
+    for (of_zero_shot, used), (name, title) in COMPARISONS.items():
         models = [
             model
             for model in cells.grid.models(zero_shot=zero_shot)
             if not model.variant.startswith(ABLATION)
             and cells.uses_interactions(model, zero_shot=zero_shot) == used
         ]
-        if not pairs or not models:
-            continue
-        found = {pair: [_cell(cells, model, pair) for model in models] for pair in pairs}
-        if not zero_shot:
-            name, title = "table5", "Table 5: in-domain"
-        elif used:
-            name = "table4_with_interactions"
-            title = "Table 4: with interactions of the target's histories"
-        else:
-            name, title = "table4", "Table 4: zero-shot"
-        tables.append(_comparison_table(f"{name}_{protocol}", title, views, cells, found))
+        found = [
+            [cells.by_key[model, source, target] for model in models]
+            for source, target in cells.grid.pairs(zero_shot=zero_shot)
+        ]
+        if of_zero_shot == zero_shot and models and found:
+            tables.append(_comparison_table(f"{name}_{protocol}", title, views, cells, found))
     return tables
 
 
-@dataclass(frozen=True)
-class _Extra:
-    """Which models have a column beside their own."""
-
-    paper: frozenset[Model]  # what the paper reports
-    improved: frozenset[Model]  # the improvement over the reference
-
-
 def _comparison_table(
-    name: str,
-    title: str,
-    views: Sequence[View],
-    cells: Cells,
-    found: Mapping[tuple[str, str], Sequence[Cell]],
+    name: str, title: str, views: Sequence[View], cells: Cells, found: Sequence[Sequence[Cell]]
 ) -> Table:
     """The models side by side, a row a pair and metric.
 
     Args:
-        found: by source and target, the cell of each model.
+        found: for each pair, the cell of each model.
     """
-    every = [cell for of_pair in found.values() for cell in of_pair]
-    extra = _Extra(
-        frozenset(cell.model for cell in every if any(_published(cell, view) for view in views)),
-        frozenset(cell.model for cell in every if views[0].against(cell, REFERENCE)),
-    )
-    zero_shot = every[0].source != every[0].target
+    beside = {
+        of_model[0].model: [
+            head
+            for head, entry in BESIDE.items()
+            if any(entry(view, cell).value is not None for cell in of_model for view in views)
+        ]
+        for of_model in zip(*found, strict=True)
+    }
+    zero_shot = found[0][0].source != found[0][0].target
     labels = ("Target", "Source", "Metric") if zero_shot else ("Domain", "Metric")
-    models = dict.fromkeys(cell.model for cell in every)
-    heads = [head for model in models for head in _heads(model, extra)]
     rows = []
-    for (source, target), of_pair in found.items():
-        names = (target, source) if zero_shot else (target,)
+    for of_pair in found:
+        first = of_pair[0]
+        names = (first.target, first.source) if zero_shot else (first.target,)
         for view in views:
-            free = view.best(cells.rivals(of_pair[0]).training_free)
-            rows.append((*names, title_of(view.metric), *_entries(view, of_pair, free, extra)))
+            free = view.best(cells.rivals(first).training_free)
+            entries = _entries(view, of_pair, free, beside)
+            rows.append((*names, title_of(view.metric), *entries))
+    heads = [head for model, extra in beside.items() for head in (str(model), *extra)]
     columns = (*labels, *heads, "Best training-free")
     return Table(name, title, SIGNIFICANCE, len(labels), columns, tuple(rows))
 
 
-def _cell(cells: Cells, model: Model, pair: tuple[str, str]) -> Cell:
-    cell = cells.find(model, *pair)
-    assert cell is not None  # `load_cells` refuses a grid that is not complete
-    return cell
-
-
-def _heads(model: Model, extra: _Extra) -> list[str]:
-    paper = ["paper"] if model in extra.paper else []
-    return [str(model), *paper, *(["Impr."] if model in extra.improved else [])]
-
-
-def _entries(view: View, models: Sequence[Cell], free: Cell, extra: _Extra) -> list[Number]:
+def _entries(
+    view: View, models: Sequence[Cell], free: Cell, beside: dict[Model, list[str]]
+) -> list[Number]:
     """A pair's numbers by one metric, the best in bold; the best training-free row stands last."""
     best = round(100 * max(view.value(cell) for cell in [*models, free]), 2)
+
+    def own(cell: Cell, marks: str, note: str = "") -> Number:
+        value = 100 * view.value(cell)
+        return Number(value, cell.marks + marks, round(value, 2) == best, note=note)
+
     entries = []
     for cell in models:
-        compared = view.against(cell, TRAINING_FREE)
-        sign = VERDICT[compared.verdict] if compared else ""
-        value = 100 * view.value(cell)
-        entries.append(Number(value, cell.marks + sign, round(value, 2) == best))
-        if cell.model in extra.paper:
-            entries.append(Number(_published(cell, view)))
-        if cell.model in extra.improved:
-            entries.append(_improvement(view, cell))
-    value = 100 * view.value(free)
-    note = str(free.model)
-    return [*entries, Number(value, free.marks, round(value, 2) == best, note=note)]
+        entries.append(own(cell, arrow(view.against(cell, TRAINING_FREE))))
+        entries += [BESIDE[head](view, cell) for head in beside[cell.model]]
+    return [*entries, own(free, "", note=str(free.model))]
 
 
-def _published(cell: Cell, view: View) -> float | None:
-    """What the paper reports for a cell, under its protocol alone."""
-    if view.protocol != PAPERS_PROTOCOL:
-        return None
-    return published(cell.model, cell.source, cell.target, view.metric)
-
-
-def _improvement(view: View, cell: Cell) -> Number:
-    found = view.against(cell, REFERENCE)
-    if found is None or not is_finite(found.relative):
-        return Number(None)
-    star = "*" if found.verdict != "unclear" else ""
-    return Number(100 * found.relative, f" %{star}", form="+.2f")
-
-
-def ablation_table(analysis: Analysis, cells: Cells, protocol: str) -> Table | None:
+def ablation_table(analysis: Analysis, protocol: str) -> Table | None:
     """Table 6: variants without one component, between the full method and the reference.
 
     None without such variants. One that uses interactions of the target is left out, since the
     others use none.
     """
-    grid = cells.grid
+    cells, grid = analysis.cells, analysis.cells.grid
     ablations = [variant for variant in grid.variants if variant.startswith(ABLATION)]
     pairs = grid.pairs(zero_shot=True)
     if not ablations or not pairs:
         return None
     variants = [v for v in ("recg", *ablations, REFERENCE) if v in grid.variants]
-    targets = list(dict.fromkeys(target for _, target in pairs))
     views = [analysis.view(protocol, metric) for metric in analysis.config.headline]
-    places = [(target, view) for target in targets for view in views]
+    places = [(target, view) for target in dict.fromkeys(t for _, t in pairs) for view in views]
     models = [Model(backbone, variant) for backbone in grid.backbones for variant in variants]
     models = [m for m in models if not cells.uses_interactions(m, zero_shot=True)]
     paper = any(
-        _published(cell, view)
+        _published(view, cell).value
         for model in models if model.variant in ablations
         for cell in cells.of_model(model, zero_shot=True) for view in views
     )  # fmt: skip
@@ -184,7 +181,7 @@ def ablation_table(analysis: Analysis, cells: Cells, protocol: str) -> Table | N
                 cell = cells.find(model, source, target) if source != target else None
                 row.append(_ablated(view, cell))
                 if paper:
-                    row.append(Number(_published(cell, view) if cell else None))
+                    row.append(_published(view, cell) if cell else Number(None))
             rows.append(tuple(row))
     heads = [f"{target} {title_of(view.metric)}" for target, view in places]
     columns = [name for head in heads for name in ([head, "paper"] if paper else [head])]
@@ -201,6 +198,4 @@ def ablation_table(analysis: Analysis, cells: Cells, protocol: str) -> Table | N
 def _ablated(view: View, cell: Cell | None) -> Number:
     if cell is None:
         return Number(None)
-    found = view.against(cell, REFERENCE)
-    star = "*" if found and found.verdict != "unclear" else ""
-    return Number(100 * view.value(cell), star)
+    return percent(view.value(cell), star(view.against(cell, REFERENCE)))

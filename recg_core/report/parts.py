@@ -13,10 +13,9 @@ from recg_core.base.errors import UserError
 from recg_core.base.schema import SLICES
 from recg_core.evaluation.slices import slice_masks
 from recg_core.report.cells import Cell, Cells
-from recg_core.report.config import ReportConfig
-from recg_core.report.per_user import FULL
+from recg_core.report.config import FULL, ReportConfig
+from recg_core.report.per_user import TargetMetrics
 from recg_core.report.statistics import t_interval
-from recg_core.report.target_metrics import TargetMetrics
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def slice_target(
     Raises:
         UserError: when a table is missing, damaged or of other users.
     """
-    column = config.column(FULL, config.headline[1])
+    column = config.columns.index((FULL, config.headline[1]))
     for source in cells.grid.sources:
         path = folder / f"{source}_to_{target}.parquet"
         frame = SLICES.read(path).sort("user_idx")

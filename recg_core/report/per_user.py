@@ -1,76 +1,85 @@
 """Metrics of every user from stored ranks: what all tables, tests and slices are made of.
 
-Legend: U users, S seeds, M columns (a metric under a protocol).
+Legend: U users, S seeds, M columns (a metric under a protocol), B resamples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from recg_core.base.errors import UserError
-from recg_core.models.ranking.metrics import KS, NUM_NEGATIVES, metric_names, ranking_metrics
-from recg_core.models.ranking.ranks import SeedRanks
-
-FULL = "full"
-
-
-@dataclass(frozen=True)
-class Protocols:
-    """How ranks become metrics: full ranking, and against sampled negatives in expectation."""
-
-    ks: tuple[int, ...] = KS
-    num_negatives: int = NUM_NEGATIVES
-
-    def __post_init__(self) -> None:
-        if not self.ks or min(self.ks) < 1 or list(self.ks) != sorted(set(self.ks)):
-            raise ValueError(f"ks must be ascending cut-offs from 1 on, got {list(self.ks)}")
-        if self.num_negatives < 1:
-            raise ValueError(f"num_negatives must be 1 or more, got {self.num_negatives}")
-
-    @property
-    def sampled(self) -> str:
-        """The name of the sampled protocol."""
-        return f"sampled_{self.num_negatives}"
-
-    @property
-    def columns(self) -> list[tuple[str, str]]:
-        """Protocol and metric of each of the M columns."""
-        return [(name, metric) for name in (FULL, self.sampled) for metric in metric_names(self.ks)]
+from recg_core.models.ranking.metrics import ranking_metrics
+from recg_core.models.ranking.ranks import SeedRanks, read_ranks
+from recg_core.report.cells import Cell
+from recg_core.report.config import Protocols, ReportConfig
+from recg_core.report.statistics import bootstrap_means
 
 
 @dataclass(frozen=True)
-class UserMetrics:
-    """One row's metrics on one target."""
+class TargetMetrics:
+    """The cells of one target in numbers, as fractions."""
 
-    values: np.ndarray  # float64 [U, M], means over seeds
-    seed_means: np.ndarray  # float64 [S, M], means over users
+    users: np.ndarray  # [U], user_idx
+    values: dict[Cell, np.ndarray]  # [U, M], means over seeds
+    means: dict[Cell, np.ndarray]  # [M]
+    seed_std: dict[Cell, np.ndarray]  # [M], over seeds (n - 1); nan with one seed
+    samples: dict[Cell, np.ndarray]  # [B, M], bootstrap means over the same draws
 
 
-def user_metrics(rows: Sequence[SeedRanks], protocols: Protocols) -> list[UserMetrics]:
-    """The metrics of several rows over the same users.
+def measure_target(cells: Sequence[Cell], config: ReportConfig) -> TargetMetrics:
+    """Read the ranks of a target's cells and compute their metrics.
 
-    Equal ranks give equal metrics, so each distinct (rank, ties, candidates) is computed once.
+    Raises:
+        UserError: when ranks are missing, damaged or not of the same users.
     """
-    keys = _keys(rows)
-    _, first, place = np.unique(
-        np.concatenate([key.ravel() for key in keys]), return_index=True, return_inverse=True
+    ranks = {cell: read_ranks(cell.ranks) for cell in cells}
+    check_same_users({str(cell.ranks): table for cell, table in ranks.items()})
+    users = ranks[cells[0]].users
+    values, seed_std = {}, {}
+    found = user_metrics(list(ranks.values()), config)
+    for cell, metrics_USM in zip(ranks, found, strict=True):
+        values[cell] = metrics_USM.mean(axis=1)
+        seed_std[cell] = _deviation(metrics_USM.mean(axis=0))
+    del ranks
+    # All at once, so that all cells see the same draws.
+    wide = np.concatenate(list(values.values()), axis=1)
+    samples = np.split(
+        bootstrap_means(wide, config.num_resamples, config.seed), len(values), axis=1
     )
-    gains = _gains(rows, first, protocols)
-    found = []
+    return TargetMetrics(
+        users=users,
+        values=values,
+        means={cell: of_users.mean(axis=0) for cell, of_users in values.items()},
+        seed_std=seed_std,
+        samples=dict(zip(values, samples, strict=True)),
+    )
+
+
+def user_metrics(rows: Sequence[SeedRanks], protocols: Protocols) -> Iterator[np.ndarray]:
+    """The metrics of several rows over the same users, float64 [U, S, M] one at a time.
+
+    Equal ranks give equal metrics, so each distinct (candidates, rank, ties) is computed once.
+    """
+    counts = np.unique(np.concatenate([row.num_candidates for row in rows]))
+    highest = max(int(row.num_higher.max()) for row in rows)
+    most_tied = max(int(row.num_ties.max()) for row in rows)
+    shape = (len(counts), highest + 1, most_tied + 1)
+    keys = []
+    for row in rows:
+        index_U1 = np.searchsorted(counts, row.num_candidates)[:, None]
+        keys.append(np.ravel_multi_index((index_U1, row.num_higher, row.num_ties), shape))
+    distinct, place = np.unique(np.concatenate([k.ravel() for k in keys]), return_inverse=True)
+    index, higher, ties = np.unravel_index(distinct, shape)
+    found = [
+        ranking_metrics(higher, ties, counts[index], protocols.ks, negatives)
+        for negatives in (None, protocols.num_negatives)
+    ]
+    gains = np.stack([values for metrics in found for values in metrics.values()], axis=1)
     start = 0
     for key in keys:
-        users, seeds = key.shape
-        by_seed = place[start : start + key.size].reshape(users, seeds)
+        yield gains[place[start : start + key.size].reshape(key.shape)]
         start += key.size
-        values = np.zeros((users, gains.shape[1]))
-        seed_means = np.empty((seeds, gains.shape[1]))
-        for seed in range(seeds):
-            taken = gains[by_seed[:, seed]]
-            values += taken
-            seed_means[seed] = taken.mean(axis=0)
-        found.append(UserMetrics(values / seeds, seed_means))
-    return found
 
 
 def check_same_users(rows: dict[str, SeedRanks]) -> None:
@@ -93,35 +102,7 @@ def check_same_users(rows: dict[str, SeedRanks]) -> None:
             )
 
 
-def _flat(rows: Sequence[SeedRanks], name: str) -> np.ndarray:
-    """A count of all rows in one vector, users before seeds."""
-    parts = []
-    for row in rows:
-        values = getattr(row, name)
-        wide = values if values.ndim == 2 else values[:, None]
-        parts.append(np.broadcast_to(wide, row.num_higher.shape).ravel())
-    return np.concatenate(parts)
-
-
-def _keys(rows: Sequence[SeedRanks]) -> list[np.ndarray]:
-    """An int64 [U, S] for each row that is equal where all three counts are equal."""
-    counts = np.unique(np.concatenate([row.num_candidates for row in rows]))
-    higher = 1 + max(int(row.num_higher.max()) for row in rows)
-    ties = 1 + max(int(row.num_ties.max()) for row in rows)
-    return [
-        (np.searchsorted(counts, row.num_candidates)[:, None] * higher + row.num_higher) * ties
-        + row.num_ties
-        for row in rows
-    ]
-
-
-def _gains(rows: Sequence[SeedRanks], chosen: np.ndarray, protocols: Protocols) -> np.ndarray:
-    """Metrics [chosen, M] at the chosen places of all rows in one vector."""
-    higher, ties, candidates = (
-        _flat(rows, name)[chosen] for name in ("num_higher", "num_ties", "num_candidates")
-    )
-    found = [
-        ranking_metrics(higher, ties, candidates, protocols.ks, negatives)
-        for negatives in (None, protocols.num_negatives)
-    ]
-    return np.stack([values for metrics in found for values in metrics.values()], axis=1)
+def _deviation(seed_means_SM: np.ndarray) -> np.ndarray:
+    if len(seed_means_SM) < 2:
+        return np.full(seed_means_SM.shape[1], np.nan)
+    return np.asarray(seed_means_SM.std(axis=0, ddof=1))

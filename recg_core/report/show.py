@@ -8,38 +8,24 @@ from typing import Any
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_json
-from recg_core.report.cells import competes
-from recg_core.report.places import INTERACTIONS_USED, metrics_folder, pair_of, summary_key
+from recg_core.evaluation.certificate import NO_SOURCE
+from recg_core.report.cells import INTERACTIONS_USED, competes, pair_of, summary_key
 
 PROTOCOLS = ("full", "sampled")
 BEST, USED = "*", "+"
-GAP = 2  # spaces between columns
+GAP = "  "  # between columns
+
+Pair = tuple[str, str]  # source, NO_SOURCE of training-free rows, and target
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A model's metric on a pair; a training-free row has its target's on every pair."""
+    """A model's metric on a pair."""
 
     model: str
     trained: bool
     used: bool  # interactions of the target
-    value: float  # a fraction
-
-
-@dataclass(frozen=True)
-class Column:
-    """A pair of domains: two lines of head and a text for every model that was ranked there.
-
-    Every text ends in the place of its mark, so that heads end where numbers do.
-    """
-
-    heads: tuple[str, str]
-    texts: dict[str, str]  # by model
-
-    @property
-    def width(self) -> int:
-        """Characters of the widest line."""
-        return max(map(len, (*self.heads, *self.texts.values())))
+    percent: str
 
 
 def show_results(folder: Path, protocol: str, metric: str, width: int) -> str:
@@ -56,108 +42,86 @@ def show_results(folder: Path, protocol: str, metric: str, width: int) -> str:
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"protocol '{protocol}': expected one of {list(PROTOCOLS)}")
-    pairs = read_pairs(folder, protocol, metric)
-    columns = [_column(*pair, cells) for pair, cells in pairs.items()]
-    trained = {cell.model: cell.trained for cells in pairs.values() for cell in cells}
-    models = sorted(trained, key=lambda model: (not trained[model], model))
-    said = f"{metric}, {protocol} ranking, in %. {BEST} best of its column."
-    if any(text.endswith(USED) for column in columns for text in column.texts.values()):
-        said += f" {USED} uses interactions of the target and does not compete there."
-    blocks = [_block(models, part) for part in _parts(columns, width - _label_width(models))]
-    return "\n\n".join([textwrap.fill(said, width), *blocks])
-
-
-def read_pairs(folder: Path, protocol: str, metric: str) -> dict[tuple[str, str], list[Shown]]:
-    """Every model's metric by source and target, zero-shot pairs first.
-
-    Raises:
-        UserError: when there are no results, or none of that metric.
-    """
-    found: dict[str, dict[str, float]] = {}
-    for path in sorted((folder / protocol).glob("*/*.json")):
-        found.setdefault(path.parent.name, {})[path.stem] = _value(path, metric)
-    pairs = [pair for name in found if (pair := pair_of(name))]
+    values = _read_values(folder / protocol, metric)
+    pairs = [pair for pair in values if pair[0] != NO_SOURCE]
     if not pairs:
         raise UserError(
             f"{folder / protocol}: no metrics there; run `dvc repro`, or name the folder of results"
         )
+    pairs.sort(key=lambda pair: (pair[0] == pair[1], pair))  # zero-shot pairs first
     summary = read_json(folder / "summary.json")
-    return {
-        (source, target): [
-            *_shown(found, summary, source, target),
-            *_shown(found, summary, None, target),
-        ]
-        for source, target in sorted(pairs, key=lambda pair: (pair[0] == pair[1], pair))
-    }
+    shown = {pair: list(_cells(values, summary, pair)) for pair in pairs}
+    trained = {cell.model: cell.trained for of_pair in shown.values() for cell in of_pair}
+    models = sorted(trained, key=lambda model: (not trained[model], model))
+    columns = [_column(pair, of_pair, models) for pair, of_pair in shown.items()]
+    said = f"{metric}, {protocol} ranking, in %. {BEST} best of its column."
+    if any(text.endswith(USED) for column in columns for text in column):
+        said += f" {USED} uses interactions of the target and does not compete there."
+    labels = ["from", "to", *models]
+    labels = [label.ljust(max(map(len, labels))) for label in labels]
+    blocks = [_block(labels, part) for part in _parts(columns, width - len(labels[0]))]
+    return "\n\n".join([textwrap.fill(said, width), *blocks])
 
 
-def _value(path: Path, metric: str) -> float:
-    content = read_json(path)
-    if metric not in content:
-        raise UserError(f"{path}: no metric '{metric}'; there are {sorted(content)}")
-    return float(content[metric])
+def _read_values(folder: Path, metric: str) -> dict[Pair, dict[str, float]]:
+    """The metric of every model by source and target."""
+    found: dict[Pair, dict[str, float]] = {}
+    for path in sorted(folder.glob("*/*.json")):
+        content = read_json(path)
+        if metric not in content:
+            raise UserError(f"{path}: no metric '{metric}'; there are {sorted(content)}")
+        found.setdefault(pair_of(path.parent.name), {})[path.stem] = float(content[metric])
+    return found
 
 
-def _shown(
-    found: Mapping[str, Mapping[str, float]],
-    summary: Mapping[str, Any],
-    source: str | None,
-    target: str,
+def _cells(
+    values: Mapping[Pair, Mapping[str, float]], summary: Mapping[str, Any], pair: Pair
 ) -> Iterator[Shown]:
-    """The cells of a pair or, without a source, the training-free rows of a target."""
-    key = summary_key(source, target)
-    for model, value in found.get(metrics_folder(source, target), {}).items():
-        used = summary.get(model, {}).get(key, {}).get(INTERACTIONS_USED)
-        if used is None:
-            raise UserError(f"summary.json: no {key} of {model}; run the report stage again")
-        yield Shown(model, source is not None, used, value)
+    """The trained models of a pair and the training-free rows of its target."""
+    for source, target in (pair, (NO_SOURCE, pair[1])):
+        key = summary_key(source, target)
+        for model, value in values.get((source, target), {}).items():
+            used = summary.get(model, {}).get(key, {}).get(INTERACTIONS_USED)
+            if used is None:
+                raise UserError(f"summary.json: no {key} of {model}; run the report stage again")
+            yield Shown(model, source != NO_SOURCE, used, f"{100 * value:.2f}")
 
 
-def _column(source: str, target: str, cells: Sequence[Shown]) -> Column:
-    """The texts of a pair, the best of those that compete there marked."""
+def _column(pair: Pair, cells: Sequence[Shown], models: Sequence[str]) -> list[str]:
+    """Two lines of head and a text for every model, the best of those that compete marked.
+
+    Every text ends in the place of its mark, so that heads end where numbers do.
+    """
+    source, target = pair
     competing = [
-        cell.model
+        cell
         for cell in cells
         if competes(trained=cell.trained, used=cell.used, with_interactions=source == target)
     ]
-    percent = {cell.model: f"{100 * cell.value:.2f}" for cell in cells}
-    best = max((float(percent[model]) for model in competing), default=None)
+    best = max((float(cell.percent) for cell in competing), default=None)
     texts = {}
     for cell in cells:
-        if cell.model in competing:
-            mark = BEST if float(percent[cell.model]) == best else " "
-        else:
-            mark = USED if cell.used else " "
-        texts[cell.model] = percent[cell.model] + mark
-    return Column((f"{source} ", f"{target} "), texts)
+        mark = USED if cell.used else " "
+        if cell in competing:
+            mark = BEST if float(cell.percent) == best else " "
+        texts[cell.model] = cell.percent + mark
+    return [f"{source} ", f"{target} ", *(texts.get(model, "- ") for model in models)]
 
 
-def _parts(columns: Sequence[Column], width: int) -> Iterator[list[Column]]:
-    """As many columns at a time as fit beside the names, one at least."""
-    part: list[Column] = []
+def _parts(columns: Sequence[list[str]], width: int) -> Iterator[list[list[str]]]:
+    """As many columns at a time as fit beside the names, one at least; texts padded."""
+    part: list[list[str]] = []
     taken = 0
     for column in columns:
-        if part and taken + GAP + column.width > width:
+        longest = max(map(len, column))
+        if part and taken + len(GAP) + longest > width:
             yield part
             part, taken = [], 0
-        part.append(column)
-        taken += GAP + column.width
+        part.append([text.rjust(longest) for text in column])
+        taken += len(GAP) + longest
     yield part
 
 
-def _label_width(models: Sequence[str]) -> int:
-    return max(map(len, ["from", *models]))
-
-
-def _block(models: Sequence[str], columns: Sequence[Column]) -> str:
-    rows = [
-        ("from", [column.heads[0] for column in columns]),
-        ("to", [column.heads[1] for column in columns]),
-        *((model, [column.texts.get(model, "- ") for column in columns]) for model in models),
-    ]
-    lines = []
-    for label, texts in rows:
-        places = zip(texts, columns, strict=True)
-        shown = "".join(" " * GAP + text.rjust(column.width) for text, column in places)
-        lines.append((label.ljust(_label_width(models)) + shown).rstrip())
-    return "\n".join(lines)
+def _block(labels: Sequence[str], columns: Sequence[list[str]]) -> str:
+    lines = zip(labels, *columns, strict=True)
+    return "\n".join(GAP.join(line).rstrip() for line in lines)

@@ -5,11 +5,14 @@ The unit is a user: values are means over seeds, and two rows are compared over 
 Legend: U users, M columns (metrics of one or more rows), B resamples.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
+SIGNIFICANCE = 0.05
 _CHUNK = 50  # resamples at a time
 
 
@@ -23,7 +26,8 @@ def paired_t_test(differences_UM: np.ndarray) -> np.ndarray:
 def wilcoxon_test(differences_UM: np.ndarray) -> np.ndarray:
     """Two-sided p-values [M] of Wilcoxon's signed-rank test; users without a difference are left
     out, and p is 1 where none differs."""
-    return np.array([_wilcoxon(column) for column in differences_UM.T])
+    differing = [column[column != 0] for column in differences_UM.T]
+    return np.array([stats.wilcoxon(c).pvalue if len(c) else 1.0 for c in differing])
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
@@ -40,16 +44,34 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
+def judged(family: Sequence[Any]) -> list[Any]:
+    """Comparisons with p-values corrected by Holm, and what they say.
+
+    `better` or `worse` where the t-test's corrected p-value is below 0.05, else `unclear`.
+
+    Args:
+        family: dataclasses with `difference`, `p_t`, `p_wilcoxon` and `verdict`.
+    """
+    p_t, p_wilcoxon = (
+        holm(np.array([getattr(one, name) for one in family])).tolist()
+        for name in ("p_t", "p_wilcoxon")
+    )
+    found = []
+    for one, t, wilcoxon in zip(family, p_t, p_wilcoxon, strict=True):
+        verdict = "better" if one.difference > 0 else "worse"
+        verdict = verdict if t < SIGNIFICANCE else "unclear"
+        found.append(replace(one, p_t=t, p_wilcoxon=wilcoxon, verdict=verdict))
+    return found
+
+
 def bootstrap_means(values_UM: np.ndarray, num_resamples: int, seed: int) -> np.ndarray:
     """Column means [B, M] over users drawn with replacement.
 
     All columns see the same draws, so that differences and ratios of columns are paired.
     """
     num_users = len(values_UM)
-    parts = [
-        counts @ values_UM / num_users for counts in _draw_counts(num_users, num_resamples, seed)
-    ]
-    return np.concatenate(parts)
+    draws = _draw_counts(num_users, num_resamples, seed)
+    return np.concatenate([counts @ values_UM / num_users for counts in draws])
 
 
 def interval(samples: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -68,17 +90,11 @@ def t_interval(differences: np.ndarray, confidence: float = 0.95) -> tuple[float
     return mean - spread, mean + spread
 
 
-def _wilcoxon(differences: np.ndarray) -> float:
-    differing = differences[differences != 0]
-    return float(stats.wilcoxon(differing).pvalue) if len(differing) else 1.0
-
-
 def _draw_counts(num_users: int, num_resamples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each user is drawn in each resample, float64 [resamples of a chunk, U]."""
     random = np.random.default_rng(seed)
     for start in range(0, num_resamples, _CHUNK):
-        size = min(_CHUNK, num_resamples - start)
-        counts = np.empty((size, num_users))
+        counts = np.empty((min(_CHUNK, num_resamples - start), num_users))
         for row in counts:
             drawn = random.integers(0, num_users, num_users, dtype=np.int32)
             row[:] = np.bincount(drawn, minlength=num_users)

@@ -7,18 +7,17 @@ from typing import Any
 import numpy as np
 
 from recg_core.report.analysis import Analysis, View
-from recg_core.report.cells import REFERENCE, Cell, Cells, Model
+from recg_core.report.cells import INTERACTIONS_USED, REFERENCE, Cell, Cells, Model, summary_key
 from recg_core.report.comparisons import TRAINING_FREE
-from recg_core.report.layout import Entry, Number, Table, bold_best
-from recg_core.report.per_user import FULL
-from recg_core.report.places import INTERACTIONS_USED, summary_key
+from recg_core.report.config import FULL
+from recg_core.report.layout import Entry, Number, Table, bold_best, percent
 from recg_core.report.statistics import interval
 from recg_core.report.wording import LEGEND, title_of
 
 MEANS = {"mean_zero_shot": True, "mean_in_domain": False}
 
 
-def build_summary(analysis: Analysis, cells: Cells) -> dict[str, Any]:
+def build_summary(analysis: Analysis) -> dict[str, Any]:
     """The headline metrics of every cell and the means over cells, as nested fractions.
 
     A training-free row's means weigh each target by its trained cells, so that they compare.
@@ -27,23 +26,31 @@ def build_summary(analysis: Analysis, cells: Cells) -> dict[str, Any]:
         `{model: {"IS_to_VG": {protocol: {metric: value}, "target_interactions_used": bool},
         "mean_zero_shot": {protocol: {metric: value}}, ...}}`, with `to_VG` for training-free rows.
     """
-    summary: dict[str, Any] = {}
-    for cell in cells.by_key.values():
+    summary: dict[str, Any] = {str(model): {} for model in analysis.cells.models}
+    for cell in analysis.cells.by_key.values():
         used = {INTERACTIONS_USED: cell.saw.target_interactions_used}
-        place = summary.setdefault(str(cell.model), {})
-        place[summary_key(cell.source if cell.trained else None, cell.target)] = (
-            _headline(analysis, [cell]) | used
-        )
-    for model in cells.models:
+        key = summary_key(cell.source, cell.target)
+        summary[str(cell.model)][key] = _headline(analysis, [cell]) | used
+    for model in analysis.cells.models:
         for key, zero_shot in MEANS.items():
-            if over := cells.of_model(model, zero_shot=zero_shot):
+            if over := analysis.cells.of_model(model, zero_shot=zero_shot):
                 summary[str(model)][key] = _headline(analysis, over)
     return summary
 
 
-def averages_table(analysis: Analysis, cells: Cells, protocol: str) -> Table:
+def _headline(analysis: Analysis, cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
+    """The means over cells."""
+    found: dict[str, dict[str, float]] = {}
+    for protocol in (FULL, analysis.config.sampled):
+        views = [analysis.view(protocol, metric) for metric in analysis.config.headline]
+        found[protocol] = {v.metric: float(np.mean([v.value(c) for c in cells])) for v in views}
+    return found
+
+
+def averages_table(analysis: Analysis, protocol: str) -> Table:
     """Mean over the zero-shot cells and over the in-domain cells, of models and rows."""
     recall, ndcg = (analysis.view(protocol, metric) for metric in analysis.config.headline)
+    cells = analysis.cells
     rows: list[tuple[Entry, ...]] = []
     for model in cells.models:
         used = cells.uses_interactions(model, zero_shot=True)
@@ -54,8 +61,8 @@ def averages_table(analysis: Analysis, cells: Cells, protocol: str) -> Table:
                 entries += [Number(None), Number(None), "-"]
                 continue
             mean, low, high = ndcg.average(over)
-            entries.append(Number(100 * recall.average(over)[0]))
-            entries += [Number(100 * mean), f"{100 * low:.2f} to {100 * high:.2f}"]
+            entries += [percent(recall.average(over)[0]), percent(mean)]
+            entries.append(f"{100 * low:.2f} to {100 * high:.2f}")
         entries += [_score(ndcg, model, against) for against in (REFERENCE, TRAINING_FREE)]
         rows.append(tuple(entries))
     heads = [
@@ -79,13 +86,29 @@ def averages_table(analysis: Analysis, cells: Cells, protocol: str) -> Table:
 
 def _marked(cells: Cells, model: Model) -> str:
     """The model's name; a training-free row's marks are those of its first target."""
-    free = next((cell for cell in cells.training_free if cell.model == model), None)
-    return f"{model}{free.marks if free else ''}"
+    first = next(cell for cell in cells.by_key.values() if cell.model == model)
+    return str(model) if first.trained else f"{model}{first.marks}"
 
 
-def findings(analysis: Analysis, cells: Cells, protocol: str) -> list[str]:
+def _score(view: View, model: Model, against: str) -> str:
+    counts = _counts(view, [model], against)
+    if not counts:
+        return "-"
+    return f"{counts['better']} / {counts['unclear']} / {counts['worse']}"
+
+
+def _counts(view: View, models: Sequence[Model], against: str) -> Counter[str]:
+    """How many zero-shot cells of the models have each verdict."""
+    return Counter(
+        c.verdict
+        for c in view.comparisons(against)
+        if c.cell.model in models and c.cell.source != c.cell.target
+    )
+
+
+def findings(analysis: Analysis, protocol: str) -> list[str]:
     """Sentences on the zero-shot cells: the best rows, and each variant against both rivals."""
-    grid = cells.grid
+    cells, grid = analysis.cells, analysis.cells.grid
     if not grid.pairs(zero_shot=True):
         return ["The grid has one domain, so that nothing is zero-shot."]
     view = analysis.view(protocol, analysis.config.headline[1])
@@ -95,31 +118,29 @@ def findings(analysis: Analysis, cells: Cells, protocol: str) -> list[str]:
         over = [cell for model in models for cell in cells.of_model(model, zero_shot=True)]
         if not over:
             continue
-        sentence = f"`{variant}`: "
-        if gain := _gain(view, over):
-            sentence += f"{gain}; "
+        parts = [gain] if (gain := _gain(view, over)) else []
         for against, words in ((REFERENCE, f"`{REFERENCE}`"), (TRAINING_FREE, "training-free")):
             counts = _counts(view, models, against)
             if total := sum(counts.values()):
-                sentence += (
+                parts.append(
                     f"against {words} better in {counts['better']} of {total} cells, worse in "
-                    f"{counts['worse']}, not clearly different in {counts['unclear']}; "
+                    f"{counts['worse']}, not clearly different in {counts['unclear']}"
                 )
-        said.append(sentence.removesuffix("; ") + ".")
+        said.append(f"`{variant}`: {'; '.join(parts)}.")
     return said
 
 
 def _best_models(view: View, cells: Cells) -> str:
     """The trained model and the training-free row with the highest zero-shot mean."""
-    strict = [m for m in cells.models if not cells.uses_interactions(m, zero_shot=True)]
-    kinds = {
-        "trained model": [m for m in strict if m.backbone],
-        "training-free row": [m for m in strict if not m.backbone],
+    over = {
+        model: found
+        for model in cells.models
+        if not cells.uses_interactions(model, zero_shot=True)
+        and (found := cells.of_model(model, zero_shot=True))
     }
     parts = []
-    for kind, models in kinds.items():
-        over = {model: cells.of_model(model, zero_shot=True) for model in models}
-        means = {model: view.average(found) for model, found in over.items() if found}
+    for kind, trained in (("trained model", True), ("training-free row", False)):
+        means = {m: view.average(found) for m, found in over.items() if bool(m.backbone) == trained}
         if means:
             best = max(means, key=lambda model: means[model][0])
             mean, low, high = means[best]
@@ -145,30 +166,3 @@ def _gain(view: View, over: Sequence[Cell]) -> str | None:
         f"{100 * (mean / reference - 1):+.1f} % relative to `{REFERENCE}` in the mean "
         f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f} %)"
     )
-
-
-def _counts(view: View, models: Sequence[Model], against: str) -> Counter[str]:
-    """How many zero-shot cells of the models have each verdict."""
-    return Counter(
-        c.verdict
-        for c in view.comparisons(against)
-        if c.cell.model in models and c.cell.source != c.cell.target
-    )
-
-
-def _score(view: View, model: Model, against: str) -> str:
-    counts = _counts(view, [model], against)
-    if not counts:
-        return "-"
-    return f"{counts['better']} / {counts['unclear']} / {counts['worse']}"
-
-
-def _headline(analysis: Analysis, cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
-    views = {
-        protocol: [analysis.view(protocol, metric) for metric in analysis.config.headline]
-        for protocol in (FULL, analysis.config.protocols.sampled)
-    }
-    return {
-        protocol: {view.metric: float(np.mean([view.value(cell) for cell in cells])) for view in of}
-        for protocol, of in views.items()
-    }

@@ -1,33 +1,32 @@
 """The tables that the paper lacks, from an analysis."""
 
+import math
 from dataclasses import fields
 
+from recg_core.evaluation.slices import ATTRIBUTES
 from recg_core.models.ranking.metrics import metric_names
 from recg_core.report.analysis import Analysis, View
 from recg_core.report.cells import REFERENCE, Cell, Cells
 from recg_core.report.comparisons import Comparison
-from recg_core.report.layout import Entry, Number, Table, bold_best
-from recg_core.report.wording import LEGEND, is_finite, range_of, title_of, yes_or_no
+from recg_core.report.layout import Entry, Number, Table, bold_best, percent
+from recg_core.report.wording import LEGEND, range_of, title_of, yes_or_no
 
 
-def training_free_table(analysis: Analysis, cells: Cells, protocol: str) -> Table:
+def training_free_table(analysis: Analysis, protocol: str) -> Table:
     """Every training-free row for every target."""
-    metrics = metric_names(analysis.config.ks)
     rows: list[tuple[Entry, ...]] = []
-    for target in cells.grid.domains:
-        for cell in cells.of_target(target):
-            if cell.trained:
-                continue
-            used = yes_or_no(cell.saw.target_interactions_used)
-            values = analysis.metrics(cell, protocol)
-            numbers = [Number(100 * values[metric]) for metric in metrics]
-            rows.append((target, used, f"{cell.model}{cell.marks}", *numbers))
+    for target in analysis.cells.grid.domains:
+        for cell in analysis.cells.of_target(target):
+            if not cell.trained:
+                used = yes_or_no(cell.saw.target_interactions_used)
+                numbers = map(percent, analysis.metrics(cell, protocol).values())
+                rows.append((target, used, f"{cell.model}{cell.marks}", *numbers))
     return Table(
         f"training_free_{protocol}",
         "Training-free rows",
         "What the target's texts and histories give without any training. " + LEGEND,
         3,
-        ("Target", "Interactions used", "Row", *map(title_of, metrics)),
+        ("Target", "Interactions used", "Row", *map(title_of, metric_names(analysis.config.ks))),
         bold_best(rows, groups=2),
     )
 
@@ -52,14 +51,12 @@ def verdict_table(analysis: Analysis, protocol: str, against: str) -> Table:
 
 
 def _verdict_row(view: View, c: Comparison) -> tuple[Entry, ...]:
-    deviation = 100 * view.seed_std(c.cell)
-    relative = 100 * c.relative if is_finite(c.relative) else None
-    ends = "-" if relative is None else range_of(c.relative_low, c.relative_high)
+    relative = percent(c.relative, " %", "+.1f")
+    ends = "-" if relative.value is None else range_of(c.relative_low, c.relative_high)
     return (
-        c.cell.target, c.cell.source, str(c.cell.model), Number(100 * view.value(c.cell)),
-        Number(deviation if is_finite(deviation) else None), str(c.other.model),
-        Number(100 * c.difference, form="+.2f"), range_of(c.low, c.high),
-        Number(relative, form="+.1f", marks=" %" if relative is not None else ""), ends,
+        c.cell.target, c.cell.source, str(c.cell.model), percent(view.value(c.cell)),
+        percent(view.seed_std(c.cell)), str(c.other.model),
+        percent(c.difference, form="+.2f"), range_of(c.low, c.high), relative, ends,
         Number(c.p_t, form=".2g"), Number(c.p_wilcoxon, form=".2g"), c.verdict,
     )  # fmt: skip
 
@@ -76,34 +73,27 @@ def comparisons_table(analysis: Analysis) -> Table:
         rows.append(
             (
                 str(c.cell.model), c.cell.source, c.cell.target, *said, str(c.other.model),
-                *(Number(v if is_finite(v) else None, form=".6g") for v in values), c.verdict,
+                *(Number(v if math.isfinite(v) else None, form=".6g") for v in values), c.verdict,
             )
         )  # fmt: skip
     columns = ("model", "source", "target", *words, "other", *numbers, "verdict")
     return Table("comparisons", "All comparisons", "Fractions.", 7, columns, tuple(rows))
 
 
-def slices_table(analysis: Analysis, titles: dict[str, str], *, zero_shot: bool) -> Table:
+def slices_table(analysis: Analysis, *, zero_shot: bool) -> Table:
     """NDCG under full ranking of every model on parts of the users."""
-    found = [
-        part
-        for result in analysis.targets.values()
-        for part in result.slices
-        if (part.source != part.target) == zero_shot
-    ]
+    found = [part for part in analysis.slices if (part.source != part.target) == zero_shot]
     models = list(dict.fromkeys(c.model for part in found for c in part.values if c.trained))
     rows: list[tuple[Entry, ...]] = []
     for part in found:
         values = {cell.model: value for cell, value in part.values.items()}
-        shown = [values.get(model) for model in models]
         free = part.best_free.model
         rows.append(
             (
-                part.target, part.source, titles[part.attribute], part.label,
-                Number(part.num_users, form=",d"),
-                *(Number(None if value is None else 100 * value) for value in shown),
-                Number(100 * values[free], note=str(free)),
-                Number(100 * part.difference, form="+.2f"), range_of(part.low, part.high),
+                part.target, part.source, ATTRIBUTES[part.attribute], part.label,
+                Number(part.num_users, form=",d"), *(percent(values.get(m)) for m in models),
+                percent(values[free], note=str(free)),
+                percent(part.difference, form="+.2f"), range_of(part.low, part.high),
             )
         )  # fmt: skip
     words = "zero-shot" if zero_shot else "in-domain"
@@ -122,29 +112,6 @@ def slices_table(analysis: Analysis, titles: dict[str, str], *, zero_shot: bool)
     )  # fmt: skip
 
 
-def calibration_table(analysis: Analysis) -> Table:
-    """Twos of a pair's models that change places between full and sampled ranking."""
-    rows: list[tuple[Entry, ...]] = [
-        (
-            target, r.source, str(r.one.model), str(r.other.model),
-            Number(100 * r.full, form="+.2f"), Number(100 * r.sampled, form="+.2f"),
-            yes_or_no(r.clear),
-        )
-        for target, result in analysis.targets.items()
-        for r in sorted(result.reversals, key=lambda r: (not r.clear, -abs(r.sampled)))
-    ]  # fmt: skip
-    metric = title_of(analysis.config.headline[1])
-    return Table(
-        "calibration",
-        "Pairs in another order",
-        f"{metric} of the first row minus that of the second under each protocol, in points; clear "
-        "where both 95 % intervals leave out 0.",
-        4,
-        ("Target", "Source", "One", "Other", "Full", "Sampled", "Clear"),
-        tuple(rows),
-    )
-
-
 def certificate_table(cells: Cells) -> Table:
     """What each cell's model saw of its target."""
     return Table(
@@ -158,19 +125,19 @@ def certificate_table(cells: Cells) -> Table:
             "Target interactions used", "User overlap", "Item overlap", "Seeds", "Users",
             "Candidates",
         ),
-        tuple(_certificate_row(cell) for cell in cells.by_key.values()),
+        tuple(map(_certificate_row, cells.by_key.values())),
     )  # fmt: skip
 
 
 def _certificate_row(cell: Cell) -> tuple[Entry, ...]:
     saw, certificate = cell.saw, cell.certificate
     # A training-free row has no source whose users and items could be the target's.
-    shares = (saw.user_overlap, saw.item_overlap) if cell.trained else (None, None)
+    source, *shares = (
+        (cell.source, saw.user_overlap, saw.item_overlap) if cell.trained else ("-", None, None)
+    )
     seen = (saw.zero_shot, saw.target_text_seen, saw.target_interactions_used)
     return (
-        str(cell.model), cell.source if cell.trained else "-", cell.target,
-        *map(yes_or_no, seen),
-        *(Number(None if share is None else 100 * share) for share in shares),
+        str(cell.model), source, cell.target, *map(yes_or_no, seen), *map(percent, shares),
         Number(certificate.num_seeds, form="d"), Number(certificate.num_users, form=",d"),
         Number(certificate.mean_candidates, form=",.1f"),
     )  # fmt: skip

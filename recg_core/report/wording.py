@@ -1,6 +1,7 @@
 """Words and signs that several tables share."""
 
 from recg_core.report.cells import INTERACTIONS_MARK, REFERENCE, TEXT_MARK
+from recg_core.report.comparisons import Comparison
 
 LEGEND = (
     "Percent, means over users and seeds; the best of a row or group in bold. "
@@ -13,7 +14,16 @@ SIGNIFICANCE = (
     "uses no interactions of the target is compared with training-free rows that use none; a cell "
     "that does, with all of them."
 )
-VERDICT = {"better": "▲", "worse": "▼", "unclear": ""}
+
+
+def arrow(compared: Comparison | None) -> str:
+    """Whether a cell is above or below its opponent."""
+    return {"better": "▲", "worse": "▼"}.get(compared.verdict, "") if compared else ""
+
+
+def star(compared: Comparison | None) -> str:
+    """Whether a cell differs from its opponent."""
+    return "*" if compared and compared.verdict != "unclear" else ""
 
 
 def title_of(metric: str) -> str:
@@ -25,11 +35,6 @@ def title_of(metric: str) -> str:
 def range_of(low: float, high: float) -> str:
     """The ends of an interval of fractions, in points with their signs."""
     return f"{100 * low:+.2f} to {100 * high:+.2f}"
-
-
-def is_finite(value: float) -> bool:
-    """Whether a value is a number: neither infinite nor nan."""
-    return abs(value) < float("inf")
 
 
 def yes_or_no(value: bool) -> str:
