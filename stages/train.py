@@ -45,7 +45,9 @@ def main(
     ]
     seeds = params.get("seeds", list[int])
     place = work / "train" / variant / data.name
-    found = train_models(data, load_pool(pool), specs, train_config, seeds, out, work=place)
+    found = train_models(
+        data, load_pool(pool), specs, train_config, seeds, out, work=place, address=address
+    )
     write_curves(found, curves)
 
 

@@ -26,14 +26,13 @@ class Params:
             UserError: when there is no such key (the valid ones are named) or its type is wrong.
         """
         value: Any = self.values
-        walked: list[str] = []
-        for key in address.split("."):
+        keys = address.split(".")
+        for depth, key in enumerate(keys):
             if not isinstance(value, dict) or key not in value:
-                place = ".".join(walked) or "the top level"
+                place = ".".join(keys[:depth]) or "the top level"
                 valid = sorted(value) if isinstance(value, dict) else []
                 raise UserError(f"{self.path}: no key '{key}' at {place}; valid keys are {valid}")
             value = value[key]
-            walked.append(key)
         return convert(value, expected, f"{self.path}: {address}")
 
     def section(self, address: str) -> dict[str, Any]:
@@ -78,18 +77,16 @@ def _check_grid(params: Params) -> None:
         for name in names:
             if not re.fullmatch(r"[A-Za-z0-9_]+", name) or name == "none":
                 raise UserError(f"{place}: '{name}' is no name; use letters, digits and _")
-    domains = grid.get("domains")
-    if domains is None:
-        return
-    used = {"grid.sources": grid.get("sources", [])}
+    addresses = ["grid.sources"] if "sources" in grid else []
     if "pool" in params.values:
-        used["pool.domains"] = params.get("pool.domains", list[str])
+        addresses.append("pool.domains")
     if {"encoder", "encoders"} <= params.values.keys():
-        row = f"encoders.{params.get('encoder', str)}"
-        if "fit_domains" in params.section(row):
-            used[f"{row}.fit_domains"] = params.get(f"{row}.fit_domains", list[str])
-    for address, names in used.items():
-        if outside := sorted(set(names) - set(domains)):
+        encoder = f"encoders.{params.get('encoder', str)}"
+        if "fit_domains" in params.section(encoder):
+            addresses.append(f"{encoder}.fit_domains")
+    for address in addresses if "domains" in grid else ():
+        if outside := sorted(set(params.get(address, list[str])) - set(grid["domains"])):
             raise UserError(
-                f"{params.path}: {address}: {outside} not in grid.domains, which are {domains}"
+                f"{params.path}: {address}: {outside} not in grid.domains, which are "
+                f"{grid['domains']}"
             )

@@ -5,6 +5,7 @@ Legend: U users, B rows of a batch, N items, H embedding dimension.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,8 @@ from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.evaluation.certificate import NO_SOURCE, Saw, certify, write_cell
 from recg_core.models.neighbors import MAX_KERNEL_ITEMS, ages, kernel_scorer, weighted_sum
-from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
+from recg_core.models.ranking.full_rank import ScoreBatch, rank_holdout, stack_seeds
 from recg_core.models.ranking.ranks import SeedRanks
-from recg_core.models.ranking.scores import ScoreBatch
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def weighted_mean_scorer(history: Ragged, items_NH: Tensor, decay: float) -> Sco
 
     def score(rows: np.ndarray) -> Tensor:
         chosen = history.take(rows)
-        return weighted_sum(chosen, items_NH, _decayed(chosen, decay)) @ items_NH.T
+        return weighted_sum(chosen, items_NH, _decayed(ages(chosen), decay)) @ items_NH.T
 
     return score
 
@@ -157,13 +157,13 @@ def log_sum_exp_scorer(
     The logarithm is left out and the exponent shifted: both keep the order, and near-equal
     scores stay apart in float32.
     """
-    weights = _decayed(history, decay)
-    return kernel_scorer(history, items_NH, weights, sharpness, max_kernel_items)
+    weigh = partial(_decayed, decay=decay)
+    return kernel_scorer(history, items_NH, weigh, sharpness, max_kernel_items)
 
 
-def _decayed(history: Ragged, decay: float) -> Tensor:
-    """decay^age of every value of the history."""
-    return torch.from_numpy((decay ** ages(history)).astype(np.float32))
+def _decayed(age: np.ndarray, decay: float) -> Tensor:
+    """decay^age of every item."""
+    return torch.from_numpy((decay**age).astype(np.float32))
 
 
 def _same_for_all(scores: np.ndarray) -> ScoreBatch:

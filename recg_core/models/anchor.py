@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recg_core.domains.sequences import Ragged
-from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
-from recg_core.models.ranking.scores import ScoreBatch
+from recg_core.models.neighbors import kernel_scorer, weighted_sum
+from recg_core.models.ranking.full_rank import ScoreBatch
 
 DECAY = 0.85  # initial weight of a history item relative to the next younger one
 SHARPNESS = 8.0  # initial factor of the cosine
@@ -38,7 +38,7 @@ class Anchor(nn.Module):
     the source's users do.
     """
 
-    def __init__(self, *, max_age: int, counts: bool) -> None:
+    def __init__(self, max_age: int, *, counts: bool) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(SHARPNESS)))
@@ -84,11 +84,12 @@ class Anchor(nn.Module):
             items_NH: unit item vectors.
             counts_N2: `observed_counts` of the domain.
         """
-        weights = self._weights(torch.from_numpy(ages(history)).to(items_NH.device))
-        summed = kernel_scorer(history, items_NH, weights, float(self.log_sharpness.exp()))
+        weigh = lambda age: self._weights(torch.from_numpy(age).to(items_NH.device))  # noqa: E731
+        summed = kernel_scorer(history, items_NH, weigh, float(self.log_sharpness.exp()))
         log_N2 = torch.log1p(counts_N2)
         excess_B1 = history_excess(history, log_N2)[:, None]
 
+        @torch.no_grad()
         def score(rows: np.ndarray) -> Tensor:
             excess = excess_B1[torch.from_numpy(rows).to(excess_B1.device)]
             return self._log(summed(rows)) + self.count_scores(log_N2, excess)

@@ -113,14 +113,17 @@ class VariantConfig:
     anchor: AnchorConfig | None = None
 
     def __post_init__(self) -> None:
-        others = {
-            "generalization": self.generalization, "patterns": self.patterns, "anchor": self.anchor,
-        }  # fmt: skip
-        used = [name for name, part in others.items() if part is not None]
-        if isinstance(self.items, IdItemsConfig) and used:
+        parts = ("generalization", "patterns", "anchor")
+        used = [name for name in parts if getattr(self, name) is not None]
+        if self.by_id and used:
             raise ValueError(f"items of kind id know no other domain, so {used} cannot be used")
         if self.anchor is not None and self.patterns is not None:
             raise ValueError("an anchor takes the place of patterns in other domains: use one")
+
+    @property
+    def by_id(self) -> bool:
+        """Whether a model knows the items of its source alone, by their ids."""
+        return isinstance(self.items, IdItemsConfig)
 
     @property
     def centered(self) -> bool:

@@ -89,7 +89,7 @@ def _fit_seeds(
     """Write the patterns of every seed; what they look like by `seed-<s>`."""
     # Imported here: most variants have no patterns and need none of this.
     from recg_core.models.device import choose_device
-    from recg_core.models.patterns import patterns_path, save_patterns
+    from recg_core.models.patterns import save_patterns
     from recg_core.models.trained import TrainedModel, load_recommender
     from recg_core.training.fusion import fit_patterns
 
@@ -100,6 +100,6 @@ def _fit_seeds(
         recommender = load_recommender(card.spec, model, seed).to(choose_device(device))
         trained = TrainedModel(recommender, origin)
         patterns, summary = fit_patterns(trained, part, source, config, seed)
-        save_patterns(patterns, patterns_path(folder, seed))
+        save_patterns(patterns, folder, seed)
         found[f"seed-{seed}"] = dataclasses.asdict(summary)
     return found

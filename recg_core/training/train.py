@@ -40,6 +40,7 @@ class Inputs:
     pool: dict[str, np.ndarray]  # text embeddings [n, H] by domain
     config: TrainConfig
     device: str | None
+    address: str  # of the variant's row
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def train_models(
     folder: Path,
     *,
     work: Path,
+    address: str = "variant",
     device: str | None = None,
 ) -> dict[str, list[Row]]:
     """Train models for every seed; each gets a folder named by its backbone.
@@ -83,6 +85,7 @@ def train_models(
         work: keeps the state of every seed. An interrupted call goes on from there and gives the
             same bytes as an unbroken one (on the same machine's CPU); what was trained with equal
             inputs before is taken from there; anything else in it is never used.
+        address: where the variant's row stands, named in errors.
         device: of torch; None: the GPU where there is one.
 
     Returns:
@@ -99,7 +102,7 @@ def train_models(
             f"the pool was made by another encoder than the embeddings of {source.name}; run the "
             "pool stage again"
         )
-    inputs = Inputs(source, pool.vectors if sampled else {}, config, device)
+    inputs = Inputs(source, pool.vectors if sampled else {}, config, device, address)
     with ExitStack() as stack:
         places = [
             stack.enter_context(replaced_folder(folder / spec.backbone, MODEL_FILE))
@@ -154,7 +157,7 @@ def train_task(inputs: Inputs, task: Task) -> Outcome:
     """Train one seed, going on from its state when that is of the same run, and write weights."""
     # Imported here: the process that hands out the work need not wait for torch.
     from recg_core.models.device import choose_device
-    from recg_core.models.trained import save_weights
+    from recg_core.models.tensors import save_tensors, seed_path
     from recg_core.training.trainer import train_seed
 
     trained = train_seed(
@@ -164,10 +167,11 @@ def train_task(inputs: Inputs, task: Task) -> Outcome:
         inputs.config,
         task.seed,
         choose_device(inputs.device),
+        address=inputs.address,
         progress_path=task.progress,
         run=_digest(inputs, task),
     )
-    save_weights(trained.model, task.folder, task.seed)
+    save_tensors(trained.model.state_dict(), seed_path(task.folder, task.seed))
     return Outcome(trained.best_epoch, trained.valid_ndcg, trained.curve)
 
 

@@ -58,6 +58,7 @@ def train_seed(
     seed: int,
     device: torch.device,
     *,
+    address: str = "variant",
     progress_path: Path | None = None,
     run: str = "",
 ) -> Trained:
@@ -67,6 +68,7 @@ def train_seed(
         source: the only domain whose interactions are read.
         pool: text embeddings [n, H] by domain, for the generalization loss.
         seed: decides initial parameters, order, negatives and dropout.
+        address: where the variant's row stands, named in errors.
         progress_path: where the state of an unfinished run is kept; None keeps none.
         run: a digest of all inputs; only the same run goes on from `progress_path`.
 
@@ -77,7 +79,7 @@ def train_seed(
     model = create_model(spec)
     if isinstance(model.items, TextItems):
         model.items.feature_rms.fill_(float(np.sqrt(np.mean(np.square(source.text)))))
-    trainer = Trainer(source, pool, spec, config, seed, model.to(device))
+    trainer = Trainer(source, pool, spec, config, seed, model.to(device), address)
     return trainer.fit(progress_path, run)
 
 
@@ -92,6 +94,7 @@ class Trainer:
         config: TrainConfig,
         seed: int,
         model: SequentialRecommender,
+        address: str = "variant",
     ) -> None:
         self.config = config
         self.seed = seed
@@ -105,10 +108,10 @@ class Trainer:
             raise UserError(f"{source.name}: no user has two training items; nothing to learn from")
         variant = spec.variant
         self.features = item_features(variant.items, source.text).to(self.device)
-        loss = build_kind(LOSSES, variant.loss, "variant: loss")
+        loss = build_kind(LOSSES, variant.loss, f"{address}.loss")
         self.objective = create_objective(model, source, loss)
         self.generalization = create_generalization(
-            variant, source, pool, config.domain_sample, self.device
+            variant, source, pool, config.domain_sample, self.device, address
         )
         origin = Origin(spec, source.name, source.encoder_fingerprint, self.label)
         self.trained = TrainedModel(model, origin)

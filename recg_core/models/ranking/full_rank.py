@@ -15,7 +15,9 @@ from recg_core.base.errors import UserError
 from recg_core.domains.sequences import Holdout, Ragged
 from recg_core.models.ranking.metrics import KS, mean_metrics, ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks
-from recg_core.models.ranking.scores import ScoreBatch
+
+# Takes B row numbers and returns their scores [B, N], column j for item_idx j + 1.
+ScoreBatch = Callable[[np.ndarray], Tensor]
 
 BATCH_SIZE = 512
 _MASK_ROWS = 32

@@ -25,14 +25,13 @@ class SeedRanks:
 
     def to_frame(self) -> pl.DataFrame:
         """The RANKS table."""
-        shape = self.num_higher.shape
         return pl.DataFrame(
             {
                 "user_idx": self.users,
                 "num_candidates": self.num_candidates,
-                "seed": _lists(np.broadcast_to(self.seeds, shape)),
-                "num_higher": _lists(self.num_higher),
-                "num_ties": _lists(self.num_ties),
+                "seed": np.broadcast_to(self.seeds, self.num_higher.shape),
+                "num_higher": self.num_higher,
+                "num_ties": self.num_ties,
             },
             schema=RANKS.columns,
         )
@@ -52,19 +51,18 @@ def ranks_of_frame(frame: pl.DataFrame, label: str) -> SeedRanks:
             f"{label}: the ranks table has no rows: no user has an item to be tested on"
         )
     frame = frame.sort("user_idx")
-    seeds = frame["seed"][0].to_numpy()
-    shape = (frame.height, len(seeds))
-    flat = {name: frame[name].explode(empty_as_null=False).to_numpy() for name in _LISTS}
-    if not all(
-        len(values) == shape[0] * shape[1] for values in flat.values()
-    ) or not np.array_equal(flat["seed"].reshape(shape), np.broadcast_to(seeds, shape)):
+    num_seeds = len(frame["seed"][0])
+    try:
+        seeds, higher, ties = (
+            frame[name].list.to_array(num_seeds).to_numpy()
+            for name in ("seed", "num_higher", "num_ties")
+        )
+    except pl.exceptions.PolarsError:
+        seeds = None
+    if seeds is None or (seeds != seeds[0]).any():
         raise UserError(f"{label}: not every user has a rank for every seed; evaluate again")
     return SeedRanks(
-        frame["user_idx"].to_numpy(),
-        seeds,
-        frame["num_candidates"].to_numpy(),
-        flat["num_higher"].reshape(shape),
-        flat["num_ties"].reshape(shape),
+        frame["user_idx"].to_numpy(), seeds[0], frame["num_candidates"].to_numpy(), higher, ties
     )
 
 
@@ -75,11 +73,3 @@ def read_ranks(path: Path) -> SeedRanks:
         UserError: when it is missing, damaged, empty or uneven.
     """
     return ranks_of_frame(RANKS.read(path), str(path))
-
-
-_LISTS = ("seed", "num_higher", "num_ties")
-
-
-def _lists(values: np.ndarray) -> pl.Series:
-    array = pl.Series(np.ascontiguousarray(values, dtype=np.int32).ravel())
-    return array.reshape(values.shape).arr.to_list()
