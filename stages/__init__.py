@@ -1,4 +1,7 @@
-"""The DVC stages: each script reads its params, calls `recg_core` and writes its outputs."""
+"""The DVC stages: each script reads its params, calls `recg_core` and writes its outputs.
+
+Their commands stand in `dvc.yaml`.
+"""
 
 import logging
 import os

@@ -1,8 +1,4 @@
-"""Rank every target domain by the training-free rows.
-
-    python -m stages.baselines --domains data/domains --embeddings data/embeddings/lsa \
-        --out results/ranks/training_free
-"""
+"""Rank every target domain by the training-free rows."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,8 +20,7 @@ def main(
     """Write ranks and certificate of every training-free row for every domain of the grid."""
     params = read_params(Path("params.yaml"))
     config = build(BaselinesConfig, params.section("baselines"), "baselines")
-    names = params.get("grid.domains", list[str])
-    loaded = load_domains(names, domains, embeddings)
+    loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
     write_training_free(list(loaded.values()), config, out)
 
 

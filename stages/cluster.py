@@ -1,9 +1,4 @@
-"""Cluster the source's users into sequential patterns and train their fusion W_f.
-
-    python -m stages.cluster --models models/recg/garden \
-        --domain data/domains/garden --embeddings data/embeddings/lsa/garden \
-        --out patterns/recg/garden --validation results/validation/recg/garden
-"""
+"""Cluster the source's users into sequential patterns and train their fusion W_f."""
 
 from functools import partial
 from pathlib import Path

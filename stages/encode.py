@@ -1,8 +1,5 @@
 """Encode the item texts of one domain.
 
-python -m stages.encode --domain garden --encoder lsa --domains data/domains
-    --out data/embeddings/lsa/garden
-
 With --plan it says what that would take; with --max-minutes it ends with status 75 when time runs
 out, and goes on at the next call.
 """

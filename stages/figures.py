@@ -1,9 +1,4 @@
-"""Draw the items of all domains, as texts and in models, and measure how far apart they lie.
-
-    python -m stages.figures --models models --patterns patterns \
-        --domains data/domains --embeddings data/embeddings/lsa \
-        --out results/figures/item_space --numbers results/item_space.json
-"""
+"""Draw the items of all domains, as texts and in models, and measure how far apart they lie."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,8 +22,7 @@ def main(
 ) -> None:
     """Write the figures and numbers of the grid's models."""
     params = read_params(Path("params.yaml"))
-    names = params.get("grid.domains", list[str])
-    loaded = load_domains(names, domains, embeddings)
+    loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
     write_embedding_figures(
         models,
         patterns,

@@ -1,8 +1,4 @@
-"""Collect the item vectors that the generalization loss may see.
-
-python -m stages.pool --domains data/domains --embeddings data/embeddings/lsa
-    --out data/pool/lsa.safetensors
-"""
+"""Collect the item vectors that the generalization loss may see."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,10 +1,4 @@
-"""Derive from stored ranks the metrics that DVC shows and the report: tables, a page, a summary.
-
-    python -m stages.report --ranks results/ranks --slices results/slices \
-        --domains data/domains --curves results/curves --figures results/figures \
-        --full cells/full --sampled cells/sampled --summary cells/summary.json \
-        --heatmap results/heatmap.svg --out results/report
-"""
+"""Derive from stored ranks the metrics that DVC shows and the report: tables, a page, a summary."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,8 +1,4 @@
-"""Write what the report cuts every source -> target evaluation by.
-
-    python -m stages.slices --domains data/domains --embeddings data/embeddings/lsa \
-        --out results/slices
-"""
+"""Write what the report cuts every source -> target evaluation by."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,8 +18,7 @@ def main(
 ) -> None:
     """Write the slice attributes of every source and target of the grid."""
     params = read_params(Path("params.yaml"))
-    names = params.get("grid.domains", list[str])
-    loaded = load_domains(names, domains, embeddings)
+    loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
     write_slices(loaded, params.get("grid.sources", list[str]), out)
 
 

@@ -1,10 +1,4 @@
-"""Train a variant of every backbone on one source domain.
-
-    python -m stages.train --variant recg --backbones data/backbones.json \
-        --domain data/domains/garden --embeddings data/embeddings/lsa/garden \
-        --pool data/pool/lsa.safetensors --out models/recg/garden \
-        --curves results/curves/recg/garden
-"""
+"""Train a variant of every backbone on one source domain."""
 
 from pathlib import Path
 from typing import Annotated

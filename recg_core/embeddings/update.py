@@ -4,7 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
-from recg_core.base.folders import check_replaceable, link_or_copy, replaced_folder
+from recg_core.base.files import check_replaceable, link_or_copy, replaced_folder
 from recg_core.domains.shards import MANIFEST_NAME, Manifest
 from recg_core.embeddings.encode import EncodeConfig, encode_items
 from recg_core.encoders.base import Encoder

@@ -18,8 +18,7 @@ import numpy as np
 
 import recg_core
 from recg_core.base.errors import UserError
-from recg_core.base.files import atomic_path, sha256_json
-from recg_core.base.folders import replaced_folder
+from recg_core.base.files import atomic_path, replaced_folder, sha256_json
 from recg_core.domains.domain import Domain
 from recg_core.domains.pool import Pool
 from recg_core.models.backbone_code import backbone_sha256
