@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domains
 from recg_core.evaluation.training_free import BaselinesConfig, write_training_free
@@ -19,7 +18,7 @@ def main(
 ) -> None:
     """Write ranks and certificate of every training-free row for every domain of the grid."""
     params = read_params(Path("params.yaml"))
-    config = build(BaselinesConfig, params.section("baselines"), "baselines")
+    config = params.build(BaselinesConfig, "baselines")
     loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
     write_training_free(list(loaded.values()), config, out)
 

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domain
 from recg_core.training.cluster import cluster_models
@@ -23,7 +22,7 @@ def main(
 ) -> None:
     """Write the patterns of every seed; a variant without patterns writes an empty list."""
     params = read_params(Path("params.yaml"))
-    config = build(FusionConfig, params.section("patterns"), "patterns")
+    config = params.build(FusionConfig, "patterns")
     load_source = partial(load_domain, domain, embeddings)
     cluster_models(models, load_source, config, out, validation)
 

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.params import read_params
 from recg_core.domains.items import load_items
 from recg_core.embeddings.corpus import fit_corpus
@@ -35,7 +34,7 @@ def main(
 ) -> None:
     """Encode the item texts of one domain into shards, reusing every vector that still holds."""
     params = read_params(Path("params.yaml"))
-    config = build(EncodeConfig, params.section("encode"), "encode")
+    config = params.build(EncodeConfig, "encode")
     address = f"encoders.{encoder}"
     built = build_encoder(params.section(address), address)
     items = load_items(domains / domain)

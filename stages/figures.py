@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domains
 from recg_core.figures.embedding_figures import FiguresConfig, write_embedding_figures
@@ -30,7 +29,7 @@ def main(
         params.get("grid.sources", list[str]),
         params.get("grid.backbones", list[str]),
         params.get("grid.variants", list[str]),
-        build(FiguresConfig, params.section("figures"), "figures"),
+        params.build(FiguresConfig, "figures"),
         out,
         numbers,
     )

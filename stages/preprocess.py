@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.params import read_params
 from recg_core.domains.preprocess import PreprocessConfig, preprocess
 from stages import run
@@ -17,7 +16,7 @@ def main(
 ) -> None:
     """Clean, filter and split one domain."""
     params = read_params(Path("params.yaml"))
-    config = build(PreprocessConfig, params.section("preprocess"), "preprocess")
+    config = params.build(PreprocessConfig, "preprocess")
     preprocess(raw, out, config)
 
 

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.params import Params, read_params
 from recg_core.report.build import Inputs, Outputs, write_report
 from recg_core.report.cells import Grid
@@ -30,8 +29,8 @@ def main(
     write_report(
         Inputs(ranks, slices, domains, curves, figures),
         Outputs(out, full, sampled, summary, heatmap),
-        build(Grid, params.section("grid"), "grid", in_domain_only=frozenset()),
-        build(ReportConfig, params.section("report"), "report"),
+        params.build(Grid, "grid", in_domain_only=frozenset()),
+        params.build(ReportConfig, "report"),
         preparation=_preparation(params),
     )
 

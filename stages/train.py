@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.files import read_json
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domain
@@ -30,8 +29,8 @@ def main(
     """Train every seed of every backbone on the source."""
     params = read_params(Path("params.yaml"))
     address = f"variants.{variant}"
-    variant_config = build(VariantConfig, params.section(address), address)
-    train_config = build(TrainConfig, params.section("train"), "train")
+    variant_config = params.build(VariantConfig, address)
+    train_config = params.build(TrainConfig, "train")
     data = load_domain(domain, embeddings)
     specs = [
         spec_of(name, found["row"], variant_config, data)

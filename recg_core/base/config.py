@@ -52,7 +52,6 @@ def build_kind(
     row: Mapping[str, Any],
     address: str,
     key: str = "kind",
-    **given: Any,
 ) -> T:
     """Build the member of `registry` that a row names by `key` from the row's other keys.
 
@@ -63,7 +62,7 @@ def build_kind(
     kind = row.get(key)
     if not isinstance(kind, str) or kind not in registry:
         raise UserError(f"{address}.{key}: expected one of {sorted(registry)}, got {kind!r}")
-    return build(registry[kind], {k: v for k, v in row.items() if k != key}, address, **given)
+    return build(registry[kind], {k: v for k, v in row.items() if k != key}, address)
 
 
 def convert(value: Any, expected: Any, address: str) -> Any:

@@ -1,6 +1,7 @@
 """Reading `params.yaml`: strict, by address."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from recg_core.base.config import convert
+from recg_core.base.config import T, build, convert
 from recg_core.base.errors import UserError
 
 
@@ -38,6 +39,10 @@ class Params:
     def section(self, address: str) -> dict[str, Any]:
         """The section at `address` as a plain dictionary."""
         return self.get(address, dict)
+
+    def build(self, target: Callable[..., T], address: str, **given: Any) -> T:
+        """What `target` makes of the section at `address`; see `recg_core.base.config.build`."""
+        return build(target, self.section(address), address, **given)
 
 
 def read_params(path: Path) -> Params:
