@@ -11,8 +11,7 @@ from dvc.scm import SCMError, resolve_rev
 from dvc_data.index import DataIndexDirError
 
 from recg_core.base.errors import UserError
-from recg_core.base.schema import RANKS
-from recg_core.models.ranking.ranks import SeedRanks, ranks_of_frame
+from recg_core.models.ranking.ranks import SeedRanks, read_ranks
 
 WORKSPACE = "workspace"
 RANKS_FOLDER = "results/ranks"
@@ -52,8 +51,7 @@ class Revision:
             UserError: when they are in none of them, or written by an incompatible version.
         """
         path = f"{RANKS_FOLDER}/{cell}.parquet"
-        label = f"{path} of '{self.name}'"
-        return ranks_of_frame(RANKS.read(io.BytesIO(self._read(path)), label), label)
+        return read_ranks(io.BytesIO(self._read(path)), f"{path} of '{self.name}'")
 
     def json(self, path: str) -> Any:
         """The content of a JSON file.

@@ -67,12 +67,11 @@ def plan_search(params: Params, backbone: str, variant: str, trials: int) -> lis
         UserError: when a row is missing or there is nothing to vary.
     """
     grid = search_grid(params, backbone, variant)
-    settings = [
-        dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
-    ]
-    random.Random(ORDER_SEED).shuffle(settings)
     rows = {"grid.backbones": [backbone], "grid.variants": [variant]}
-    return plan(params, f"search-{backbone}-{variant}", [{**s, **rows} for s in settings[:trials]])
+    values = itertools.product(*grid.values())
+    settings = [dict(zip(grid, chosen, strict=True)) | rows for chosen in values]
+    random.Random(ORDER_SEED).shuffle(settings)
+    return plan(params, f"search-{backbone}-{variant}", settings[:trials])
 
 
 def search_grid(params: Params, backbone: str, variant: str) -> dict[str, list[Any]]:

@@ -80,8 +80,8 @@ def pool_of(*names: str) -> Pool:
 
 
 def trained_model(trained: Trained, variant: VariantConfig, source: Domain) -> TrainedModel:
-    origin = Origin(spec("gru4rec", source, variant), source.name, "encoder", "the model")
-    return TrainedModel(trained.model, origin)
+    origin = Origin(spec("gru4rec", source, variant), source.name, "encoder")
+    return TrainedModel(trained.model, origin, "the model")
 
 
 def recall_at_1(trained: Trained, domain: Domain, variant: VariantConfig) -> float:

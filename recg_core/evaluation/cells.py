@@ -90,7 +90,7 @@ def rank_target(trained: TrainedModel, target: Domain) -> Ranks:
     """Exact full-catalogue ranks of a target's test items by one trained model."""
     holdout = target.sequences.holdout("test")
     scorer = trained.scorer(target, holdout.history, target.sequences.observed("test"))
-    label = f"{trained.origin.label} on {target.name}"
+    label = f"{trained.label} on {target.name}"
     return rank_holdout(scorer, holdout, target.num_items, label=label)
 
 

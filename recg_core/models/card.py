@@ -32,10 +32,9 @@ class Origin:
     spec: ModelSpec
     source: str  # the domain that it was trained on
     encoder_fingerprint: str  # of the encoder of the source's embeddings
-    label: str  # names the model in errors
 
-    def check(self, domain: Domain) -> None:
-        """Refuse a domain whose items the model cannot read.
+    def check(self, domain: Domain, label: str) -> None:
+        """Refuse a domain whose items the model, named `label` in errors, cannot read.
 
         Raises:
             UserError: when the embeddings are by another encoder than those of the source, or the
@@ -45,43 +44,36 @@ class Origin:
         if self.spec.variant.by_id:
             if domain.name != self.source:
                 raise UserError(
-                    f"{self.label}: a model of item ids knows the items of {self.source} alone, "
+                    f"{label}: a model of item ids knows the items of {self.source} alone, "
                     f"not those of {domain.name}"
                 )
             if size != domain.num_items:
                 raise UserError(
-                    f"{self.label}: trained on {size} items, {domain.name} has "
+                    f"{label}: trained on {size} items, {domain.name} has "
                     f"{domain.num_items}; {again}"
                 )
         elif size != domain.text.shape[1]:
             raise UserError(
-                f"{self.label}: trained on embeddings of {size} dimensions, those of "
+                f"{label}: trained on embeddings of {size} dimensions, those of "
                 f"{domain.name} have {domain.text.shape[1]}; {again} with this encoder"
             )
         elif self.encoder_fingerprint != domain.encoder_fingerprint:
             raise UserError(
-                f"{self.label}: trained on embeddings of another encoder than those of "
+                f"{label}: trained on embeddings of another encoder than those of "
                 f"{domain.name}; {again} with this encoder"
             )
 
 
 @dataclass(frozen=True)
-class ModelCard:
+class ModelCard(Origin):
     """The content of `model.json`."""
 
-    spec: ModelSpec
-    source: str
-    encoder_fingerprint: str
     pool_domains: list[str]  # whose item texts the generalization loss saw
     backbone_sha256: str  # of the backbone's code, see `recg_core.models.backbone_code`
     train: dict[str, Any]
     seeds: list[int]
     best_epoch: list[int]  # of each seed
     valid_ndcg: list[float]  # NDCG@10 on all validation items of the source, of each seed
-
-    def origin(self, folder: Path) -> Origin:
-        """Where the model in `folder` comes from."""
-        return Origin(self.spec, self.source, self.encoder_fingerprint, str(folder))
 
     def write(self, folder: Path) -> None:
         """Write `model.json`; its presence says that the folder is complete."""

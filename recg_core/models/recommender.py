@@ -15,8 +15,8 @@ from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.models.anchor import Anchor
 from recg_core.models.card import ModelSpec
-from recg_core.models.items import IdItems, TextItems, create_items
-from recg_core.models.variant import VariantConfig
+from recg_core.models.items import IdItems, TextItems
+from recg_core.models.variant import IdItemsConfig, VariantConfig
 
 ITEMS_AT_ONCE = 8192  # projected together outside training, so that memory stays flat
 COSINE_SCALE = 15.0  # initial factor of cosine scores
@@ -120,5 +120,10 @@ def create_model(spec: ModelSpec) -> SequentialRecommender:
         raise UserError(f"unknown backbone '{spec.backbone}'; valid ones are {sorted(BACKBONES)}")
     address = f"backbones.{spec.backbone}"
     backbone = build(BACKBONES[spec.backbone], spec.backbone_args, address)
-    items = create_items(spec.variant.items, feature_dim=spec.feature_dim, dim=backbone.dim)
+    config, size, dim = spec.variant.items, spec.feature_dim, backbone.dim
+    items: IdItems | TextItems
+    if isinstance(config, IdItemsConfig):
+        items = IdItems(num_items=size, dim=dim)
+    else:
+        items = TextItems(feature_dim=size, dim=dim, projections=config.projections)
     return SequentialRecommender(items, backbone, spec.variant)

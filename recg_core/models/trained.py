@@ -29,11 +29,13 @@ class TrainedModel:
 
     Args:
         recommender: on the device that scores are computed on, in evaluation mode.
+        label: names the model in errors.
         patterns: None for a variant without patterns.
     """
 
     recommender: SequentialRecommender
     origin: Origin
+    label: str
     patterns: Patterns | None = None
 
     @torch.no_grad()
@@ -51,7 +53,7 @@ class TrainedModel:
         Raises:
             UserError: when the model cannot read the domain's items; see `Origin.check`.
         """
-        self.origin.check(domain)
+        self.origin.check(domain, self.label)
         anchor, device = self.recommender.anchor, self.recommender.device
         if anchor is None:
             return self._own_scorer(domain, history)
@@ -104,11 +106,11 @@ def load_trained(model: Path, patterns: Path, seed: int, device: str | None = No
     Raises:
         UserError: when a file is missing, or was made for another variant or other dimensions.
     """
-    origin, place = read_card(model).origin(model), choose_device(device)
-    recommender = load_recommender(origin.spec, model, seed).to(place)
-    config = origin.spec.variant.patterns
+    card, place = read_card(model), choose_device(device)
+    recommender = load_recommender(card.spec, model, seed).to(place)
+    config = card.spec.variant.patterns
     found = load_patterns(patterns, seed, config, recommender.backbone.dim)
-    return TrainedModel(recommender, origin, None if found is None else found.to(place))
+    return TrainedModel(recommender, card, str(model), None if found is None else found.to(place))
 
 
 def load_seeds(
@@ -121,7 +123,7 @@ def load_seeds(
     """
     card = read_card(model)
     for domain in domains:
-        card.origin(model).check(domain)
+        card.check(domain, str(model))
     return {seed: load_trained(model, patterns, seed, device) for seed in card.seeds}
 
 

@@ -93,12 +93,11 @@ def _fit_seeds(
     from recg_core.models.trained import TrainedModel, load_recommender
     from recg_core.training.fusion import fit_patterns
 
-    origin = card.origin(model)
-    origin.check(source)
+    card.check(source, str(model))
     found: dict[str, Any] = {}
     for seed in card.seeds:
         recommender = load_recommender(card.spec, model, seed).to(choose_device(device))
-        trained = TrainedModel(recommender, origin)
+        trained = TrainedModel(recommender, card, str(model))
         patterns, summary = fit_patterns(trained, part, source, config, seed)
         save_patterns(patterns, folder, seed)
         found[f"seed-{seed}"] = dataclasses.asdict(summary)

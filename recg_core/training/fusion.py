@@ -90,7 +90,7 @@ def fit_patterns(
         target=torch.from_numpy(target).long().to(device),
         valid=valid,
         valid_users=trained.user_matrix(table, valid.history),
-        loss=build_kind(LOSSES, trained.origin.spec.variant.loss, f"{trained.origin.label}: loss"),
+        loss=build_kind(LOSSES, trained.origin.spec.variant.loss, f"{trained.label}: loss"),
         config=config,
         seed=seed,
     )

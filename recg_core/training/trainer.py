@@ -113,8 +113,8 @@ class Trainer:
         self.generalization = create_generalization(
             variant, source, pool, config.domain_sample, self.device, address
         )
-        origin = Origin(spec, source.name, source.encoder_fingerprint, self.label)
-        self.trained = TrainedModel(model, origin)
+        origin = Origin(spec, source.name, source.encoder_fingerprint)
+        self.trained = TrainedModel(model, origin, self.label)
         self.optimizer = Adam(model.parameter_groups(config.learning_rate))
 
     def fit(self, progress_path: Path | None, run: str) -> Trained:

@@ -3,6 +3,7 @@
 Legend: U users, S seeds.
 """
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,20 +38,22 @@ class SeedRanks:
         )
 
 
-def ranks_of_frame(frame: pl.DataFrame, label: str) -> SeedRanks:
-    """The arrays of a RANKS table, users in ascending order.
+def read_ranks(source: Path | io.BytesIO, label: str = "") -> SeedRanks:
+    """Read a ranks file or its bytes; users in ascending order.
 
     Args:
-        label: what the table is, named in errors.
+        label: names the source in errors, which a path does itself.
 
     Raises:
-        UserError: when it has no rows or its users do not all have the same seeds.
+        UserError: when it is missing, damaged or empty, or its users do not all have the same
+            seeds.
     """
+    label = label or str(source)
+    frame = RANKS.read(source, label).sort("user_idx")
     if frame.is_empty():
         raise UserError(
             f"{label}: the ranks table has no rows: no user has an item to be tested on"
         )
-    frame = frame.sort("user_idx")
     num_seeds = len(frame["seed"][0])
     try:
         seeds, higher, ties = (
@@ -61,15 +64,5 @@ def ranks_of_frame(frame: pl.DataFrame, label: str) -> SeedRanks:
         seeds = None
     if seeds is None or (seeds != seeds[0]).any():
         raise UserError(f"{label}: not every user has a rank for every seed; evaluate again")
-    return SeedRanks(
-        frame["user_idx"].to_numpy(), seeds[0], frame["num_candidates"].to_numpy(), higher, ties
-    )
-
-
-def read_ranks(path: Path) -> SeedRanks:
-    """Read a ranks file.
-
-    Raises:
-        UserError: when it is missing, damaged, empty or uneven.
-    """
-    return ranks_of_frame(RANKS.read(path), str(path))
+    users, candidates = (frame[name].to_numpy() for name in ("user_idx", "num_candidates"))
+    return SeedRanks(users, seeds[0], candidates, higher, ties)
