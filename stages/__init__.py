@@ -1,4 +1,7 @@
-"""The DVC stages: each script reads its params, calls `recg_core` and writes its outputs."""
+"""The DVC stages: each script reads its params, calls `recg_core` and writes its outputs.
+
+Their commands stand in `dvc.yaml`.
+"""
 
 import logging
 import os
@@ -17,8 +20,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Where unfinished work waits for the next run of its stage: DVC knows nothing of it.
 WORK = Path(".work")
-INTERRUPTED = 130  # the exit status that typer gives to Ctrl-C
 UNFINISHED = 75  # of a stage whose time ran out: the same command goes on (EX_TEMPFAIL of sysexits)
+# What is said at exit statuses; typer gives 130 to Ctrl-C.
+ENDINGS = {130: "interrupted", UNFINISHED: "time ran out; the same command goes on from here"}
 
 
 def run(main: Callable[..., None]) -> None:
@@ -37,8 +41,6 @@ def run_app(app: typer.Typer) -> None:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except SystemExit as end:
-        if end.code == INTERRUPTED:
-            print("interrupted", file=sys.stderr)
-        if end.code == UNFINISHED:
-            print("time ran out; the same command goes on from here", file=sys.stderr)
+        if end.code in ENDINGS:
+            print(ENDINGS[end.code], file=sys.stderr)
         raise

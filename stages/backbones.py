@@ -1,7 +1,5 @@
 """What training takes of the backbones: rows and code of those in the grid.
 
-    python -m stages.backbones --out data/backbones.json
-
 Training depends on this file and not on all that params and code hold, so that a new backbone makes
 no other model stale.
 """

@@ -1,15 +1,10 @@
-"""Rank every target domain by the training-free rows.
-
-    python -m stages.baselines --domains data/domains --embeddings data/embeddings/lsa \
-        --out results/ranks/training_free
-"""
+"""Rank every target domain by the training-free rows."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domains
 from recg_core.evaluation.training_free import BaselinesConfig, write_training_free
@@ -23,9 +18,8 @@ def main(
 ) -> None:
     """Write ranks and certificate of every training-free row for every domain of the grid."""
     params = read_params(Path("params.yaml"))
-    config = build(BaselinesConfig, params.section("baselines"), "baselines")
-    names = params.get("grid.domains", list[str])
-    loaded = load_domains(names, domains, embeddings)
+    config = params.build(BaselinesConfig, "baselines")
+    loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
     write_training_free(list(loaded.values()), config, out)
 
 

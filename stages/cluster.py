@@ -1,9 +1,4 @@
-"""Cluster the source's users into sequential patterns and train their fusion W_f.
-
-    python -m stages.cluster --models models/recg/garden \
-        --domain data/domains/garden --embeddings data/embeddings/lsa/garden \
-        --out patterns/recg/garden --validation results/validation/recg/garden
-"""
+"""Cluster the source's users into sequential patterns and train their fusion W_f."""
 
 from functools import partial
 from pathlib import Path
@@ -11,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domain
 from recg_core.models.card import model_names
@@ -29,7 +23,7 @@ def main(
 ) -> None:
     """Write the patterns of every seed; a variant without patterns writes an empty list."""
     params = read_params(Path("params.yaml"))
-    config = build(FusionConfig, params.section("patterns"), "patterns")
+    config = params.build(FusionConfig, "patterns")
     load_source = partial(load_domain, domain, embeddings)
     for name in model_names(models):
         cluster_model(models / name, load_source, config, out / name, validation / f"{name}.json")

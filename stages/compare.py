@@ -26,9 +26,6 @@ def main(
     config = CompareConfig(metric, protocol)
     typer.echo(f"{metric}, {protocol}; A = {rev_a}, B = {rev_b}; p-values corrected by Holm\n")
     typer.echo(changes_table(compare_cells(shared, before.ranks, after.ranks, config)))
-    for revision, only in (
-        (rev_a, set(cells_a) - set(shared)),
-        (rev_b, set(cells_b) - set(shared)),
-    ):
-        if only:
-            typer.echo(f"Only in {revision}: {', '.join(sorted(only))}")
+    for revision, cells in ((rev_a, cells_a), (rev_b, cells_b)):
+        if only := sorted(set(cells) - set(shared)):
+            typer.echo(f"Only in {revision}: {', '.join(only)}")

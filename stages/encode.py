@@ -1,8 +1,5 @@
 """Encode the item texts of one domain.
 
-python -m stages.encode --domain garden --encoder lsa --domains data/domains
-    --out data/embeddings/lsa/garden
-
 With --plan it says what that would take; with --max-minutes it ends with status 75 when time runs
 out, and goes on at the next call.
 """
@@ -12,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.params import read_params
 from recg_core.domains.items import load_items
 from recg_core.embeddings.encode import EncodeConfig, update_embeddings
@@ -36,7 +32,7 @@ def main(
 ) -> None:
     """Encode the item texts of one domain into shards, reusing every vector that still holds."""
     params = read_params(Path("params.yaml"))
-    config = build(EncodeConfig, params.section("encode"), "encode")
+    config = params.build(EncodeConfig, "encode")
     address = f"encoders.{encoder}"
     built = build_encoder(params.section(address), address)
     items = load_items(domains / domain)

@@ -1,9 +1,4 @@
-"""Evaluate the models of a variant on their sources and, zero-shot, on every other domain.
-
-    python -m stages.evaluate --variant recg --models models/recg \
-        --patterns patterns/recg --domains data/domains \
-        --embeddings data/embeddings/lsa --out results/ranks/recg
-"""
+"""Evaluate the models of a variant on their sources and, zero-shot, on every other domain."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,8 +22,7 @@ def main(
 ) -> None:
     """Write ranks and certificate of every source -> target cell of the models."""
     params = read_params(Path("params.yaml"))
-    names = params.get("grid.domains", list[str])
-    loaded = load_domains(names, domains, embeddings)
+    loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
     sources = params.get("grid.sources", list[str])
     targets = list(loaded.values())
     for source in sources:

@@ -52,14 +52,23 @@ def values_to_try(params: Params, section: str) -> dict[str, list[Any]]:
     return found
 
 
-def has_key(row: Mapping[str, Any], address: str) -> bool:
-    """Whether a row has a value at `generalization.alpha`; a part that is null has none."""
-    value: Any = row
-    for key in address.split("."):
-        if not isinstance(value, Mapping) or key not in value:
-            return False
-        value = value[key]
+def has_key(params: Params, address: str) -> bool:
+    """Whether there is a value at `address`; a part that is null has none."""
+    try:
+        params.get(address, Any)
+    except UserError:
+        return False
     return True
+
+
+def set_values(content: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Replace values of nested sections by address."""
+    for address, value in values.items():
+        *sections, key = address.split(".")
+        place = content
+        for section in sections:
+            place = place[section]
+        place[key] = value
 
 
 def plan(params: Params, prefix: str, settings: Sequence[Mapping[str, Any]]) -> list[Experiment]:
@@ -74,14 +83,10 @@ def plan(params: Params, prefix: str, settings: Sequence[Mapping[str, Any]]) -> 
     """
     experiments = []
     for setting in settings:
-        values = copy.deepcopy({k: v for k, v in params.values.items() if k not in PLANS})
-        for address, value in setting.items():
+        for address in setting:
             params.get(address, Any)
-            *sections, key = address.split(".")
-            place = values
-            for section in sections:
-                place = place[section]
-            place[key] = value
+        values = copy.deepcopy({k: v for k, v in params.values.items() if k not in PLANS})
+        set_values(values, setting)
         experiments.append(Experiment(f"{prefix}-{sha256_json(values)[:12]}", dict(setting)))
     return experiments
 
@@ -102,19 +107,17 @@ def run_missing(experiments: Sequence[Experiment], target: str) -> list[Experime
     check_committed()
     done = finished()
     missing = [experiment for experiment in experiments if experiment.name not in done]
-    log.info(
-        "%d of %d settings have finished before", len(experiments) - len(missing), len(experiments)
-    )
+    found, wanted = len(experiments) - len(missing), len(experiments)
+    log.info("%d of %d settings have finished before", found, wanted)
     for experiment in tqdm(missing, desc="experiments", unit="experiment", disable=None):
         log.info("%s: %s", experiment.name, setting_text(experiment.values))
         if subprocess.run(command(experiment, target), check=False).returncode:
             log.warning("%s failed and is left out", experiment.name)
         else:
             done.add(experiment.name)
-    complete = [experiment for experiment in experiments if experiment.name in done]
-    if not complete:
-        raise UserError("no setting has finished; the messages above say why")
-    return complete
+    if complete := [experiment for experiment in experiments if experiment.name in done]:
+        return complete
+    raise UserError("no setting has finished; the messages above say why")
 
 
 def command(experiment: Experiment, target: str) -> list[str]:

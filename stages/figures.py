@@ -1,16 +1,10 @@
-"""Draw the items of all domains, as texts and in models, and measure how far apart they lie.
-
-    python -m stages.figures --models models --patterns patterns \
-        --domains data/domains --embeddings data/embeddings/lsa \
-        --out results/figures/item_space --numbers results/item_space.json
-"""
+"""Draw the items of all domains, as texts and in models, and measure how far apart they lie."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domains
 from recg_core.figures.embedding_figures import FiguresConfig, write_embedding_figures
@@ -27,8 +21,7 @@ def main(
 ) -> None:
     """Write the figures and numbers of the grid's models."""
     params = read_params(Path("params.yaml"))
-    names = params.get("grid.domains", list[str])
-    loaded = load_domains(names, domains, embeddings)
+    loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
     write_embedding_figures(
         models,
         patterns,
@@ -36,7 +29,7 @@ def main(
         params.get("grid.sources", list[str]),
         params.get("grid.backbones", list[str]),
         params.get("grid.variants", list[str]),
-        build(FiguresConfig, params.section("figures"), "figures"),
+        params.build(FiguresConfig, "figures"),
         out,
         numbers,
     )

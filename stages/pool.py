@@ -1,15 +1,10 @@
-"""Collect the item vectors that the generalization loss may see.
-
-python -m stages.pool --domains data/domains --embeddings data/embeddings/lsa
-    --out data/pool/lsa.safetensors
-"""
+"""Collect the item vectors that the generalization loss may see."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.params import read_params
 from recg_core.domains.pool import PoolConfig, build_pool, write_pool
 from stages import run
@@ -21,7 +16,7 @@ def main(
     out: Annotated[Path, typer.Option(help="The pool file to write.")],
 ) -> None:
     """Write one float16 tensor of item vectors for every domain of the `pool` section."""
-    config = build(PoolConfig, read_params(Path("params.yaml")).section("pool"), "pool")
+    config = read_params(Path("params.yaml")).build(PoolConfig, "pool")
     write_pool(out, build_pool(config, domains, embeddings))
 
 

@@ -1,17 +1,10 @@
-"""Derive from stored ranks the metrics that DVC shows and the report: tables, a page, a summary.
-
-    python -m stages.report --ranks results/ranks --slices results/slices \
-        --domains data/domains --curves results/curves --figures results/figures \
-        --full cells/full --sampled cells/sampled --summary cells/summary.json \
-        --heatmap results/heatmap.svg --out results/report
-"""
+"""Derive from stored ranks the metrics that DVC shows and the report: tables, a page, a summary."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.params import Params, read_params
 from recg_core.report.build import Inputs, Outputs, write_report
 from recg_core.report.cells import Grid
@@ -36,8 +29,8 @@ def main(
     write_report(
         Inputs(ranks, slices, domains, curves, figures),
         Outputs(out, full, sampled, summary, heatmap),
-        build(Grid, params.section("grid"), "grid", in_domain_only=frozenset()),
-        build(ReportConfig, params.section("report"), "report"),
+        params.build(Grid, "grid", in_domain_only=frozenset()),
+        params.build(ReportConfig, "report"),
         preparation=_preparation(params),
     )
 

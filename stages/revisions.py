@@ -3,7 +3,6 @@
 import io
 import json
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 from dvc.exceptions import DvcException
@@ -12,8 +11,7 @@ from dvc.scm import SCMError, resolve_rev
 from dvc_data.index import DataIndexDirError
 
 from recg_core.base.errors import UserError
-from recg_core.base.schema import RANKS
-from recg_core.models.ranking.ranks import SeedRanks, ranks_of_frame
+from recg_core.models.ranking.ranks import SeedRanks, read_ranks
 
 WORKSPACE = "workspace"
 RANKS_FOLDER = "results/ranks"
@@ -28,20 +26,23 @@ class Revision:
 
     def cells(self) -> list[str]:
         """The names of all cells: paths of ranks below their folder, without their ending."""
+        files = self.repo.dvcfs
         try:
-            files = list(self.repo.dvcfs.find(RANKS_FOLDER)) if self._has_ranks() else []
+            found = list(files.find(RANKS_FOLDER)) if files.isdir(RANKS_FOLDER) else []
         except DataIndexDirError as error:
             raise UserError(
                 f"revision '{self.name}': its ranks are not in DVC's cache or remote; run "
                 f"`dvc pull {RANKS_FOLDER}` or `dvc repro` at that revision"
             ) from error
-        names = [PurePosixPath(file) for file in files if file.endswith(".parquet")]
+        # The folder is looked for, whatever DVC puts before it.
+        paths = [path.partition(f"{RANKS_FOLDER}/")[2] for path in found]
+        names = [path.removesuffix(".parquet") for path in paths if path.endswith(".parquet")]
         if not names:
             raise UserError(
                 f"revision '{self.name}' has no ranks below {RANKS_FOLDER}; run `dvc repro` "
                 "there and commit dvc.lock"
             )
-        return sorted(_cell(name) for name in names)
+        return sorted(names)
 
     def ranks(self, cell: str) -> SeedRanks:
         """A cell's ranks from the workspace, the cache or the remote.
@@ -50,8 +51,7 @@ class Revision:
             UserError: when they are in none of them, or written by an incompatible version.
         """
         path = f"{RANKS_FOLDER}/{cell}.parquet"
-        label = f"{path} of '{self.name}'"
-        return ranks_of_frame(RANKS.parse(io.BytesIO(self._read(path)), label), label)
+        return read_ranks(io.BytesIO(self._read(path)), f"{path} of '{self.name}'")
 
     def json(self, path: str) -> Any:
         """The content of a JSON file.
@@ -74,9 +74,6 @@ class Revision:
             ) from error
         return content
 
-    def _has_ranks(self) -> bool:
-        return bool(self.repo.dvcfs.isdir(RANKS_FOLDER))
-
 
 def open_revision(revision: str) -> Revision:
     """Open a revision of the project in the working directory.
@@ -95,11 +92,3 @@ def open_revision(revision: str) -> Revision:
             f"revision '{revision}': {error}; expected a commit, branch, tag, experiment or "
             f"'{WORKSPACE}'"
         ) from error
-
-
-def _cell(path: PurePosixPath) -> str:
-    """`sasrec-recg/garden/garden_to_office` of a path that ends so, whatever comes before."""
-    parts = path.with_suffix("").parts
-    folder = PurePosixPath(RANKS_FOLDER).parts
-    start = next(i for i in range(len(parts)) if parts[i : i + len(folder)] == folder)
-    return "/".join(parts[start + len(folder) :])

@@ -20,6 +20,7 @@ from stages.experiments import (
     has_key,
     plan,
     run_missing,
+    set_values,
     setting_text,
     values_to_try,
 )
@@ -43,16 +44,20 @@ def search(
     path = Path("params.yaml")
     params = read_params(path)
     done = run_missing(plan_search(params, backbone, variant, trials), "cluster")
+    # What the search chose, without the grid that its experiments were cut down to.
+    chosen = [
+        {key: value for key, value in experiment.values.items() if not key.startswith("grid.")}
+        for experiment in done
+    ]
     sources = params.get("grid.sources", list[str])
-    scores = [validation_scores(e, sources, backbone, variant) for e in done]
-    best = done[best_by_validation(scores)]
-    for experiment, score in sorted(
-        zip(done, scores, strict=True), key=lambda pair: sum(pair[1].values())
-    ):
+    scores = [validation_scores(e.name, sources, backbone, variant) for e in done]
+    trials_by_score = sorted(zip(scores, chosen, strict=True), key=lambda t: sum(t[0].values()))
+    for score, values in trials_by_score:
         mean = sum(score.values()) / len(score)
-        log.info("%.2f %% %s", 100 * mean, setting_text(_chosen(experiment)))
-    write_values(path, _chosen(best))
-    log.info("written to %s: %s", path, setting_text(_chosen(best)))
+        log.info("%.2f %% %s", 100 * mean, setting_text(values))
+    best = chosen[best_by_validation(scores)]
+    write_values(path, best)
+    log.info("written to %s: %s", path, setting_text(best))
 
 
 def plan_search(params: Params, backbone: str, variant: str, trials: int) -> list[Experiment]:
@@ -62,12 +67,11 @@ def plan_search(params: Params, backbone: str, variant: str, trials: int) -> lis
         UserError: when a row is missing or there is nothing to vary.
     """
     grid = search_grid(params, backbone, variant)
-    settings = [
-        dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
-    ]
-    random.Random(ORDER_SEED).shuffle(settings)
     rows = {"grid.backbones": [backbone], "grid.variants": [variant]}
-    return plan(params, f"search-{backbone}-{variant}", [{**s, **rows} for s in settings[:trials]])
+    values = itertools.product(*grid.values())
+    settings = [dict(zip(grid, chosen, strict=True)) | rows for chosen in values]
+    random.Random(ORDER_SEED).shuffle(settings)
+    return plan(params, f"search-{backbone}-{variant}", settings[:trials])
 
 
 def search_grid(params: Params, backbone: str, variant: str) -> dict[str, list[Any]]:
@@ -76,19 +80,17 @@ def search_grid(params: Params, backbone: str, variant: str) -> dict[str, list[A
     Keys that the rows of the backbone and the variant lack are left out.
     """
     places = {
-        "backbone": f"backbones.{backbone}",
-        "train": "train",
-        "variant": f"variants.{variant}",
-    }
+        "backbone": f"backbones.{backbone}", "train": "train", "variant": f"variants.{variant}",
+    }  # fmt: skip
     space = params.section("search")
     if unknown := sorted(space.keys() - places.keys()):
         raise UserError(f"{params.path}: search: unknown key(s) {unknown}; valid: {list(places)}")
-    grid = {
-        f"{places[section]}.{key}": values
-        for section in space
-        for key, values in values_to_try(params, f"search.{section}").items()
-        if has_key(params.section(places[section]), key)
-    }
+    grid: dict[str, list[Any]] = {}
+    for section in space:
+        params.section(places[section])
+        for key, values in values_to_try(params, f"search.{section}").items():
+            if has_key(params, f"{places[section]}.{key}"):
+                grid[f"{places[section]}.{key}"] = values
     if not grid:
         raise UserError(
             f"{params.path}: search: backbones.{backbone} and variants.{variant} have none of its "
@@ -98,13 +100,13 @@ def search_grid(params: Params, backbone: str, variant: str) -> dict[str, list[A
 
 
 def validation_scores(
-    experiment: Experiment, sources: list[str], backbone: str, variant: str
+    experiment: str, sources: list[str], backbone: str, variant: str
 ) -> dict[str, float]:
     """NDCG@10 on the validation items of each source; the only files that are read."""
     # DVC takes half a second to import, which `recg --help` need not wait for.
     from stages.revisions import open_revision
 
-    results = open_revision(experiment.name)
+    results = open_revision(experiment)
     return {
         source: results.json(f"results/validation/{variant}/{source}/{backbone}.json")["ndcg@10"]
         for source in sources
@@ -119,12 +121,7 @@ def write_values(path: Path, values: Mapping[str, Any]) -> None:
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
     content = yaml.load(path.read_text(encoding="utf-8"))
-    for address, value in values.items():
-        *sections, key = address.split(".")
-        place = content
-        for section in sections:
-            place = place[section]
-        place[key] = value
+    set_values(content, values)
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         yaml.dump(content, stream)
 
@@ -136,8 +133,3 @@ class _Representer(RoundTripRepresenter):
 _Representer.add_representer(
     type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null")
 )
-
-
-def _chosen(experiment: Experiment) -> dict[str, Any]:
-    """The values that the search chose, without the grid that its experiment was cut down to."""
-    return {a: v for a, v in experiment.values.items() if not a.startswith("grid.")}

@@ -1,8 +1,4 @@
-"""Write what the report cuts every source -> target evaluation by.
-
-    python -m stages.slices --domains data/domains --embeddings data/embeddings/lsa \
-        --out results/slices
-"""
+"""Write what the report cuts every source -> target evaluation by."""
 
 from pathlib import Path
 from typing import Annotated

@@ -36,8 +36,8 @@ def sweep(
     experiments = plan_sweep(params, key, backbone, variant)
     done = run_missing(experiments, "evaluate")
     measured = [
-        measure(params, experiment, _value(experiment, variant, key), backbone, variant)
-        for experiment in done
+        measure(params, e.name, e.values[f"variants.{variant}.{key}"], backbone, variant)
+        for e in done
     ]
     image = describe_sensitivity(key, f"{backbone}-{variant}", measured)
     name = f"{_plain(key)}_{backbone}_{variant}"
@@ -56,30 +56,26 @@ def plan_sweep(params: Params, key: str, backbone: str, variant: str) -> list[Ex
     if key not in keys:
         raise UserError(f"{params.path}: sweep: no key '{key}'; valid keys are {sorted(keys)}")
     params.section(f"backbones.{backbone}")
-    row = params.section(f"variants.{variant}")
-    if not has_key(row, key):
-        valid = sorted(other for other in keys if has_key(row, other))
-        raise UserError(
-            f"{params.path}: variants.{variant} has no {key}; of the keys of sweep it has {valid}"
-        )
+    row = f"variants.{variant}"
+    params.section(row)
+    if not has_key(params, f"{row}.{key}"):
+        valid = sorted(other for other in keys if has_key(params, f"{row}.{other}"))
+        raise UserError(f"{params.path}: {row} has no {key}; of the keys of sweep it has {valid}")
     values = params.get(f"sweep.{key}", list[float])
     if len(set(values)) < len(values):
         raise UserError(f"{params.path}: sweep.{key}: expected different values, got {values}")
     grid = {"grid.backbones": [backbone], "grid.variants": [variant]}
-    prefix = f"sweep-{_plain(key)}-{backbone}-{variant}"
-    address = f"variants.{variant}.{key}"
     # As they are in the file: integers stay integers.
-    return plan(params, prefix, [{address: value, **grid} for value in keys[key]])
+    settings = [{f"{row}.{key}": value, **grid} for value in keys[key]]
+    return plan(params, f"sweep-{_plain(key)}-{backbone}-{variant}", settings)
 
 
-def measure(
-    params: Params, experiment: Experiment, value: float, backbone: str, variant: str
-) -> Measured:
+def measure(params: Params, experiment: str, value: float, backbone: str, variant: str) -> Measured:
     """The results of a finished experiment, from git and DVC's cache."""
     # DVC takes half a second to import.
     from stages.revisions import open_revision
 
-    results = open_revision(experiment.name)
+    results = open_revision(experiment)
     sources = params.get("grid.sources", list[str])
     domains = params.get("grid.domains", list[str])
     valid = {
@@ -92,11 +88,7 @@ def measure(
         for target in domains
         if target != source
     }
-    return measure_value(value, valid, ranks)
-
-
-def _value(experiment: Experiment, variant: str, key: str) -> float:
-    return float(experiment.values[f"variants.{variant}.{key}"])
+    return measure_value(float(value), valid, ranks)
 
 
 def _plain(key: str) -> str:

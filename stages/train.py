@@ -1,17 +1,10 @@
-"""Train a variant of every backbone on one source domain.
-
-    python -m stages.train --variant recg --backbones data/backbones.json \
-        --domain data/domains/garden --embeddings data/embeddings/lsa/garden \
-        --pool data/pool/lsa.safetensors --out models/recg/garden \
-        --curves results/curves/recg/garden
-"""
+"""Train a variant of every backbone on one source domain."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recg_core.base.config import build
 from recg_core.base.files import read_json
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domain
@@ -36,8 +29,8 @@ def main(
     """Train every seed of every backbone on the source."""
     params = read_params(Path("params.yaml"))
     address = f"variants.{variant}"
-    variant_config = build(VariantConfig, params.section(address), address)
-    train_config = build(TrainConfig, params.section("train"), "train")
+    variant_config = params.build(VariantConfig, address)
+    train_config = params.build(TrainConfig, "train")
     data = load_domain(domain, embeddings)
     specs = [
         spec_of(name, found["row"], variant_config, data)
@@ -45,7 +38,9 @@ def main(
     ]
     seeds = params.get("seeds", list[int])
     place = work / "train" / variant / data.name
-    found = train_models(data, load_pool(pool), specs, train_config, seeds, out, work=place)
+    found = train_models(
+        data, load_pool(pool), specs, train_config, seeds, out, work=place, address=address
+    )
     write_curves(found, curves)
 
 

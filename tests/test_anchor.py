@@ -23,7 +23,8 @@ from recg_core.models.anchor import (
 )
 from recg_core.models.card import read_card
 from recg_core.models.ranking.full_rank import rank_holdout
-from recg_core.models.trained import load_recommender, save_weights
+from recg_core.models.tensors import save_tensors, seed_path
+from recg_core.models.trained import load_recommender
 from recg_core.models.variant import VariantConfig
 from tests.conftest import cycle_domain, leave_one_out, ragged
 from tests.test_cells import ANCHORED, COUNTED, evaluated, trained
@@ -173,7 +174,7 @@ def test_in_another_domain_nothing_but_the_anchor_counts(tmp_path: Path) -> None
     with torch.no_grad():
         for parameter in [*model.items.parameters(), *model.backbone.parameters()]:
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
-    save_weights(model, folder / "model", 0)
+    save_tensors(model.state_dict(), seed_path(folder / "model", 0))
     after = ranks_of(folder, source)
     assert after["target"] == before["target"]
     assert after["source"] != before["source"]

@@ -239,9 +239,12 @@ def test_a_catalogue_too_large_for_a_kept_kernel_scores_the_same() -> None:
     sequences, embeddings = small_domain()
     items = torch.nn.functional.normalize(torch.from_numpy(embeddings))
     history = sequences.holdout("test").history
-    weights = torch.rand(len(history.values), generator=torch.Generator().manual_seed(0))
-    kept = kernel_scorer(history, items, weights, 8.0)
-    by_batch = kernel_scorer(history, items, weights, 8.0, max_kernel_items=1)
+
+    def weigh(age: np.ndarray) -> Tensor:
+        return torch.from_numpy(0.7**age).float()
+
+    kept = kernel_scorer(history, items, weigh, 8.0)
+    by_batch = kernel_scorer(history, items, weigh, 8.0, max_kernel_items=1)
     rows = np.array([3, 1, 20])
     torch.testing.assert_close(kept(rows), by_batch(rows))
 

@@ -228,7 +228,18 @@ def test_the_kind_of_a_section_chooses_among_dataclasses() -> None:
         ),
         ({"kind": "rich", "size": "2"}, Plain | Rich, "at.size: expected int, got str '2'"),
         ({"clusters": "3"}, Pattern | None, "at.clusters: expected int, got str '3'"),
-        (3, Pattern | None, "at: expected Pattern or null, got int 3"),
+        (
+            3,
+            Pattern | None,
+            "at: expected a section with the keys ['clusters', 'temperature'] or null, got int 3",
+        ),
+        (
+            None,
+            Plain | Rich,
+            "at: expected a section of kind plain or a section of kind rich, got null",
+        ),
+        (3, dict[str, int] | None, "at: expected a section of keys or null, got int 3"),
+        (3, list[int] | None, "at: expected a list or null, got int 3"),
     ],
 )
 def test_what_is_wrong_inside_a_section_is_said(value: Any, expected: Any, message: str) -> None:

@@ -14,9 +14,14 @@ from torch import Tensor
 from recg_core.base.errors import UserError
 from recg_core.domains.sequences import Holdout
 from recg_core.evaluation.certificate import Saw, overlap_share, write_cell
-from recg_core.models.ranking.full_rank import Ranks, rank_holdout, stack_seeds, validation_ndcg
+from recg_core.models.ranking.full_rank import (
+    Ranks,
+    ScoreBatch,
+    rank_holdout,
+    stack_seeds,
+    validation_ndcg,
+)
 from recg_core.models.ranking.ranks import read_ranks
-from recg_core.models.ranking.scores import ScoreBatch, sum_scorer
 from tests.conftest import ragged
 
 
@@ -118,15 +123,6 @@ def test_validation_ndcg_by_hand() -> None:
     holdout = holdout_of([[], []], [2, 2])
     assert validation_ndcg(table_scorer(scores), holdout, 4) == pytest.approx(0.75)
     assert validation_ndcg(table_scorer(scores), holdout, 4, k=2) == pytest.approx(0.5)
-
-
-def test_a_sum_of_scorers_adds_them_and_copies_a_single_one_nowhere() -> None:
-    first, second = torch.tensor([[1.0, 2.0]]), torch.tensor([[10.0, 20.0]])
-    one: ScoreBatch = lambda rows: first  # noqa: E731
-    assert sum_scorer([one])(np.array([0])) is first
-    total = sum_scorer([one, lambda rows: second, lambda rows: second])(np.array([0]))
-    assert total.tolist() == [[21.0, 42.0]]
-    assert first.tolist() == [[1.0, 2.0]]
 
 
 def test_a_cell_on_disk_says_what_it_is(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from recg_core.models.patterns import (
     attention_weights,
     load_patterns,
     normalized_entropy,
-    patterns_path,
     save_patterns,
 )
 from recg_core.models.trained import TrainedModel
@@ -120,7 +119,7 @@ def test_the_same_seed_gives_the_same_patterns(cycle: Domain) -> None:
 
 
 def test_patterns_of_another_dimension_are_refused(tmp_path: Path) -> None:
-    save_patterns(Patterns(torch.zeros(3, 8), torch.zeros(8, 16), 1.0), patterns_path(tmp_path, 0))
+    save_patterns(Patterns(torch.zeros(3, 8), torch.zeros(8, 16), 1.0), tmp_path, 0)
     write_json(tmp_path / "patterns.json", {"clusters": 3})
     found = load_patterns(tmp_path, 0, PatternsConfig(3), 8)
     assert found is not None

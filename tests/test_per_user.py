@@ -1,13 +1,16 @@
 """Per-user metrics from stored ranks, and `recg compare` on top of them."""
 
+import io
+
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recg_core.base.errors import UserError
 from recg_core.models.ranking.metrics import ranking_metrics
-from recg_core.models.ranking.ranks import SeedRanks, ranks_of_frame
+from recg_core.models.ranking.ranks import SeedRanks, read_ranks
 from recg_core.report.compare import CompareConfig, changes_table, compare_cells
 from recg_core.report.config import Protocols
 from recg_core.report.per_user import user_metrics
@@ -39,9 +42,17 @@ def test_metrics_are_those_of_each_seed_alone(num_users: int, num_seeds: int, se
         assert found.mean(axis=0) == pytest.approx(np.mean(per_seed, axis=1))
 
 
+def stored(frame: pl.DataFrame) -> io.BytesIO:
+    """A table as a file in memory."""
+    content = io.BytesIO()
+    frame.write_parquet(content)
+    content.seek(0)
+    return content
+
+
 def test_a_ranks_table_comes_back_in_the_order_of_users() -> None:
     row = simulated(20, 3, seed=1)
-    again = ranks_of_frame(row.to_frame().sample(fraction=1, shuffle=True, seed=0), "ranks")
+    again = read_ranks(stored(row.to_frame().sample(fraction=1, shuffle=True, seed=0)), "ranks")
     for name in ("users", "seeds", "num_candidates", "num_higher", "num_ties"):
         assert np.array_equal(getattr(again, name), getattr(row, name))
 
@@ -50,7 +61,7 @@ def test_uneven_seeds_are_refused() -> None:
     row = simulated(2, 2, seed=1)
     frame = row.to_frame().vstack(simulated(2, 1, seed=1).to_frame())
     with pytest.raises(UserError, match="not every user has a rank for every seed"):
-        ranks_of_frame(frame, "ranks")
+        read_ranks(stored(frame), "ranks")
 
 
 def test_compare_finds_what_changed_and_only_that() -> None:
@@ -70,7 +81,7 @@ def test_compare_finds_what_changed_and_only_that() -> None:
 def test_compare_refuses_other_users_and_other_catalogues() -> None:
     config = CompareConfig()
     rows = simulated(30, 1, 0)
-    fewer = ranks_of_frame(rows.to_frame().head(20), "ranks")
+    fewer = read_ranks(stored(rows.to_frame().head(20)), "ranks")
     with pytest.raises(UserError, match=r"a in revision A and a in revision B .*different users"):
         compare_cells(["a"], lambda name: rows, lambda name: fewer, config)
     larger = SeedRanks(

@@ -366,7 +366,7 @@ def test_other_encodings_are_a_setting(tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text("user,item,ts\nu,é,1600000000\n", encoding="utf-16")
     (tmp_path / "i.csv").write_text("item,title,desc\né,Café,x\n", encoding="latin-1")
     visits = {"path": str(tmp_path / "v.csv"), "encoding": "utf-16"}
-    with pytest.raises(UserError, match="not_utf8 .*set the file's `encoding:`"):
+    with pytest.raises(UserError, match=r"not_utf8 .*set the file's `encoding:`"):
         read(tmp_path, visits, tmp_path / "i.csv")
     read(tmp_path, visits, {"path": str(tmp_path / "i.csv"), "encoding": "latin-1"})
     assert tables(tmp_path)[0][0][1:3] == ("é", "Café")

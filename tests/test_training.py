@@ -22,7 +22,8 @@ from recg_core.models.card import MODEL_FILE, ModelSpec, Origin, read_card, spec
 from recg_core.models.items import ItemsConfig, item_features
 from recg_core.models.ranking.full_rank import rank_holdout, validation_ndcg
 from recg_core.models.recommender import HistoryResidual, create_model
-from recg_core.models.trained import TrainedModel, load_recommender, weights_path
+from recg_core.models.tensors import seed_path
+from recg_core.models.trained import TrainedModel, load_recommender
 from recg_core.models.variant import (
     AnchorConfig,
     GeneralizationConfig,
@@ -79,8 +80,8 @@ def pool_of(*names: str) -> Pool:
 
 
 def trained_model(trained: Trained, variant: VariantConfig, source: Domain) -> TrainedModel:
-    origin = Origin(spec("gru4rec", source, variant), source.name, "encoder", "the model")
-    return TrainedModel(trained.model, origin)
+    origin = Origin(spec("gru4rec", source, variant), source.name, "encoder")
+    return TrainedModel(trained.model, origin, "the model")
 
 
 def recall_at_1(trained: Trained, domain: Domain, variant: VariantConfig) -> float:
@@ -171,7 +172,7 @@ def test_the_same_seed_gives_the_same_bytes(backbone: str, cycle: Domain, tmp_pa
     for name, seeds in (("a", [1]), ("b", [1]), ("c", [2])):
         model = spec(backbone, cycle, RECG)
         folder = train(cycle, pool_of("x", "y"), model, SHORT, seeds, tmp_path / name)
-        digests.append(sha256_file(weights_path(folder, seeds[0])))
+        digests.append(sha256_file(seed_path(folder, seeds[0])))
     assert digests[0] == digests[1] != digests[2]
     cards = [(tmp_path / name / backbone / MODEL_FILE).read_bytes() for name in ("a", "b")]
     assert cards[0] == cards[1]
@@ -293,7 +294,7 @@ def test_items_after_the_training_part_cannot_change_a_model(cycle: Domain, tmp_
     digests = []
     for name, domain in (("a", cycle), ("b", changed)):
         folder = train(domain, pool_of(), spec("sasrec", domain), config, [0], tmp_path / name)
-        digests.append(sha256_file(weights_path(folder, 0)))
+        digests.append(sha256_file(seed_path(folder, 0)))
     assert digests[0] == digests[1]
 
 

@@ -30,7 +30,7 @@ def test_every_row_of_the_params_can_be_built_and_read_back(name: str) -> None:
     assert variant_of(dataclasses.asdict(variant)) == variant
     build_kind(LOSSES, variant.loss, "v.loss")
     if variant.generalization is not None:
-        readings(variant.generalization)
+        readings(variant.generalization, "v.generalization")
 
 
 def test_an_absent_part_is_none() -> None:

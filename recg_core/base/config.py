@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, Union
 from recg_core.base.errors import UserError
 
 T = TypeVar("T")
+UNIONS = (Union, types.UnionType)
 
 
 def build(target: Callable[..., T], values: Mapping[str, Any], address: str, **given: Any) -> T:
@@ -25,7 +26,19 @@ def build(target: Callable[..., T], values: Mapping[str, Any], address: str, **g
         UserError: on an unknown, missing or wrongly typed key, or when `target` itself refuses
             a value with ValueError.
     """
-    arguments = check_arguments(target, values, address, given=frozenset(given))
+    _require_section(values, address)
+    signature = inspect.signature(target).parameters
+    parameters = {name: signature[name] for name in signature if name not in given}
+    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    valid = f"valid keys are {sorted(parameters)}"
+    if unknown := sorted(str(key) for key in values if key not in parameters):
+        raise UserError(f"{address}: unknown key(s) {unknown}; {valid}")
+    required = [name for name, found in parameters.items() if found.default is found.empty]
+    if missing := [name for name in required if name not in values]:
+        raise UserError(f"{address}: missing key(s) {missing}; {valid}")
+    arguments = {
+        name: convert(value, hints[name], f"{address}.{name}") for name, value in values.items()
+    }
     try:
         return target(**arguments, **given)
     except UserError:
@@ -39,62 +52,25 @@ def build_kind(
     row: Mapping[str, Any],
     address: str,
     key: str = "kind",
-    **given: Any,
 ) -> T:
     """Build the member of `registry` that a row names by `key` from the row's other keys.
 
     Raises:
         UserError: on an unknown member, naming the valid ones, and as `build` does.
     """
-    if not isinstance(row, Mapping):
-        raise UserError(f"{address}: expected a section of keys, got {_describe(row)}")
+    _require_section(row, address)
     kind = row.get(key)
     if not isinstance(kind, str) or kind not in registry:
         raise UserError(f"{address}.{key}: expected one of {sorted(registry)}, got {kind!r}")
-    return build(registry[kind], {k: v for k, v in row.items() if k != key}, address, **given)
-
-
-def check_arguments(
-    target: Callable[..., Any],
-    values: Mapping[str, Any],
-    address: str,
-    given: frozenset[str] = frozenset(),
-) -> dict[str, Any]:
-    """Check `values` against the signature of `target` and return them converted.
-
-    Integers are accepted for floats and lists become tuples; nothing else is converted.
-
-    Raises:
-        UserError: on an unknown, missing or wrongly typed key, naming the valid ones.
-    """
-    if not isinstance(values, Mapping):
-        raise UserError(f"{address}: expected a section of keys, got {_describe(values)}")
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(target).parameters.items()
-        if name not in given
-    }
-    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
-    unknown = sorted(str(key) for key in values if key not in parameters)
-    if unknown:
-        raise UserError(f"{address}: unknown key(s) {unknown}; valid keys are {sorted(parameters)}")
-    missing = [
-        name
-        for name, parameter in parameters.items()
-        if parameter.default is inspect.Parameter.empty and name not in values
-    ]
-    if missing:
-        raise UserError(f"{address}: missing key(s) {missing}; valid keys are {sorted(parameters)}")
-    return {
-        name: convert(value, hints[name], f"{address}.{name}") for name, value in values.items()
-    }
+    return build(registry[kind], {k: v for k, v in row.items() if k != key}, address)
 
 
 def convert(value: Any, expected: Any, address: str) -> Any:
     """Check `value` against the type `expected` and return it in that type.
 
     Understands Any, bool, int, float, str, None, `X | Y`, Literal, tuple[X, ...], list[X],
-    dict[str, X] and dataclasses.
+    dict[str, X] and dataclasses. Integers are accepted for floats and lists become tuples; nothing
+    else is converted.
 
     Raises:
         UserError: `address: expected float, got str '1e-3'`.
@@ -102,33 +78,24 @@ def convert(value: Any, expected: Any, address: str) -> Any:
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if expected is Any:
         return value
-    if origin is Literal:
-        if value in arguments and type(value) in {type(option) for option in arguments}:
-            return value
-        raise UserError(f"{address}: expected one of {list(arguments)}, got {_describe(value)}")
-    if origin in (Union, types.UnionType):
+    if origin in UNIONS:
         return _convert_union(value, expected, address)
-    if origin in (tuple, list):
-        if not isinstance(value, list | tuple):
-            raise UserError(f"{address}: expected a list, got {_describe(value)}")
+    if origin is Literal and value in arguments and type(value) in map(type, arguments):
+        return value
+    if origin in (tuple, list) and isinstance(value, list | tuple):
         return origin(
             convert(item, arguments[0], f"{address}[{i}]") for i, item in enumerate(value)
         )
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise UserError(f"{address}: expected a section of keys, got {_describe(value)}")
+    if origin is dict and isinstance(value, Mapping):
         return {str(k): convert(item, arguments[1], f"{address}.{k}") for k, item in value.items()}
-    if expected is type(None) and value is None:
-        return None
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+    if expected is float and type(value) is int:
         return float(value)
-    if expected in (int, float) and isinstance(value, bool):
-        raise UserError(f"{address}: expected {expected.__name__}, got {_describe(value)}")
-    if inspect.isclass(expected) and isinstance(value, expected):
+    mistaken = expected is int and isinstance(value, bool)  # which Python takes for an integer
+    if inspect.isclass(expected) and isinstance(value, expected) and not mistaken:
         return value
     if hasattr(expected, "__dataclass_fields__"):
         return build(expected, value, address)
-    raise UserError(f"{address}: expected {_name(expected)}, got {_describe(value)}")
+    raise _wrong(value, _in_words(expected), address)
 
 
 def require_positive(config: Any) -> None:
@@ -140,39 +107,47 @@ def require_positive(config: Any) -> None:
 
 def _convert_union(value: Any, expected: Any, address: str) -> Any:
     options = typing.get_args(expected)
-    sections = [option for option in options if dataclasses.is_dataclass(option)]
+    sections: list[Any] = [option for option in options if dataclasses.is_dataclass(option)]
+    if len(sections) > 1 and isinstance(value, Mapping):
+        kinds = {kind: section for section in sections for kind in _kinds(section)}
+        if value.get("kind") not in list(kinds):
+            raise _wrong(value.get("kind"), f"one of {list(kinds)}", f"{address}.kind")
+        sections = [kinds[value["kind"]]]
     if sections and isinstance(value, Mapping):  # the section's own error says what is wrong
-        return build(_section_of_kind(sections, value, address), value, address)
+        return build(sections[0], value, address)
     for option in options:
         try:
             return convert(value, option, address)
         except UserError:
             continue
-    raise UserError(f"{address}: expected {_name(expected)}, got {_describe(value)}")
+    raise _wrong(value, _in_words(expected), address)
 
 
-def _section_of_kind(sections: list[Any], value: Mapping[str, Any], address: str) -> Any:
-    """The dataclass whose literal `kind` the section has; the only one needs none."""
-    if len(sections) == 1:
-        return sections[0]
-    kinds = {
-        kind: section
-        for section in sections
-        for kind in typing.get_args(typing.get_type_hints(section)["kind"])
-    }
-    found = value.get("kind")
-    if found not in kinds:
-        raise UserError(f"{address}.kind: expected one of {list(kinds)}, got {_describe(found)}")
-    return kinds[found]
+def _require_section(value: Any, address: str) -> None:
+    if not isinstance(value, Mapping):
+        raise _wrong(value, "a section of keys", address)
 
 
-def _name(expected: Any) -> str:
-    if expected is type(None):
-        return "null"
-    if typing.get_origin(expected) in (Union, types.UnionType):
-        return " or ".join(_name(option) for option in typing.get_args(expected))
-    return getattr(expected, "__name__", str(expected))
+def _wrong(value: Any, expected: str, address: str) -> UserError:
+    found = "null" if value is None else f"{type(value).__name__} {value!r}"
+    return UserError(f"{address}: expected {expected}, got {found}")
 
 
-def _describe(value: Any) -> str:
-    return "null" if value is None else f"{type(value).__name__} {value!r}"
+def _in_words(expected: Any) -> str:
+    """What may be written where a value of the type `expected` belongs."""
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin in UNIONS:
+        return " or ".join(map(_in_words, arguments))
+    if origin is Literal:
+        return f"one of {list(arguments)}"
+    if dataclasses.is_dataclass(expected):
+        kinds = " or ".join(_kinds(expected))
+        keys = sorted(field.name for field in dataclasses.fields(expected))
+        return f"a section of kind {kinds}" if kinds else f"a section with the keys {keys}"
+    names = {type(None): "null", dict: "a section of keys", list: "a list", tuple: "a list"}
+    return names.get(origin or expected, getattr(expected, "__name__", str(expected)))
+
+
+def _kinds(section: Any) -> tuple[str, ...]:
+    """The values of a dataclass's literal `kind`; none where it has no such key."""
+    return typing.get_args(typing.get_type_hints(section).get("kind"))

@@ -1,6 +1,7 @@
 """Reading `params.yaml`: strict, by address."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from recg_core.base.config import convert
+from recg_core.base.config import T, build, convert
 from recg_core.base.errors import UserError
 
 
@@ -26,19 +27,22 @@ class Params:
             UserError: when there is no such key (the valid ones are named) or its type is wrong.
         """
         value: Any = self.values
-        walked: list[str] = []
-        for key in address.split("."):
+        keys = address.split(".")
+        for depth, key in enumerate(keys):
             if not isinstance(value, dict) or key not in value:
-                place = ".".join(walked) or "the top level"
+                place = ".".join(keys[:depth]) or "the top level"
                 valid = sorted(value) if isinstance(value, dict) else []
                 raise UserError(f"{self.path}: no key '{key}' at {place}; valid keys are {valid}")
             value = value[key]
-            walked.append(key)
         return convert(value, expected, f"{self.path}: {address}")
 
     def section(self, address: str) -> dict[str, Any]:
         """The section at `address` as a plain dictionary."""
         return self.get(address, dict)
+
+    def build(self, target: Callable[..., T], address: str, **given: Any) -> T:
+        """What `target` makes of the section at `address`; see `recg_core.base.config.build`."""
+        return build(target, self.section(address), address, **given)
 
 
 def read_params(path: Path) -> Params:
@@ -78,18 +82,16 @@ def _check_grid(params: Params) -> None:
         for name in names:
             if not re.fullmatch(r"[A-Za-z0-9_]+", name) or name == "none":
                 raise UserError(f"{place}: '{name}' is no name; use letters, digits and _")
-    domains = grid.get("domains")
-    if domains is None:
-        return
-    used = {"grid.sources": grid.get("sources", [])}
+    addresses = ["grid.sources"] if "sources" in grid else []
     if "pool" in params.values:
-        used["pool.domains"] = params.get("pool.domains", list[str])
+        addresses.append("pool.domains")
     if {"encoder", "encoders"} <= params.values.keys():
-        row = f"encoders.{params.get('encoder', str)}"
-        if "fit_domains" in params.section(row):
-            used[f"{row}.fit_domains"] = params.get(f"{row}.fit_domains", list[str])
-    for address, names in used.items():
-        if outside := sorted(set(names) - set(domains)):
+        encoder = f"encoders.{params.get('encoder', str)}"
+        if "fit_domains" in params.section(encoder):
+            addresses.append(f"{encoder}.fit_domains")
+    for address in addresses if "domains" in grid else ():
+        if outside := sorted(set(params.get(address, list[str])) - set(grid["domains"])):
             raise UserError(
-                f"{params.path}: {address}: {outside} not in grid.domains, which are {domains}"
+                f"{params.path}: {address}: {outside} not in grid.domains, which are "
+                f"{grid['domains']}"
             )

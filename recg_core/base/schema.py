@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -31,31 +32,25 @@ class Schema:
             UserError: when its columns are not the table's, in order and type.
         """
         self._check(frame, str(path))
+        options: dict[str, Any] = {}
+        if self.encodings is not None:
+            pyarrow_options = {"column_encoding": self.encodings, "use_dictionary": False}
+            options = {"use_pyarrow": True, "pyarrow_options": pyarrow_options}
         with atomic_path(path) as temporary:
-            if self.encodings is None:
-                frame.write_parquet(temporary, compression="zstd")
-            else:
-                options = {"column_encoding": self.encodings, "use_dictionary": False}
-                frame.write_parquet(
-                    temporary, compression="zstd", use_pyarrow=True, pyarrow_options=options
-                )
+            frame.write_parquet(temporary, compression="zstd", **options)
 
-    def read(self, path: Path) -> pl.DataFrame:
-        """Read `path`.
+    def read(self, source: Path | io.BytesIO, label: str = "") -> pl.DataFrame:
+        """Read a file or its bytes.
+
+        Args:
+            label: names the source in errors, which a path does itself.
 
         Raises:
             UserError: when it is missing, not Parquet, or its columns are not the table's.
         """
-        return self.parse(path, str(path))
-
-    def parse(self, stream: Path | io.BytesIO, label: str) -> pl.DataFrame:
-        """Read a file or its bytes; `label` names it in errors.
-
-        Raises:
-            UserError: as `read` does.
-        """
+        label = label or str(source)
         try:
-            frame = pl.read_parquet(stream)
+            frame = pl.read_parquet(source)
         except FileNotFoundError as error:
             raise UserError(f"{label}: no such file; run the stage that writes it") from error
         except pl.exceptions.PolarsError as error:
@@ -64,23 +59,18 @@ class Schema:
         return frame
 
     def _check(self, frame: pl.DataFrame, label: str) -> None:
-        expected = {name: _instance(dtype) for name, dtype in self.columns.items()}
+        expected = pl.Schema(self.columns)
         if self.others is not None:
-            more = frame.columns[len(expected) :]
-            expected |= {name: self.others() for name in more if name not in expected}
-        if dict(frame.schema) != expected or frame.columns != list(expected):
-            raise UserError(
-                f"{label}: is no {self.name} table; expected columns {_text(expected)}, "
-                f"found {_text(dict(frame.schema))}"
+            for name in frame.columns[len(expected) :]:
+                expected.setdefault(name, self.others())
+        if frame.schema != expected:
+            wanted, found = (
+                ", ".join(f"{name} {dtype}" for name, dtype in columns.items())
+                for columns in (expected, frame.schema)
             )
-
-
-def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) else dtype
-
-
-def _text(columns: dict[str, pl.DataType]) -> str:
-    return ", ".join(f"{name} {dtype}" for name, dtype in columns.items())
+            raise UserError(
+                f"{label}: is no {self.name} table; expected columns {wanted}, found {found}"
+            )
 
 
 ITEMS = Schema(

@@ -6,7 +6,6 @@ their metadata. The digest is that of the file with zeros in its place.
 
 import hashlib
 import re
-from pathlib import Path
 
 from recg_core.base.errors import UserError
 
@@ -31,11 +30,8 @@ def check_seal(content: bytes, label: str, remedy: str) -> None:
     Raises:
         UserError: when the seal is missing or is of other content.
     """
-    found = None
-    for found in _SEAL.finditer(content):
-        pass
-    if found is not None:
+    for found in list(_SEAL.finditer(content))[-1:]:
         blank = content[: found.start()] + UNSEALED.encode() + content[found.end() :]
         if seal(blank) == content:
             return
-    raise UserError(f"{label}: is damaged, or was changed by hand; {remedy}")
+    raise UserError(f"{label}: is damaged or no file that this project wrote; {remedy}")

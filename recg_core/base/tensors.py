@@ -19,7 +19,7 @@ _KEY = "content"  # one key only: safetensors writes several in no fixed order
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], header: Any = None) -> None:
     """Write arrays of any shapes, and a header that JSON can hold, atomically."""
     metadata = {_KEY: json.dumps({"header": header, "seal": UNSEALED})}
-    whole = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    whole = {name: np.array(values, order="C") for name, values in tensors.items()}
     write_bytes(path, seal(save(whole, metadata=metadata)))
 
 
@@ -31,6 +31,8 @@ def read_tensors(path: Path, remedy: str) -> tuple[dict[str, np.ndarray], Any]:
     """
     try:
         content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; {remedy}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
     check_seal(content, str(path), remedy)

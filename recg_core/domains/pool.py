@@ -1,22 +1,16 @@
 """The pool: item vectors by domain that the generalization loss may see (texts, never users)."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import write_bytes
+from recg_core.base.tensors import read_tensors, write_tensors
 from recg_core.domains.items import load_items
 from recg_core.domains.shards import load_embeddings, read_manifest
-
-# One key only: safetensors writes several in no fixed order.
-_METADATA_KEY = "pool"
 
 
 @dataclass(frozen=True)
@@ -81,10 +75,9 @@ def choose_items(item_ids: Sequence[str], max_items: int, salt: str) -> list[str
 
 
 def write_pool(path: Path, pool: Pool) -> None:
-    """Write the pool as safetensors, one float16 tensor a domain; equal pools give equal bytes."""
+    """Write the pool, one float16 tensor a domain; equal pools give equal bytes."""
     tensors = {domain: rows.astype(np.float16) for domain, rows in pool.vectors.items()}
-    metadata = json.dumps({"fingerprint": pool.fingerprint, "domains": list(pool.vectors)})
-    write_bytes(path, save(tensors, metadata={_METADATA_KEY: metadata}))
+    write_tensors(path, tensors, {"fingerprint": pool.fingerprint, "domains": list(pool.vectors)})
 
 
 def load_pool(path: Path) -> Pool:
@@ -93,15 +86,6 @@ def load_pool(path: Path) -> Pool:
     Raises:
         UserError: when the file is missing, damaged, or no pool.
     """
-    try:
-        with safe_open(path, framework="numpy") as stream:
-            content = (stream.metadata() or {}).get(_METADATA_KEY)
-            if content is None:
-                raise UserError(f"{path}: is no pool; re-run the pool stage")
-            header = json.loads(content)
-            vectors = {d: stream.get_tensor(d).astype(np.float32) for d in header["domains"]}
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; run the pool stage") from error
-    except SafetensorError as error:
-        raise UserError(f"{path}: is damaged ({error}); re-run the pool stage") from error
+    tensors, header = read_tensors(path, "run the pool stage")
+    vectors = {domain: tensors[domain].astype(np.float32) for domain in header["domains"]}
     return Pool(vectors, header["fingerprint"])

@@ -17,8 +17,7 @@ import polars as pl
 
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
-from recg_core.base.files import write_json
-from recg_core.base.folders import replaced_folder
+from recg_core.base.files import replaced_folder, write_json
 from recg_core.base.schema import ITEMS, SEQUENCES
 from recg_core.domains.interactions import Core, Dropped, Wanted, divide_by_user, find_core
 from recg_core.domains.items import ITEMS_FILE

@@ -19,8 +19,7 @@ from tqdm import tqdm
 
 from recg_core.base.config import require_positive
 from recg_core.base.errors import UserError
-from recg_core.base.files import sha256_file
-from recg_core.base.folders import check_replaceable, link_or_copy, replaced_folder
+from recg_core.base.files import check_replaceable, link_or_copy, replaced_folder, sha256_file
 from recg_core.domains.shards import (
     MANIFEST_NAME,
     Manifest,

@@ -21,15 +21,17 @@ def check_placeholders(template: str) -> list[str]:
     valid = "placeholders are {title}, {features}, {description} and the names of further texts"
     try:
         found = string.Formatter().parse(template)
-        parts = [(name, *rest) for _, name, *rest in found if name is not None]
+        parts = [
+            (name, spec or conversion) for _, name, spec, conversion in found if name is not None
+        ]
     except ValueError as error:
         raise UserError(f"template {template!r}: {error}; {valid}") from error
-    for name, specification, conversion in parts:
-        if not name.isidentifier() or specification or conversion:
+    for name, is_decorated in parts:
+        if not name.isidentifier() or is_decorated:
             raise UserError(f"template {template!r}: unknown placeholder {{{name}}}; {valid}")
     if not parts:
         raise UserError(f"template {template!r}: has no placeholder; {valid}")
-    return list(dict.fromkeys(name for name, _, _ in parts))
+    return list(dict.fromkeys(name for name, _ in parts))
 
 
 def render_texts(items: pl.DataFrame, template: str) -> list[str]:

@@ -41,7 +41,7 @@ def evaluate_model(
         ranks = {}
         for seed, trained in seeds.items():
             scorer = trained.scorer(target, holdout.history, observed)
-            label = f"{trained.origin.label} on {target.name}"
+            label = f"{trained.label} on {target.name}"
             ranks[seed] = rank_holdout(scorer, holdout, target.num_items, label=label)
         write_cell(
             folder,

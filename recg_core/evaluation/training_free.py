@@ -5,6 +5,7 @@ Legend: U users, B rows of a batch, N items, H embedding dimension.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,7 @@ from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.evaluation.certificate import NO_SOURCE, Saw, write_cell
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
-from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
-from recg_core.models.ranking.scores import ScoreBatch
+from recg_core.models.ranking.full_rank import ScoreBatch, rank_holdout, stack_seeds
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ def _similarity_scorers(
         yield f"knn_{name}_{version}", weighted_mean_scorer(history, items_NH, decay)
     # The logarithm is left out and the exponent shifted: both keep the order, and near-equal scores
     # stay apart in float32.
-    lse = kernel_scorer(history, items_NH, _decayed(history, config.decay), config.sharpness)
+    weigh = partial(_decayed, decay=config.decay)
+    lse = kernel_scorer(history, items_NH, weigh, config.sharpness)
     yield f"knn_lse_{version}", lse
     if prior_N is not None:
         with_prior = lambda rows: lse(rows).log() / config.sharpness + prior_N  # noqa: E731
@@ -132,14 +133,14 @@ def weighted_mean_scorer(history: Ragged, items_NH: Tensor, decay: float) -> Sco
 
     def score(rows: np.ndarray) -> Tensor:
         chosen = history.take(rows)
-        return weighted_sum(chosen, items_NH, _decayed(chosen, decay)) @ items_NH.T
+        return weighted_sum(chosen, items_NH, _decayed(ages(chosen), decay)) @ items_NH.T
 
     return score
 
 
-def _decayed(history: Ragged, decay: float) -> Tensor:
-    """decay^age of every value of the history."""
-    return torch.from_numpy((decay ** ages(history)).astype(np.float32))
+def _decayed(age: np.ndarray, decay: float) -> Tensor:
+    """decay^age of every item."""
+    return torch.from_numpy((decay**age).astype(np.float32))
 
 
 def _same_for_all(scores: np.ndarray) -> ScoreBatch:

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recg_core.domains.sequences import Ragged
-from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
-from recg_core.models.ranking.scores import ScoreBatch
+from recg_core.models.neighbors import kernel_scorer, weighted_sum
+from recg_core.models.ranking.full_rank import ScoreBatch
 
 DECAY = 0.85  # initial weight of a history item relative to the next younger one
 SHARPNESS = 8.0  # initial factor of the cosine
@@ -38,7 +38,7 @@ class Anchor(nn.Module):
     the source's users do.
     """
 
-    def __init__(self, *, max_age: int, counts: bool) -> None:
+    def __init__(self, max_age: int, *, counts: bool) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(SHARPNESS)))
@@ -84,13 +84,17 @@ class Anchor(nn.Module):
             items_NH: unit item vectors.
             counts_N2: `observed_counts` of the domain.
         """
-        weights = self._weights(torch.from_numpy(ages(history)).to(items_NH.device))
-        summed = kernel_scorer(history, items_NH, weights, float(self.log_sharpness.exp()))
+        device = items_NH.device
+        weigh = lambda age: self._weights(torch.from_numpy(age).to(device))  # noqa: E731
+        summed = kernel_scorer(history, items_NH, weigh, float(self.log_sharpness.exp()))
         log_N2 = torch.log1p(counts_N2)
-        excess_B1 = history_excess(history, log_N2)[:, None]
+        ones, lengths = torch.ones(len(history.values), device=device), history.lengths
+        excess_B1 = weighted_sum(history, count_excess(log_N2)[:, None], ones)
+        excess_B1 /= torch.from_numpy(lengths).to(device).clamp(min=1)[:, None]
 
+        @torch.no_grad()
         def score(rows: np.ndarray) -> Tensor:
-            excess = excess_B1[torch.from_numpy(rows).to(excess_B1.device)]
+            excess = excess_B1[torch.from_numpy(rows).to(device)]
             return self._log(summed(rows)) + self.count_scores(log_N2, excess)
 
         return score
@@ -120,20 +124,23 @@ def training_scores(
     Args:
         sequences_BL: item_idx, padded with 0 on the right.
     """
-    items_BLH = F.embedding(sequences_BL, F.pad(inputs.items_NH, (0, 0, 1, 0)))
+
+    def of_positions(values_NX: Tensor) -> Tensor:
+        """The rows of a table of items at every position, 0 at the padding."""
+        return F.embedding(sequences_BL, F.pad(values_NX, (0, 0, 1, 0)))
+
+    items_BLH = of_positions(inputs.items_NH)
     near_BL, near_BLM = anchor.position_scores(items_BLH, inputs.items_NH[negatives_M - 1])
-    counts_BL2 = F.embedding(sequences_BL, F.pad(inputs.counts_N2, (0, 0, 1, 0)))
     # The occurrence that is to be predicted is not part of what has been observed; a sequence's
     # last item is not counted in the first place.
     last_B1 = (sequences_BL > 0).sum(dim=1, keepdim=True) - 1
     position_L = torch.arange(sequences_BL.shape[1], device=sequences_BL.device)
     counted_BL = position_L < last_B1
     itself_BL2 = torch.stack([counted_BL, counted_BL & (position_L >= last_B1 - LATEST)], dim=2)
-    observed_BL2 = (counts_BL2 - itself_BL2.float()).clamp(min=0)
+    observed_BL2 = (of_positions(inputs.counts_N2) - itself_BL2.float()).clamp(min=0)
     log_N2 = torch.log1p(inputs.counts_N2)
-    excess_BL = F.embedding(sequences_BL, F.pad(log_N2, (0, 0, 1, 0)))[:, :, 0]
-    excess_BL = (excess_BL - average_log_count(log_N2)) * (sequences_BL > 0)
-    # the mean over the items before the position
+    excess_BL = of_positions(count_excess(log_N2)[:, None])[:, :, 0]
+    # The mean over the items before the position.
     excess_BL = (excess_BL.cumsum(dim=1) - excess_BL) / position_L.clamp(min=1)
     near_BL = near_BL + anchor.count_scores(torch.log1p(observed_BL2), excess_BL)
     near_BLM = near_BLM + anchor.count_scores(log_N2[negatives_M - 1], excess_BL[:, :, None])
@@ -158,16 +165,8 @@ def observed_counts(histories: Ragged, num_items: int) -> Tensor:
     return torch.from_numpy(np.stack(counts, axis=1).astype(np.float32))
 
 
-def average_log_count(log_counts_N2: Tensor) -> Tensor:
-    """Mean log(1 + count) of the items that users have, each as often as it is counted."""
+def count_excess(log_counts_N2: Tensor) -> Tensor:
+    """How far log(1 + count) of every item is above the average of the items that users have."""
     log_N = log_counts_N2[:, 0]
     count_N = torch.expm1(log_N)
-    return (count_N * log_N).sum() / count_N.sum().clamp(min=1)
-
-
-def history_excess(history: Ragged, log_counts_N2: Tensor) -> Tensor:
-    """How far the items of each history are above the average log count, in the mean, [rows]."""
-    excess_N = log_counts_N2[:, 0] - average_log_count(log_counts_N2)
-    weights = torch.ones(len(history.values), device=excess_N.device)
-    lengths = torch.from_numpy(history.lengths).to(excess_N.device).clamp(min=1)
-    return weighted_sum(history, excess_N[:, None], weights)[:, 0] / lengths
+    return log_N - (count_N * log_N).sum() / count_N.sum().clamp(min=1)

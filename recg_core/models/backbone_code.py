@@ -11,7 +11,7 @@ from pathlib import Path
 import recg_core
 from recg_core.base.errors import UserError
 
-PACKAGE = "recg_core.backbones"
+PACKAGE = "recg_core.backbones."
 FOLDER = Path(str(recg_core.__file__)).parent / "backbones"
 
 
@@ -19,27 +19,22 @@ def backbone_sha256(name: str) -> str:
     """The SHA-256 of a backbone's module and of all modules of its package that it imports.
 
     Raises:
-        UserError: when there is no such module, naming those that there are.
+        UserError: when there is no such module, naming the backbones that there are.
     """
-    digest = hashlib.sha256()
-    for module in sorted(_modules(name)):
-        digest.update(f"{module}\n".encode() + (FOLDER / f"{module}.py").read_bytes())
-    return digest.hexdigest()
+    if not (FOLDER / f"{name}.py").is_file():
+        from recg_core.backbones import BACKBONES
 
-
-def _modules(name: str) -> set[str]:
-    found: set[str] = set()
+        raise UserError(f"backbones.{name}: no module of that name; there are {sorted(BACKBONES)}")
+    found: dict[str, bytes] = {}
     waiting = [name]
     while waiting:
         module = waiting.pop()
-        path = FOLDER / f"{module}.py"
-        if module in found:
-            continue
-        if not path.is_file():
-            there = sorted(file.stem for file in FOLDER.glob("[!_]*.py"))
-            raise UserError(f"backbones.{name}: no module of that name; there are {there}")
-        found.add(module)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and str(node.module).startswith(f"{PACKAGE}."):
-                waiting.append(str(node.module).removeprefix(f"{PACKAGE}."))
-    return found
+        if module not in found:
+            found[module] = (FOLDER / f"{module}.py").read_bytes()
+            for node in ast.walk(ast.parse(found[module])):
+                if isinstance(node, ast.ImportFrom) and str(node.module).startswith(PACKAGE):
+                    waiting.append(str(node.module).removeprefix(PACKAGE))
+    digest = hashlib.sha256()
+    for module, code in sorted(found.items()):
+        digest.update(f"{module}\n".encode() + code)
+    return digest.hexdigest()

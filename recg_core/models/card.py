@@ -9,7 +9,7 @@ from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_json, write_json
 from recg_core.domains.domain import Domain
-from recg_core.models.variant import IdItemsConfig, VariantConfig
+from recg_core.models.variant import VariantConfig
 
 MODEL_FILE = "model.json"
 PATTERNS_FILE = "patterns.json"
@@ -32,60 +32,48 @@ class Origin:
     spec: ModelSpec
     source: str  # the domain that it was trained on
     encoder_fingerprint: str  # of the encoder of the source's embeddings
-    label: str  # names the model in errors
 
-    def check(self, domain: Domain) -> None:
-        """Refuse a domain whose items the model cannot read.
+    def check(self, domain: Domain, label: str) -> None:
+        """Refuse a domain whose items the model, named `label` in errors, cannot read.
 
         Raises:
             UserError: when the embeddings are by another encoder than those of the source, or the
                 catalogue is not that of a model of item ids.
         """
-        if isinstance(self.spec.variant.items, IdItemsConfig):
-            self._check_catalogue(domain)
-            return
-        found = domain.text.shape[1]
-        if self.spec.feature_dim != found:
+        size, again = self.spec.feature_dim, "run the train stage again"
+        if self.spec.variant.by_id:
+            if domain.name != self.source:
+                raise UserError(
+                    f"{label}: a model of item ids knows the items of {self.source} alone, "
+                    f"not those of {domain.name}"
+                )
+            if size != domain.num_items:
+                raise UserError(
+                    f"{label}: trained on {size} items, {domain.name} has "
+                    f"{domain.num_items}; {again}"
+                )
+        elif size != domain.text.shape[1]:
             raise UserError(
-                f"{self.label}: trained on embeddings of {self.spec.feature_dim} dimensions, those "
-                f"of {domain.name} have {found}; run the train stage again with this encoder"
+                f"{label}: trained on embeddings of {size} dimensions, those of "
+                f"{domain.name} have {domain.text.shape[1]}; {again} with this encoder"
             )
-        if self.encoder_fingerprint != domain.encoder_fingerprint:
+        elif self.encoder_fingerprint != domain.encoder_fingerprint:
             raise UserError(
-                f"{self.label}: trained on embeddings of another encoder than those of "
-                f"{domain.name}; run the train stage again with this encoder"
-            )
-
-    def _check_catalogue(self, domain: Domain) -> None:
-        if domain.name != self.source:
-            raise UserError(
-                f"{self.label}: a model of item ids knows the items of {self.source} alone, not "
-                f"those of {domain.name}"
-            )
-        if self.spec.feature_dim != domain.num_items:
-            raise UserError(
-                f"{self.label}: trained on {self.spec.feature_dim} items, {domain.name} has "
-                f"{domain.num_items}; run the train stage again"
+                f"{label}: trained on embeddings of another encoder than those of "
+                f"{domain.name}; {again} with this encoder"
             )
 
 
 @dataclass(frozen=True)
-class ModelCard:
+class ModelCard(Origin):
     """The content of `model.json`."""
 
-    spec: ModelSpec
-    source: str
-    encoder_fingerprint: str
     pool_domains: list[str]  # whose item texts the generalization loss saw
     backbone_sha256: str  # of the backbone's code, see `recg_core.models.backbone_code`
     train: dict[str, Any]
     seeds: list[int]
     best_epoch: list[int]  # of each seed
     valid_ndcg: list[float]  # NDCG@10 on all validation items of the source, of each seed
-
-    def origin(self, folder: Path) -> Origin:
-        """Where the model in `folder` comes from."""
-        return Origin(self.spec, self.source, self.encoder_fingerprint, str(folder))
 
     def write(self, folder: Path) -> None:
         """Write `model.json`; its presence says that the folder is complete."""
@@ -117,6 +105,5 @@ def spec_of(
     backbone: str, backbone_args: dict[str, Any], variant: VariantConfig, source: Domain
 ) -> ModelSpec:
     """The model of a variant for the items of its source."""
-    by_id = isinstance(variant.items, IdItemsConfig)
-    dimension = source.num_items if by_id else source.text.shape[1]
+    dimension = source.num_items if variant.by_id else source.text.shape[1]
     return ModelSpec(backbone, backbone_args, variant, dimension)

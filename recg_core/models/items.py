@@ -51,13 +51,6 @@ class TextItems(nn.Module):
         return F.linear(features_UH, weight / self.feature_rms, bias)
 
 
-def create_items(config: ItemsConfig, *, feature_dim: int, dim: int) -> IdItems | TextItems:
-    """The module of a variant's items; parameters are drawn from the global generator."""
-    if isinstance(config, IdItemsConfig):
-        return IdItems(num_items=feature_dim, dim=dim)
-    return TextItems(feature_dim=feature_dim, dim=dim, projections=config.projections)
-
-
 def item_features(config: ItemsConfig, text: np.ndarray) -> Tensor:
     """What a model's items read, one row an item of a domain: embeddings [N, H], or ids [N]."""
     if isinstance(config, IdItemsConfig):

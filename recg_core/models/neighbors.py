@@ -3,13 +3,15 @@
 Shapes: B rows of a batch, N items, H dimension of the text embeddings.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from recg_core.domains.sequences import Ragged
-from recg_core.models.ranking.scores import ScoreBatch
+from recg_core.models.ranking.full_rank import ScoreBatch
 
 # Up to here the whole item-item kernel is kept (4 GiB); beyond, its rows are made for every batch.
 MAX_KERNEL_ITEMS = 32_768
@@ -23,7 +25,7 @@ def ages(history: Ragged) -> np.ndarray:
 def kernel_scorer(
     history: Ragged,
     items_NH: Tensor,
-    weights: Tensor,
+    weigh: Callable[[np.ndarray], Tensor],
     sharpness: float,
     max_kernel_items: int = MAX_KERNEL_ITEMS,
 ) -> ScoreBatch:
@@ -31,25 +33,25 @@ def kernel_scorer(
 
     Args:
         items_NH: unit item vectors x.
-        weights: of every value of `history`.
+        weigh: gives the weights w of the `ages` of history items.
     """
 
     def kernel(history_items: Tensor) -> Tensor:
         return (history_items @ items_NH.T).sub_(1).mul_(sharpness).exp_()
 
-    def score_from_batch(rows: np.ndarray) -> Tensor:
+    kernel_NN = kernel(items_NH) if len(items_NH) <= max_kernel_items else None
+
+    def score(rows: np.ndarray) -> Tensor:
         chosen = history.take(rows)
+        weights = weigh(ages(chosen))
+        if kernel_NN is not None:
+            return weighted_sum(chosen, kernel_NN, weights)
         distinct, position = np.unique(chosen.values, return_inverse=True)
         local = Ragged((position + 1).astype(np.int32), chosen.offsets)
         table = kernel(items_NH[torch.from_numpy(distinct).long().to(items_NH.device) - 1])
-        return weighted_sum(local, table, weights[_places(history, rows, weights.device)])
+        return weighted_sum(local, table, weights)
 
-    if len(items_NH) > max_kernel_items:
-        return score_from_batch
-    kernel_NN = kernel(items_NH)
-    return lambda rows: weighted_sum(
-        history.take(rows), kernel_NN, weights[_places(history, rows, weights.device)]
-    )
+    return score
 
 
 def weighted_sum(history: Ragged, table: Tensor, weights: Tensor) -> Tensor:
@@ -62,9 +64,3 @@ def weighted_sum(history: Ragged, table: Tensor, weights: Tensor) -> Tensor:
         per_sample_weights=weights,
         include_last_offset=True,
     )
-
-
-def _places(history: Ragged, rows: np.ndarray, device: torch.device) -> Tensor:
-    """Where the values of the given rows stand in `history.values`."""
-    places = Ragged(np.arange(len(history.values)), history.offsets)
-    return torch.from_numpy(places.take(rows).values).to(device)

@@ -3,21 +3,18 @@
 Shapes: B users, K patterns, D model dim.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import read_json, write_bytes
+from recg_core.base.files import read_json
 from recg_core.models.card import PATTERNS_FILE
+from recg_core.models.tensors import load_tensors, save_tensors, seed_path
 from recg_core.models.variant import PatternsConfig
 
 
@@ -71,16 +68,10 @@ def pattern_variance_share(patterns: Patterns, users_BD: Tensor) -> float:
     return added / (own + added) if added else 0.0
 
 
-def patterns_path(folder: Path, seed: int) -> Path:
-    """Where a seed's patterns lie in a patterns folder."""
-    return folder / f"seed-{seed}.safetensors"
-
-
-def save_patterns(patterns: Patterns, path: Path) -> None:
-    """Write the centroids and W_f atomically."""
+def save_patterns(patterns: Patterns, folder: Path, seed: int) -> None:
+    """Write a seed's centroids and W_f atomically."""
     tensors = {"centroids": patterns.centroids_KD, "fusion": patterns.fusion}
-    contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(contiguous))
+    save_tensors(tensors, seed_path(folder, seed))
 
 
 def load_patterns(
@@ -103,18 +94,14 @@ def load_patterns(
             f"{folder}: holds {found} patterns, the model's variant has {expected}; run the "
             "cluster stage again"
         )
-    return None if config is None else _read(patterns_path(folder, seed), config, dim)
-
-
-def _read(path: Path, config: PatternsConfig, dim: int) -> Patterns:
-    try:
-        tensors: Mapping[str, Any] = load_file(path)
-    except (FileNotFoundError, SafetensorError) as error:
-        raise UserError(f"{path}: not readable ({error}); run the cluster stage again") from error
-    patterns = Patterns(tensors["centroids"], tensors["fusion"], config.temperature)
-    if patterns.fusion.shape != (dim, 2 * dim) or patterns.centroids_KD.shape[1] != dim:
+    if config is None:
+        return None
+    path = seed_path(folder, seed)
+    tensors = load_tensors(path, "cluster")
+    centroids_KD, fusion = tensors["centroids"], tensors["fusion"]
+    if fusion.shape != (dim, 2 * dim) or centroids_KD.shape[1] != dim:
         raise UserError(
-            f"{path}: made for user vectors of {patterns.centroids_KD.shape[1]} dimensions, the "
-            f"model has {dim}; run the cluster stage again"
+            f"{path}: made for user vectors of {centroids_KD.shape[1]} dimensions, the model has "
+            f"{dim}; run the cluster stage again"
         )
-    return patterns
+    return Patterns(centroids_KD, fusion, config.temperature)

@@ -6,7 +6,6 @@ text embeddings, D model dim.
 
 import math
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,13 +13,12 @@ from torch import Tensor, nn
 from recg_core.backbones import BACKBONES, Backbone
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
-from recg_core.domains.sequences import Ragged
 from recg_core.models.anchor import Anchor
 from recg_core.models.card import ModelSpec
-from recg_core.models.items import IdItems, TextItems, create_items
+from recg_core.models.items import IdItems, TextItems
+from recg_core.models.variant import IdItemsConfig, VariantConfig
 
 ITEMS_AT_ONCE = 8192  # projected together outside training, so that memory stays flat
-USERS_AT_ONCE = 1024
 COSINE_SCALE = 15.0  # initial factor of cosine scores
 RESIDUAL_DECAY = 0.85  # initial weight of an item relative to the next younger one
 RESIDUAL_WEIGHT = 2.0  # initial length of the mean relative to an item vector's
@@ -53,20 +51,15 @@ class SequentialRecommender(nn.Module):
     """Scores a domain's items for a user history: <y, e> (Eqs. 4-5)."""
 
     def __init__(
-        self,
-        items: IdItems | TextItems,
-        backbone: Backbone,
-        *,
-        cosine: bool = False,
-        residual: HistoryResidual | None = None,
-        anchor: Anchor | None = None,
+        self, items: IdItems | TextItems, backbone: Backbone, variant: VariantConfig
     ) -> None:
         super().__init__()
         self.items = items
         self.backbone = backbone
+        cosine, anchored = variant.score == "cosine", variant.anchor is not None
         self.log_scale = nn.Parameter(torch.tensor(math.log(COSINE_SCALE))) if cosine else None
-        self.residual = residual
-        self.anchor = anchor
+        self.residual = HistoryResidual() if variant.user == "residual" else None
+        self.anchor = Anchor(backbone.max_length, counts=variant.counts) if anchored else None
 
     @property
     def device(self) -> torch.device:
@@ -127,28 +120,10 @@ def create_model(spec: ModelSpec) -> SequentialRecommender:
         raise UserError(f"unknown backbone '{spec.backbone}'; valid ones are {sorted(BACKBONES)}")
     address = f"backbones.{spec.backbone}"
     backbone = build(BACKBONES[spec.backbone], spec.backbone_args, address)
-    variant = spec.variant
-    items = create_items(variant.items, feature_dim=spec.feature_dim, dim=backbone.dim)
-    anchor = None
-    if variant.anchor is not None:
-        anchor = Anchor(max_age=backbone.max_length, counts=variant.anchor.counts)
-    return SequentialRecommender(
-        items,
-        backbone,
-        cosine=variant.score == "cosine",
-        residual=HistoryResidual() if variant.user == "residual" else None,
-        anchor=anchor,
-    )
-
-
-@torch.no_grad()
-def user_matrix(model: SequentialRecommender, table: Tensor, histories: Ragged) -> Tensor:
-    """User vectors [rows, D] of all histories, batched by length so that little is padding."""
-    last = model.backbone.history_length
-    order = np.argsort(np.minimum(histories.lengths, last), kind="stable")
-    users = table.new_empty((len(histories), table.shape[1]))
-    for start in range(0, len(order), USERS_AT_ONCE):
-        rows = order[start : start + USERS_AT_ONCE]
-        histories_BL = torch.from_numpy(histories.padded(rows, last)).to(table.device)
-        users[torch.from_numpy(rows).to(table.device)] = model.user_vectors(table, histories_BL)
-    return users
+    config, size, dim = spec.variant.items, spec.feature_dim, backbone.dim
+    items: IdItems | TextItems
+    if isinstance(config, IdItemsConfig):
+        items = IdItems(num_items=size, dim=dim)
+    else:
+        items = TextItems(feature_dim=size, dim=dim, projections=config.projections)
+    return SequentialRecommender(items, backbone, spec.variant)

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import write_bytes
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.models.anchor import anchor_items, observed_counts
@@ -18,8 +16,11 @@ from recg_core.models.card import MODEL_FILE, ModelSpec, Origin, read_card
 from recg_core.models.device import choose_device
 from recg_core.models.items import item_features
 from recg_core.models.patterns import Patterns, load_patterns
-from recg_core.models.ranking.scores import ScoreBatch, dot_scorer, sum_scorer
-from recg_core.models.recommender import SequentialRecommender, create_model, user_matrix
+from recg_core.models.ranking.full_rank import ScoreBatch
+from recg_core.models.recommender import SequentialRecommender, create_model
+from recg_core.models.tensors import load_tensors, seed_path
+
+USERS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,13 @@ class TrainedModel:
 
     Args:
         recommender: on the device that scores are computed on, in evaluation mode.
+        label: names the model in errors.
         patterns: None for a variant without patterns.
     """
 
     recommender: SequentialRecommender
     origin: Origin
+    label: str
     patterns: Patterns | None = None
 
     @torch.no_grad()
@@ -50,17 +53,21 @@ class TrainedModel:
         Raises:
             UserError: when the model cannot read the domain's items; see `Origin.check`.
         """
-        self.origin.check(domain)
+        self.origin.check(domain, self.label)
         anchor, device = self.recommender.anchor, self.recommender.device
-        scorers = []
-        if anchor is not None:
-            items_NH = anchor_items(torch.from_numpy(domain.text).to(device))
-            counts_N2 = observed_counts(observed, domain.num_items).to(device)
-            scorers.append(anchor.scorer(history, items_NH, counts_N2))
-        if anchor is None or domain.name == self.origin.source:
-            table = self.item_table(domain)
-            scorers.append(product_scorer(self.user_matrix(table, history), table, self.patterns))
-        return torch.no_grad()(sum_scorer(scorers))
+        if anchor is None:
+            return self._own_scorer(domain, history)
+        items_NH = anchor_items(torch.from_numpy(domain.text).to(device))
+        counts_N2 = observed_counts(observed, domain.num_items).to(device)
+        near = anchor.scorer(history, items_NH, counts_N2)
+        if domain.name != self.origin.source:
+            return near
+        own = self._own_scorer(domain, history)
+        return lambda rows: near(rows) + own(rows)
+
+    def _own_scorer(self, domain: Domain, history: Ragged) -> ScoreBatch:
+        table = self.item_table(domain)
+        return product_scorer(self.user_matrix(table, history), table, self.patterns)
 
     @torch.no_grad()
     def item_table(self, domain: Domain) -> Tensor:
@@ -68,14 +75,26 @@ class TrainedModel:
         features = item_features(self.origin.spec.variant.items, domain.text)
         return self.recommender.item_table(features.to(self.recommender.device))
 
-    def user_matrix(self, table: Tensor, history: Ragged) -> Tensor:
+    @torch.no_grad()
+    def user_matrix(self, table: Tensor, histories: Ragged) -> Tensor:
         """User vectors [rows, D] of histories over the items of `table`, before any patterns."""
-        return user_matrix(self.recommender, table, history)
+        last = self.recommender.backbone.history_length
+        # Batches of like lengths, so that little is padding.
+        order = np.argsort(np.minimum(histories.lengths, last), kind="stable")
+        users = table.new_empty((len(histories), table.shape[1]))
+        for start in range(0, len(order), USERS_AT_ONCE):
+            rows = order[start : start + USERS_AT_ONCE]
+            histories_BL = torch.from_numpy(histories.padded(rows, last)).to(table.device)
+            found_BD = self.recommender.user_vectors(table, histories_BL)
+            users[torch.from_numpy(rows).to(table.device)] = found_BD
+        return users
 
 
 def product_scorer(users: Tensor, table: Tensor, patterns: Patterns | None) -> ScoreBatch:
-    """Products of user vectors, fused with the patterns if there are any, and item vectors."""
-    return dot_scorer(users if patterns is None else patterns.fuse(users), table)
+    """Eq. 5: products of user vectors [rows, D], fused with any patterns, and items [N + 1, D]."""
+    fused = users if patterns is None else patterns.fuse(users)
+    items_DN = table[1:].T
+    return lambda rows: fused[torch.from_numpy(rows).to(fused.device)] @ items_DN
 
 
 def load_trained(model: Path, patterns: Path, seed: int, device: str | None = None) -> TrainedModel:
@@ -87,11 +106,11 @@ def load_trained(model: Path, patterns: Path, seed: int, device: str | None = No
     Raises:
         UserError: when a file is missing, or was made for another variant or other dimensions.
     """
-    origin, place = read_card(model).origin(model), choose_device(device)
-    recommender = load_recommender(origin.spec, model, seed).to(place)
-    config = origin.spec.variant.patterns
+    card, place = read_card(model), choose_device(device)
+    recommender = load_recommender(card.spec, model, seed).to(place)
+    config = card.spec.variant.patterns
     found = load_patterns(patterns, seed, config, recommender.backbone.dim)
-    return TrainedModel(recommender, origin, None if found is None else found.to(place))
+    return TrainedModel(recommender, card, str(model), None if found is None else found.to(place))
 
 
 def load_seeds(
@@ -104,19 +123,8 @@ def load_seeds(
     """
     card = read_card(model)
     for domain in domains:
-        card.origin(model).check(domain)
+        card.check(domain, str(model))
     return {seed: load_trained(model, patterns, seed, device) for seed in card.seeds}
-
-
-def weights_path(folder: Path, seed: int) -> Path:
-    """Where a seed's weights lie in a model's folder."""
-    return folder / f"seed-{seed}.safetensors"
-
-
-def save_weights(recommender: SequentialRecommender, folder: Path, seed: int) -> None:
-    """Write the model's parameters atomically."""
-    tensors = {name: tensor.contiguous() for name, tensor in recommender.state_dict().items()}
-    write_bytes(weights_path(folder, seed), save(tensors))
 
 
 def load_recommender(spec: ModelSpec, folder: Path, seed: int) -> SequentialRecommender:
@@ -125,12 +133,10 @@ def load_recommender(spec: ModelSpec, folder: Path, seed: int) -> SequentialReco
     Raises:
         UserError: when the weights are missing or were made for other dimensions.
     """
-    path = weights_path(folder, seed)
+    path = seed_path(folder, seed)
     recommender = create_model(spec)
     try:
-        recommender.load_state_dict(load_file(path))
-    except (FileNotFoundError, SafetensorError) as error:
-        raise UserError(f"{path}: not readable ({error}); run the train stage again") from error
+        recommender.load_state_dict(load_tensors(path, "train"))
     except RuntimeError as error:
         raise UserError(
             f"{path}: does not fit the model that {MODEL_FILE} describes ({error}); "

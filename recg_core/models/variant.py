@@ -16,16 +16,11 @@ class IdItemsConfig:
 
 @dataclass(frozen=True)
 class TextItemsConfig:
-    """Item vectors made of text embeddings.
-
-    Args:
-        projections: 1 is Eq. 2; 2 merges a second one with the first (end of section 3.2).
-        center: subtract the mean embedding of an item's domain first, which needs no interactions.
-    """
+    """Item vectors made of text embeddings."""
 
     kind: Literal["text"]
-    projections: int = 1
-    center: bool = False
+    projections: int = 1  # 1 is Eq. 2; 2 merges a second with the first (end of section 3.2)
+    center: bool = False  # first subtract a domain's mean embedding, which takes no interactions
 
     def __post_init__(self) -> None:
         if self.projections not in (1, 2):
@@ -34,19 +29,12 @@ class TextItemsConfig:
 
 @dataclass(frozen=True)
 class GeneralizationConfig:
-    """Item-level generalization, Eq. 13: alpha times `intra` plus beta times `inter`.
+    """Item-level generalization, Eq. 13: alpha times `intra` plus beta times `inter`."""
 
-    Args:
-        intra: row of a reading of intra-domain diversity: its `kind` and keys.
-        inter: row of a reading of inter-domain compactness.
-        alpha: weight of `intra`, from which Eq. 14 also derives beta.
-        beta: weight of `inter`; absent: Eq. 14.
-    """
-
-    intra: dict[str, Any] | None = None
-    inter: dict[str, Any] | None = None
-    alpha: float | None = None
-    beta: float | None = None
+    intra: dict[str, Any] | None = None  # a reading of intra-domain diversity: its kind and keys
+    inter: dict[str, Any] | None = None  # a reading of inter-domain compactness
+    alpha: float | None = None  # Eq. 14 also derives beta from it
+    beta: float | None = None  # absent: Eq. 14
 
     def __post_init__(self) -> None:
         if self.intra is None and self.inter is None:
@@ -64,15 +52,10 @@ class GeneralizationConfig:
 
 @dataclass(frozen=True)
 class PatternsConfig:
-    """Sequence-level generalization.
+    """Sequence-level generalization."""
 
-    Args:
-        clusters: the number of sequential patterns k, Eq. 16.
-        temperature: of the attention over them; 1.0 is Eq. 18.
-    """
-
-    clusters: int
-    temperature: float = 1.0
+    clusters: int  # the number of sequential patterns k, Eq. 16
+    temperature: float = 1.0  # of the attention over them; 1.0 is Eq. 18
 
     def __post_init__(self) -> None:
         if self.clusters < 1 or self.temperature <= 0:
@@ -81,46 +64,35 @@ class PatternsConfig:
 
 @dataclass(frozen=True)
 class AnchorConfig:
-    """Ranking by similarity to the history, with learned rules; see `recg_core.models.anchor`.
+    """Ranking by similarity to the history, with learned rules; see `recg_core.models.anchor`."""
 
-    Args:
-        counts: whether it also reads how often items occur in the domain's observed histories.
-    """
-
-    counts: bool
+    counts: bool  # also read how often items occur in the domain's observed histories
 
 
 @dataclass(frozen=True)
 class VariantConfig:
-    """One row of `variants` in the params.
-
-    Args:
-        items: what item vectors are made of.
-        loss: row of the recommendation loss: its `kind` and keys.
-        score: `dot` is Eq. 5; `cosine` has a learned scale.
-        user: `state` is Eq. 4; `residual` adds the mean of the history's item vectors.
-        generalization: the item-level losses.
-        patterns: the sequential patterns.
-        anchor: the similarity anchor.
-    """
+    """One row of `variants` in the params."""
 
     items: IdItemsConfig | TextItemsConfig
-    loss: dict[str, Any]
-    score: Literal["dot", "cosine"] = "dot"
-    user: Literal["state", "residual"] = "state"
+    loss: dict[str, Any]  # the recommendation loss: its kind and keys
+    score: Literal["dot", "cosine"] = "dot"  # Eq. 5, or with a learned scale
+    user: Literal["state", "residual"] = "state"  # Eq. 4, or plus the mean of the history's items
     generalization: GeneralizationConfig | None = None
     patterns: PatternsConfig | None = None
     anchor: AnchorConfig | None = None
 
     def __post_init__(self) -> None:
-        others = {
-            "generalization": self.generalization, "patterns": self.patterns, "anchor": self.anchor,
-        }  # fmt: skip
-        used = [name for name, part in others.items() if part is not None]
-        if isinstance(self.items, IdItemsConfig) and used:
+        parts = ("generalization", "patterns", "anchor")
+        used = [name for name in parts if getattr(self, name) is not None]
+        if self.by_id and used:
             raise ValueError(f"items of kind id know no other domain, so {used} cannot be used")
         if self.anchor is not None and self.patterns is not None:
             raise ValueError("an anchor takes the place of patterns in other domains: use one")
+
+    @property
+    def by_id(self) -> bool:
+        """Whether a model knows the items of its source alone, by their ids."""
+        return isinstance(self.items, IdItemsConfig)
 
     @property
     def centered(self) -> bool:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recg_core.base.config import build_kind
-from recg_core.base.files import sha256_file, write_json
-from recg_core.base.folders import replaced_folder
+from recg_core.base.files import replaced_folder, sha256_file, write_json
 from recg_core.raw.readers import READERS, Place
 from recg_core.raw.source import SOURCE_FILE, Source
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
 
-from recg_core.base.files import atomic_path
+from recg_core.base.errors import UserError
+from recg_core.base.tensors import read_tensors, write_tensors
 from recg_core.training.adam import Adam
 
 
@@ -30,20 +30,32 @@ def save_progress(
     Args:
         run: a digest of all inputs of the run; only the same run may go on from this file.
     """
-    states = {"model": model.state_dict(), "optimizer": optimizer.state()}
-    with atomic_path(path) as temporary:
-        torch.save({"run": run, "progress": vars(progress), **states}, temporary)
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in progress.best_state.items()}
+    tensors |= {f"optimizer.{number}": each for number, each in enumerate(optimizer.state())}
+    numbers = {name: value for name, value in vars(progress).items() if name != "best_state"}
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    write_tensors(path, arrays, {"run": run, **numbers})
 
 
 def load_progress(path: Path, run: str, model: nn.Module, optimizer: Adam) -> Progress:
     """Restore `model` and `optimizer` and return the progress: none when `path` has no such run."""
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (FileNotFoundError, EOFError, RuntimeError, UnpicklingError):
+        arrays, numbers = read_tensors(path, "training starts anew")
+    except UserError:
         return Progress()
-    if saved["run"] != run:
+    if numbers.pop("run") != run:
         return Progress()
-    model.load_state_dict(saved["model"])
-    for tensor, value in zip(optimizer.state(), saved["optimizer"], strict=True):
-        tensor.copy_(value)
-    return Progress(**saved["progress"])
+    tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
+    model.load_state_dict(_with_prefix(tensors, "model."))
+    for number, tensor in enumerate(optimizer.state()):
+        tensor.copy_(tensors[f"optimizer.{number}"])
+    return Progress(best_state=_with_prefix(tensors, "best."), **numbers)
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

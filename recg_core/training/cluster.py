@@ -41,17 +41,17 @@ def cluster_model(
     if part is not None:
         # Imported here: most variants have no patterns and need none of this.
         from recg_core.models.device import choose_device
-        from recg_core.models.patterns import patterns_path, save_patterns
+        from recg_core.models.patterns import save_patterns
         from recg_core.models.trained import TrainedModel, load_recommender
         from recg_core.training.fusion import fit_patterns
 
-        origin, source = card.origin(model), load_source()
-        origin.check(source)
+        source, label = load_source(), str(model)
+        card.check(source, label)
         for seed in card.seeds:
             recommender = load_recommender(card.spec, model, seed).to(choose_device())
-            trained = TrainedModel(recommender, origin)
+            trained = TrainedModel(recommender, card, label)
             patterns, summary = fit_patterns(trained, part, source, config, seed)
-            save_patterns(patterns, patterns_path(folder, seed))
+            save_patterns(patterns, folder, seed)
             summaries[f"seed-{seed}"] = dataclasses.asdict(summary)
         ndcg = [summary["valid_ndcg"] for summary in summaries.values()]
         clusters = part.clusters

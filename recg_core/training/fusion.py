@@ -92,7 +92,7 @@ def fit_patterns(
     history, target = _last_transitions(training)
     before_last = trained.user_matrix(table, history)
     target_U = torch.from_numpy(target).long().to(table.device)
-    loss = build_kind(LOSSES, trained.origin.spec.variant.loss, "variant: loss")
+    loss = build_kind(LOSSES, trained.origin.spec.variant.loss, f"{trained.label}: loss")
     before = best = validate(patterns)
     kept, waited = patterns, 0
     for current in _fusion_epochs(patterns, before_last, target_U, table, loss, config, seed):

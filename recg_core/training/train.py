@@ -17,8 +17,7 @@ import numpy as np
 
 import recg_core
 from recg_core.base.errors import UserError
-from recg_core.base.files import atomic_path, sha256_file, sha256_json
-from recg_core.base.folders import replaced_folder
+from recg_core.base.files import atomic_path, replaced_folder, sha256_file, sha256_json
 from recg_core.domains.domain import Domain
 from recg_core.domains.pool import Pool
 from recg_core.models.backbone_code import backbone_sha256
@@ -38,6 +37,7 @@ class Task:
     pool: dict[str, np.ndarray]  # text embeddings [n, H] by domain
     spec: ModelSpec
     config: TrainConfig
+    address: str  # of the variant's row
     seed: int
     device: str | None
     folder: Path  # for its weights
@@ -62,6 +62,7 @@ def train_models(
     folder: Path,
     *,
     work: Path,
+    address: str = "variant",
     device: str | None = None,
 ) -> dict[str, list[Row]]:
     """Train models for every seed; each gets a folder named by its backbone.
@@ -75,6 +76,7 @@ def train_models(
         work: keeps the state of every seed. An interrupted call goes on from there and gives the
             same bytes as an unbroken one (on the same machine's CPU); what was trained with equal
             inputs before is taken from there; anything else in it is never used.
+        address: where the variant's row stands, named in errors.
         device: of torch; None: the GPU where there is one.
 
     Returns:
@@ -98,8 +100,10 @@ def train_models(
         for spec in specs:
             place = stack.enter_context(replaced_folder(folder / spec.backbone, MODEL_FILE))
             for seed in seeds:
-                state = work / f"{spec.backbone}-seed-{seed}.pt"
-                tasks.append(Task(source, vectors, spec, config, seed, device, place, state))
+                state = work / f"{spec.backbone}-seed-{seed}.safetensors"
+                tasks.append(
+                    Task(source, vectors, spec, config, address, seed, device, place, state)
+                )
         outcomes = run_tasks(tasks, config.threads, device)
         for start in range(0, len(tasks), len(seeds)):
             task, of_seeds = tasks[start], outcomes[start : start + len(seeds)]
@@ -136,13 +140,15 @@ def train_task(task: Task) -> Outcome:
     """Train one seed, going on from its state when that is of the same run, and write weights."""
     # Imported here: the process that hands out the work need not wait for torch.
     from recg_core.models.device import choose_device
-    from recg_core.models.trained import save_weights
+    from recg_core.models.tensors import save_tensors, seed_path
     from recg_core.training.trainer import Trainer
 
     device = choose_device(task.device)
-    trainer = Trainer(task.source, task.pool, task.spec, task.config, task.seed, device)
+    trainer = Trainer(
+        task.source, task.pool, task.spec, task.config, task.seed, device, task.address
+    )
     trained = trainer.fit(task.progress, _digest(task))
-    save_weights(trained.model, task.folder, task.seed)
+    save_tensors(trained.model.state_dict(), seed_path(task.folder, task.seed))
     return Outcome(trained.best_epoch, trained.valid_ndcg, trained.curve)
 
 

@@ -56,6 +56,7 @@ class Trainer:
         source: the only domain whose interactions are read.
         pool: text embeddings [n, H] by domain, for the generalization loss.
         seed: decides initial parameters, order, negatives and dropout.
+        address: where the variant's row stands, named in errors.
 
     Raises:
         UserError: when no user has two training items.
@@ -69,6 +70,7 @@ class Trainer:
         config: TrainConfig,
         seed: int,
         device: torch.device,
+        address: str = "variant",
     ) -> None:
         torch.manual_seed(seed)
         model = create_model(spec)
@@ -87,13 +89,13 @@ class Trainer:
         self.valid = source.sequences.holdout("valid")
         variant = spec.variant
         self.features = item_features(variant.items, source.text).to(self.device)
-        loss = build_kind(LOSSES, variant.loss, "variant: loss")
+        loss = build_kind(LOSSES, variant.loss, f"{address}.loss")
         self.objective = create_objective(model, source, loss)
         self.generalization = create_generalization(
-            variant, source, pool, config.domain_sample, self.device
+            variant, source, pool, config.domain_sample, self.device, address
         )
-        origin = Origin(spec, source.name, source.encoder_fingerprint, self.label)
-        self.trained = TrainedModel(model, origin)
+        origin = Origin(spec, source.name, source.encoder_fingerprint)
+        self.trained = TrainedModel(model, origin, self.label)
         self.optimizer = Adam(model.parameter_groups(config.learning_rate))
 
     def fit(self, progress_path: Path | None = None, run: str = "") -> Trained:

@@ -15,7 +15,9 @@ from recg_core.base.errors import UserError
 from recg_core.domains.sequences import Holdout, Ragged
 from recg_core.models.ranking.metrics import KS, mean_metrics, ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks
-from recg_core.models.ranking.scores import ScoreBatch
+
+# Takes B row numbers and returns their scores [B, N], column j for item_idx j + 1.
+ScoreBatch = Callable[[np.ndarray], Tensor]
 
 BATCH_SIZE = 512
 _MASK_ROWS = 32
@@ -66,12 +68,10 @@ def rank_holdout(
     if num_rows == 0:
         raise UserError(f"{label}: no user has a held-out item to rank; check the split")
     excluded = _excluded(holdout.history, target, num_items)
-    num_higher = np.empty(num_rows, dtype=np.int32)
-    num_ties = np.empty(num_rows, dtype=np.int32)
-    progress = tqdm(
+    num_higher, num_ties = np.empty((2, num_rows), dtype=np.int32)
+    with tqdm(
         total=num_rows, desc=label, unit="user", delay=_QUIET_SECONDS, disable=None, leave=False
-    )
-    with progress:
+    ) as progress:
         for start in range(0, num_rows, batch_size):
             rows = np.arange(start, min(start + batch_size, num_rows))
             scores_BN = score_batch(rows)
@@ -86,13 +86,12 @@ def validation_ndcg(
     score_batch: ScoreBatch,
     holdout: Holdout,
     num_items: int,
-    batch_size: int = BATCH_SIZE,
     *,
     k: int = 10,
     label: str = "the model",
 ) -> float:
     """Mean NDCG@k under full ranking, by `rank_holdout`."""
-    ranks = rank_holdout(score_batch, holdout, num_items, batch_size, label=label)
+    ranks = rank_holdout(score_batch, holdout, num_items, label=label)
     return mean_metrics(ranks.metrics((k,)))[f"ndcg@{k}"]
 
 

@@ -64,10 +64,13 @@ def ranking_metrics(
     weights_PM = _position_gains(ks)
     gains_UM = np.empty((len(higher), weights_PM.shape[1]))
     for start in range(0, len(higher), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        gains_UM[part] = _expected_gains(
-            higher[part], ties[part], candidates[part], weights_PM, num_negatives
-        )
+        rows = np.arange(start, min(start + _CHUNK, len(higher)))
+        gains_UM[rows] = _full_gains(higher[rows], ties[rows], weights_PM)
+        if num_negatives is not None:
+            rows = rows[candidates[rows] - 1 > num_negatives]  # enough to sample from
+            gains_UM[rows] = _sampled_gains(
+                higher[rows], ties[rows], candidates[rows], weights_PM, num_negatives
+            )
     return dict(zip(metric_names(ks), gains_UM.T, strict=True))
 
 
@@ -99,25 +102,6 @@ def _position_gains(ks: Sequence[int]) -> np.ndarray:
     gain = {"recall": np.ones(len(positions)), "ndcg": 1 / np.log2(positions + 2)}
     columns = [gain[metric] * (positions < k) for k in ks for metric in ("recall", "ndcg")]
     return np.stack(columns, axis=1)
-
-
-def _expected_gains(
-    higher: np.ndarray,
-    ties: np.ndarray,
-    candidates: np.ndarray,
-    weights_PM: np.ndarray,
-    num_negatives: int | None,
-) -> np.ndarray:
-    """[U, metrics]; users with too few candidates to sample from are ranked in full."""
-    gains_UM = _full_gains(higher, ties, weights_PM)
-    if num_negatives is None:
-        return gains_UM
-    rows = np.flatnonzero(candidates - 1 > num_negatives)
-    if len(rows):
-        gains_UM[rows] = _sampled_gains(
-            higher[rows], ties[rows], candidates[rows], weights_PM, num_negatives
-        )
-    return gains_UM
 
 
 def _full_gains(higher: np.ndarray, ties: np.ndarray, weights_PM: np.ndarray) -> np.ndarray:
@@ -159,9 +143,8 @@ def _hypergeometric_cdf(
     """
     failures_left = (population - successes).astype(np.float64)
     population_left = population.astype(np.float64)
-    missed = np.ones(
-        (size, len(population))
-    )  # row x: [failures]_{draws-x} / [population]_{draws-x}
+    # Row x: [failures]_{draws-x} / [population]_{draws-x}.
+    missed = np.ones((size, len(population)))
     chance = np.ones(len(population))
     for drawn in range(1, draws + 1):
         chance *= failures_left

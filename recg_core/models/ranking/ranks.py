@@ -3,6 +3,7 @@
 Legend: U users, S seeds.
 """
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,61 +26,43 @@ class SeedRanks:
 
     def to_frame(self) -> pl.DataFrame:
         """The RANKS table."""
-        shape = self.num_higher.shape
         return pl.DataFrame(
             {
                 "user_idx": self.users,
                 "num_candidates": self.num_candidates,
-                "seed": _lists(np.broadcast_to(self.seeds, shape)),
-                "num_higher": _lists(self.num_higher),
-                "num_ties": _lists(self.num_ties),
+                "seed": np.broadcast_to(self.seeds, self.num_higher.shape),
+                "num_higher": self.num_higher,
+                "num_ties": self.num_ties,
             },
             schema=RANKS.columns,
         )
 
 
-def ranks_of_frame(frame: pl.DataFrame, label: str) -> SeedRanks:
-    """The arrays of a RANKS table, users in ascending order.
+def read_ranks(source: Path | io.BytesIO, label: str = "") -> SeedRanks:
+    """Read a ranks file or its bytes; users in ascending order.
 
     Args:
-        label: what the table is, named in errors.
+        label: names the source in errors, which a path does itself.
 
     Raises:
-        UserError: when it has no rows or its users do not all have the same seeds.
+        UserError: when it is missing, damaged or empty, or its users do not all have the same
+            seeds.
     """
+    label = label or str(source)
+    frame = RANKS.read(source, label).sort("user_idx")
     if frame.is_empty():
         raise UserError(
             f"{label}: the ranks table has no rows: no user has an item to be tested on"
         )
-    frame = frame.sort("user_idx")
-    seeds = frame["seed"][0].to_numpy()
-    shape = (frame.height, len(seeds))
-    flat = {name: frame[name].explode(empty_as_null=False).to_numpy() for name in _LISTS}
-    if not all(
-        len(values) == shape[0] * shape[1] for values in flat.values()
-    ) or not np.array_equal(flat["seed"].reshape(shape), np.broadcast_to(seeds, shape)):
+    num_seeds = len(frame["seed"][0])
+    try:
+        seeds, higher, ties = (
+            frame[name].list.to_array(num_seeds).to_numpy()
+            for name in ("seed", "num_higher", "num_ties")
+        )
+    except pl.exceptions.PolarsError:
+        seeds = None
+    if seeds is None or (seeds != seeds[0]).any():
         raise UserError(f"{label}: not every user has a rank for every seed; evaluate again")
-    return SeedRanks(
-        frame["user_idx"].to_numpy(),
-        seeds,
-        frame["num_candidates"].to_numpy(),
-        flat["num_higher"].reshape(shape),
-        flat["num_ties"].reshape(shape),
-    )
-
-
-def read_ranks(path: Path) -> SeedRanks:
-    """Read a ranks file.
-
-    Raises:
-        UserError: when it is missing, damaged, empty or uneven.
-    """
-    return ranks_of_frame(RANKS.read(path), str(path))
-
-
-_LISTS = ("seed", "num_higher", "num_ties")
-
-
-def _lists(values: np.ndarray) -> pl.Series:
-    array = pl.Series(np.ascontiguousarray(values, dtype=np.int32).ravel())
-    return array.reshape(values.shape).arr.to_list()
+    users, candidates = (frame[name].to_numpy() for name in ("user_idx", "num_candidates"))
+    return SeedRanks(users, seeds[0], candidates, higher, ties)

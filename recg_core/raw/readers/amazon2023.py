@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import sha256_file
-from recg_core.base.folders import link_or_copy
+from recg_core.base.files import link_or_copy, sha256_file
 from recg_core.raw.formats import FORMATS, check_columns
 from recg_core.raw.readers.base import Place, RawFiles, check_text_names
 from recg_core.raw.source import FileFormat, RawTable, TextLayout

@@ -55,12 +55,14 @@ def create_generalization(
     pool: Mapping[str, np.ndarray],
     domain_sample: int,
     device: torch.device,
+    address: str,
 ) -> GeneralizationLoss | None:
     """The loss of a variant over the texts of the source and the pool; None where it has none.
 
     Args:
         pool: text embeddings [n, H] by domain.
         domain_sample: items of each domain in a step, where it has as many.
+        address: where the variant's row stands, named in errors.
 
     Raises:
         UserError: when the readings compare more domains than there are, or there are fewer than
@@ -70,7 +72,7 @@ def create_generalization(
     if config is None:
         return None
     domains = {source.name: source.text} | dict(pool)
-    intra, inter = readings(config)
+    intra, inter = readings(config, f"{address}.generalization")
     for name, reading in (("intra", intra), ("inter", inter)):
         if reading is not None and len(domains) < reading.min_domains:
             raise UserError(
@@ -91,15 +93,14 @@ def create_generalization(
     return GeneralizationLoss(intra, inter, alpha, beta, features, size)
 
 
-def readings(config: GeneralizationConfig) -> tuple[Reading | None, Reading | None]:
+def readings(config: GeneralizationConfig, address: str) -> tuple[Reading | None, Reading | None]:
     """The readings of intra-domain diversity and of inter-domain compactness.
 
     Raises:
         UserError: on an unknown reading, or keys that it does not have.
     """
-    place = "variant: generalization"
-    intra = None if config.intra is None else build_kind(INTRA, config.intra, f"{place}.intra")
-    inter = None if config.inter is None else build_kind(INTER, config.inter, f"{place}.inter")
+    intra = None if config.intra is None else build_kind(INTRA, config.intra, f"{address}.intra")
+    inter = None if config.inter is None else build_kind(INTER, config.inter, f"{address}.inter")
     return intra, inter
 
 
