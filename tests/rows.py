@@ -1,6 +1,7 @@
 """For every member of a registry the arguments that its contract is checked with.
 
-A new member gets its line here; the contract tests find it by its registry.
+A member without arguments of its own here is checked with the first row of `params.yaml` that
+names it, so that a new one needs no line.
 """
 
 import gzip
@@ -11,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+
+from recg_core.base.params import read_params
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
 
 # --- readers: a function that puts what the reader needs into a folder and gives the row's keys
 
@@ -42,6 +47,22 @@ READER_ROWS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "amazon2023": amazon2023_row,
     "table": table_row,
 }
+
+
+def reader_row(name: str, folder: Path, params: Path = PARAMS) -> dict[str, Any]:
+    """The keys of a row of a reader; `folder` takes the files that it needs."""
+    if name in READER_ROWS:
+        return READER_ROWS[name](folder)
+    return _first_row("domains", "reader", name, params)
+
+
+def _first_row(section: str, key: str, name: str, params: Path) -> dict[str, Any]:
+    """The other keys of the first row that names a member of a registry."""
+    rows = read_params(params).section(section).values()
+    found = next((row for row in rows if row.get(key) == name), None)
+    assert found is not None, f"{params} has no row in `{section}` with {key}: {name}"
+    return {k: value for k, value in found.items() if k != key}
+
 
 DAY = 86_400_000
 START = 1_600_000_000_000
@@ -90,11 +111,15 @@ class EncoderRow:
     """The keys of an encoder's row, and another value of each.
 
     `fit_domains` may name the domains a, b and c.
+
+    Attributes:
+        covers_all: whether every key of the encoder is among the changes or the neutral keys.
     """
 
     keys: dict[str, Any]
     changes: dict[str, Any]  # of the keys that can change a vector
     neutral: dict[str, Any]  # of the keys that cannot
+    covers_all: bool = True
 
 
 def lsa_row(folder: Path) -> EncoderRow:
@@ -157,3 +182,14 @@ ENCODER_ROWS: dict[str, Callable[[Path], EncoderRow]] = {
     "transformer": transformer_row,
     "llm2vec": llm2vec_row,
 }
+
+
+def encoder_row(kind: str, folder: Path, params: Path = PARAMS) -> EncoderRow:
+    """The row of an encoder; `folder` takes the files that it needs."""
+    if kind in ENCODER_ROWS:
+        return ENCODER_ROWS[kind](folder)
+    keys = _first_row("encoders", "kind", kind, params)
+    if "fit_domains" in keys:
+        keys["fit_domains"] = ["a", "b"]
+    changes = {"template": keys["template"] + "."}
+    return EncoderRow(keys, changes=changes, neutral={}, covers_all=False)

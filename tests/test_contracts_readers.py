@@ -15,7 +15,7 @@ from recg_core.raw.fetch import fetch
 from recg_core.raw.readers import READERS, Place, RawFiles
 from recg_core.raw.source import RawTable, read_source
 from tests.project import bytes_below, run_command, write_params
-from tests.rows import READER_ROWS
+from tests.rows import reader_row
 
 DOMAIN = "garden"  # the demo knows a few names only
 KEEP_ALL = {"k_core": 1, "text_rule": "any", "split": "leave_one_out", "max_reject_share": 0.0}
@@ -48,7 +48,7 @@ def check_reader(name: str, keys: dict[str, Any], folder: Path) -> None:
 def test_every_reader_keeps_the_contract(name: str, tmp_path: Path) -> None:
     (tmp_path / "given").mkdir()
     (tmp_path / "made").mkdir()
-    check_reader(name, READER_ROWS[name](tmp_path / "given"), tmp_path / "made")
+    check_reader(name, reader_row(name, tmp_path / "given"), tmp_path / "made")
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,13 @@ def test_a_new_reader_is_a_class_a_line_and_a_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(READERS, "walks", Walks)
-    (tmp_path / "made").mkdir()
-    check_reader("walks", {"num_users": 7}, tmp_path / "made")
-
     project = tmp_path / "project"
     project.mkdir()
     domains = {"street": {"reader": "walks", "num_users": 7}}
     write_params(project, {"domains": domains, "preprocess": KEEP_ALL})
+    (tmp_path / "made").mkdir()
+    check_reader("walks", reader_row("walks", tmp_path, project / "params.yaml"), tmp_path / "made")
+
     for command in (
         "python -m stages.fetch --domain street --out raw --partial-dir parts",
         "python -m stages.preprocess --raw raw --out domain",
