@@ -12,7 +12,7 @@ from recg_core.base.errors import UserError
 from recg_core.base.files import sha256_file
 from recg_core.domains.preprocess import PreprocessConfig, preprocess
 from recg_core.raw.fetch import fetch
-from recg_core.raw.readers import READERS, Place, RawFiles
+from recg_core.raw.readers import READERS, Contents, Place, RawFiles
 from recg_core.raw.source import RawTable, read_source
 from tests.project import bytes_below, run_command, write_params
 from tests.rows import reader_row
@@ -24,7 +24,7 @@ KEEP_ALL = {"k_core": 1, "text_rule": "any", "split": "leave_one_out", "max_reje
 def check_reader(name: str, keys: dict[str, Any], folder: Path) -> None:
     """The whole contract; `name` is in the registry and `folder` is empty."""
     row = {"reader": name, **keys}
-    build_kind(READERS, row, "domains.x", key="reader")
+    contents = build_kind(READERS, row, "domains.x", key="reader").contents()
     with pytest.raises(UserError, match=r"^domains\.x: unknown key\(s\) \['surprise'\]; valid"):
         build_kind(READERS, row | {"surprise": 1}, "domains.x", key="reader")
     assert not list(folder.iterdir())  # so far nothing was fetched
@@ -36,6 +36,10 @@ def check_reader(name: str, keys: dict[str, Any], folder: Path) -> None:
     source = read_source(one)
     assert source.row == json.loads(json.dumps(row))
     assert source.interactions is not None
+    texts = {role for role in source.items.columns if role != "item_id"}
+    assert texts <= set(contents.texts)
+    assert contents.has_interactions
+    assert contents.has_ratings or "rating" not in source.interactions.columns
     files = {*source.interactions.files, *source.items.files}
     assert source.sha256 == {name: sha256_file(one / name) for name in files}
     assert {path.name for path in one.iterdir()} == files | {"source.json"}
@@ -56,6 +60,9 @@ class Walks:
     """A reader that a contributor might add: `num_users` walk along a street of lamps."""
 
     num_users: int
+
+    def contents(self) -> Contents:
+        return Contents(texts=("title",), has_ratings=False)
 
     def fetch(self, place: Place) -> RawFiles:
         visits = [

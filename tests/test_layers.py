@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 # In the order of the data flow; a package imports from those before it.
 PACKAGES = (
     "base", "raw", "domains", "encoders", "embeddings", "backbones", "models", "training",
-    "evaluation", "figures", "report",
+    "evaluation", "figures", "report", "project",
 )  # fmt: skip
 
 # Which packages import what takes long or is an application's business; no other does, in any

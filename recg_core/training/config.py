@@ -1,8 +1,10 @@
 """The settings of training, as sections of the params."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recg_core.base.config import require_positive
+from recg_core.base.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -34,3 +36,13 @@ class FusionConfig:
 
     def __post_init__(self) -> None:
         require_positive(self)
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse seeds that torch does not take, and one that is there twice.
+
+    Raises:
+        UserError: naming them.
+    """
+    if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= s < 2**31 for s in seeds):
+        raise UserError(f"seeds: expected distinct integers from 0 to 2^31 - 1, got {list(seeds)}")

@@ -22,7 +22,7 @@ from recg_core.domains.domain import Domain
 from recg_core.domains.pool import Pool
 from recg_core.models.backbone_code import backbone_sha256
 from recg_core.models.card import MODEL_FILE, ModelCard, ModelSpec
-from recg_core.training.config import TrainConfig
+from recg_core.training.config import TrainConfig, check_seeds
 
 CODE = ("domains", "models", "training")  # packages that decide what training gives
 
@@ -85,8 +85,7 @@ def train_models(
     Raises:
         UserError: when the variant needs more domains than the pool has, or training fails.
     """
-    if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= s < 2**31 for s in seeds):
-        raise UserError(f"seeds: expected distinct integers from 0 to 2^31 - 1, got {list(seeds)}")
+    check_seeds(seeds)
     sampled = any(spec.variant.generalization is not None for spec in specs)
     if sampled and pool.fingerprint != source.encoder_fingerprint:
         raise UserError(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from recg_core.raw.readers.amazon2023 import Amazon2023
-from recg_core.raw.readers.base import Place, RawFiles, Reader
+from recg_core.raw.readers.base import Contents, Place, RawFiles, Reader
 from recg_core.raw.readers.demo import Demo
 from recg_core.raw.readers.table import TableFiles
 
@@ -13,4 +13,4 @@ READERS: dict[str, Callable[..., Reader]] = {
     "table": TableFiles,
 }
 
-__all__ = ["READERS", "Place", "RawFiles", "Reader"]
+__all__ = ["READERS", "Contents", "Place", "RawFiles", "Reader"]

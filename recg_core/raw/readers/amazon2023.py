@@ -9,7 +9,7 @@ from typing import Literal
 from recg_core.base.errors import UserError
 from recg_core.base.files import link_or_copy, sha256_file
 from recg_core.raw.formats import FORMATS, check_columns
-from recg_core.raw.readers.base import Place, RawFiles, check_text_names
+from recg_core.raw.readers.base import Contents, Place, RawFiles, check_text_names
 from recg_core.raw.source import FileFormat, RawTable, TextLayout
 
 REVIEW_COLUMNS = {
@@ -52,6 +52,10 @@ class Amazon2023:
 
     def __post_init__(self) -> None:
         check_text_names(self.texts)
+
+    def contents(self) -> Contents:
+        """The texts of every category, and those that the row names."""
+        return Contents(texts=(*Contents().texts, *self.texts))
 
     def fetch(self, place: Place) -> RawFiles:
         """Copy the files, or download those that are not in `place.partial_dir` yet."""

@@ -31,8 +31,25 @@ class Place:
     partial_dir: Path
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a domain will hold, as far as its row says.
+
+    Attributes:
+        texts: of the items, by the names that templates have for them.
+    """
+
+    texts: tuple[str, ...] = ("title", "features", "description")
+    has_interactions: bool = True
+    has_ratings: bool = True
+
+
 class Reader(Protocol):
     """Built from a row of `domains` in params.yaml, whose keys are the constructor's keywords."""
+
+    def contents(self) -> Contents:
+        """What the domain will hold; nothing is read."""
+        ...
 
     def fetch(self, place: Place) -> RawFiles:
         """Bring the files into `place.folder`; equal sources give equal bytes.

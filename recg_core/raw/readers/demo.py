@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from recg_core.raw.readers.amazon2023 import META_COLUMNS, REVIEW_COLUMNS
-from recg_core.raw.readers.base import Place, RawFiles
+from recg_core.raw.readers.base import Contents, Place, RawFiles
 from recg_core.raw.source import RawTable
 
 
@@ -22,6 +22,10 @@ class Demo:
     num_items: int
     pattern: float
     seed: int
+
+    def contents(self) -> Contents:
+        """Everything that a domain may hold."""
+        return Contents()
 
     def fetch(self, place: Place) -> RawFiles:
         """Write the files; the domain's name chooses its vocabulary."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from recg_core.base.errors import UserError
 from recg_core.raw.formats import check_columns, separator_hint
-from recg_core.raw.readers.base import Place, RawFiles, check_text_names
+from recg_core.raw.readers.base import Contents, Place, RawFiles, check_text_names
 from recg_core.raw.source import FileFormat, RawTable, TextLayout, TimestampUnit
 
 FORMAT_OF_SUFFIX: dict[str, FileFormat] = {
@@ -122,6 +122,13 @@ class TableFiles:
                 "columns.timestamp is missing; set it, or `timestamp_unit: order` if the order of "
                 "the lines is the order in time"
             )
+
+    def contents(self) -> Contents:
+        """What has a column."""
+        texts = [role for role in self.columns.of_items() if role != "item_id"]
+        has_interactions = self.interactions is not None
+        has_ratings = has_interactions and self.columns.rating is not None
+        return Contents(tuple(texts), has_interactions, has_ratings)
 
     def fetch(self, place: Place) -> RawFiles:
         """Copy the files under fixed names."""

@@ -72,14 +72,7 @@ def create_generalization(
     if config is None:
         return None
     domains = {source.name: source.text} | dict(pool)
-    intra, inter = readings(config, f"{address}.generalization")
-    for name, reading in (("intra", intra), ("inter", inter)):
-        if reading is not None and len(domains) < reading.min_domains:
-            raise UserError(
-                f"the {name}-domain loss of the variant compares {reading.min_domains} domains at "
-                f"least, but the pool and the source are {sorted(domains)}: add domains to "
-                f"pool.domains, or leave {name} out of the variant"
-            )
+    intra, inter = checked_readings(config, list(domains), address)
     size = min(domain_sample, *map(len, domains.values()))
     if size < 2:
         raise UserError(
@@ -93,14 +86,29 @@ def create_generalization(
     return GeneralizationLoss(intra, inter, alpha, beta, features, size)
 
 
-def readings(config: GeneralizationConfig, address: str) -> tuple[Reading | None, Reading | None]:
+def checked_readings(
+    config: GeneralizationConfig, domains: Sequence[str], address: str
+) -> tuple[Reading | None, Reading | None]:
     """The readings of intra-domain diversity and of inter-domain compactness.
 
+    Args:
+        domains: the source and those of the pool.
+        address: where the variant's row stands, named in errors.
+
     Raises:
-        UserError: on an unknown reading, or keys that it does not have.
+        UserError: on an unknown reading, keys that it does not have, or one that compares more
+            domains than there are.
     """
-    intra = None if config.intra is None else build_kind(INTRA, config.intra, f"{address}.intra")
-    inter = None if config.inter is None else build_kind(INTER, config.inter, f"{address}.inter")
+    place = f"{address}.generalization"
+    intra = None if config.intra is None else build_kind(INTRA, config.intra, f"{place}.intra")
+    inter = None if config.inter is None else build_kind(INTER, config.inter, f"{place}.inter")
+    for name, reading in (("intra", intra), ("inter", inter)):
+        if reading is not None and len(domains) < reading.min_domains:
+            raise UserError(
+                f"{address}: the {name}-domain loss compares {reading.min_domains} domains at "
+                f"least, but the pool and the source are {sorted(domains)}: add domains to "
+                f"pool.domains, or leave {name} out of the variant"
+            )
     return intra, inter
 
 
