@@ -10,7 +10,7 @@ from recg_core.base.params import read_params
 from stages import run
 
 
-def check(
+def main(
     params: Annotated[Path, typer.Option(help="The params to check.")] = Path("params.yaml"),
     out: Annotated[Path | None, typer.Option(help="JSON to write when nothing is wrong.")] = None,
 ) -> None:
@@ -26,4 +26,4 @@ def check(
 
 
 if __name__ == "__main__":
-    run(check)
+    run(main)

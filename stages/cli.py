@@ -8,7 +8,7 @@ app = typer.Typer(
     help="Work with the results of the pipeline.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
-app.command("check")(check.check)
+app.command("check")(check.main)
 app.command("show")(show.main)
 app.command("compare")(compare.main)
 app.command("sweep")(sweep.sweep)

@@ -130,7 +130,7 @@ def _filled(
         item,
         tuple(fill(block["cmd"]).split()),
         tuple(map(fill, block["deps"])),
-        tuple(map(fill, block["params"])),
+        tuple(map(fill, block.get("params", []))),
         tuple(outs),
     )
 

@@ -67,9 +67,12 @@ def run_alone(stage: Stage, params: dict[str, Any], store: Path, room: Path) -> 
     declared: dict[str, Any] = {}
     for address in stage.params:
         declared = with_value(declared, address, value_at(params, address))
+    if "params.yaml" in stage.deps:
+        declared = params
     write_params(room, declared)
     for dep in stage.deps:
-        copy(store / dep, room / dep)
+        if dep != "params.yaml":
+            copy(store / dep, room / dep)
     before = bytes_below(room)
     with recorded() as addresses:
         done = run_command(stage.command, room)
@@ -151,8 +154,9 @@ def dep_of(path: str) -> str:
     return f"{root}/{name}" if root == "recg_core" else path
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
 def test_the_code_deps_of_a_stage_are_all_that_its_script_imports(name: str) -> None:
+    """`check` decides nothing that a result depends on, and reads the settings of all code."""
     block = read_yaml("dvc.yaml")["stages"][name]
     expected = {dep_of(path) for path in code_of(f"stages.{name}")} - {BACKBONES_CODE}
     if name == "backbones":  # which reads that code and imports none

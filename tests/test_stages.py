@@ -451,8 +451,9 @@ def test_two_domains_are_too_few_for_a_loss_that_compares_three(project: Path) -
     params = with_value(params, "grid.variants", ["recg_printed"])
     run_stages(project, params, "pool")
     assert refusal(project, params, stage_of(params, "train")) == (
-        f"the inter-domain loss of the variant compares {INTER['entropy_max'].min_domains} domains "
-        "at least, but the pool and the source are ['garden', 'kitchen']: add domains to "
+        "variants.recg_printed: the inter-domain loss compares "
+        f"{INTER['entropy_max'].min_domains} domains at least, "
+        "but the pool and the source are ['garden', 'kitchen']: add domains to "
         "pool.domains, or leave inter out of the variant"
     )
 
