@@ -21,6 +21,7 @@ class Domain:
     text: np.ndarray  # float32 [N, H], row item_idx - 1
     encoder_fingerprint: str  # of the encoder that made `text`
     encoder_domains: tuple[str, ...] = ()  # whose item texts that encoder was fitted on
+    text_mean: np.ndarray | None = None  # [H], what centring subtracts; None: the mean of `text`
 
     @property
     def num_items(self) -> int:

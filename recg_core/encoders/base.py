@@ -1,6 +1,6 @@
 """What every text encoder offers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -36,6 +36,14 @@ class CorpusEncoder(Encoder, Protocol):
 
     def fit(self, texts: Sequence[str]) -> None:
         """Take the texts that span the space; needed before `identity` and `encode`."""
+        ...
+
+    def state(self) -> tuple[dict[str, np.ndarray], Any]:
+        """What it has learned of the texts, as arrays and JSON values."""
+        ...
+
+    def restore(self, arrays: Mapping[str, np.ndarray], header: Any) -> None:
+        """Take what `state` gave, in the place of `fit`."""
         ...
 
 

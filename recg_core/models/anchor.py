@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recg_core.domains.sequences import Ragged
+from recg_core.models.items import centered
 from recg_core.models.neighbors import kernel_scorer, weighted_sum
 from recg_core.models.ranking.full_rank import ScoreBatch
 
@@ -153,9 +154,9 @@ def last_positions(sequences_BL: Tensor) -> Tensor:
     return position_L == (sequences_BL > 0).sum(dim=1, keepdim=True) - 1
 
 
-def anchor_items(text: Tensor) -> Tensor:
+def anchor_items(text: Tensor, text_mean: np.ndarray | None = None) -> Tensor:
     """Unit vectors [N, H] of a domain's text embeddings after its mean is subtracted."""
-    return F.normalize(text - text.mean(dim=0), dim=1)
+    return F.normalize(centered(text, text_mean), dim=1)
 
 
 def observed_counts(histories: Ragged, num_items: int) -> Tensor:

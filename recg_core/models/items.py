@@ -51,9 +51,22 @@ class TextItems(nn.Module):
         return F.linear(features_UH, weight / self.feature_rms, bias)
 
 
-def item_features(config: ItemsConfig, text: np.ndarray) -> Tensor:
-    """What a model's items read, one row an item of a domain: embeddings [N, H], or ids [N]."""
+def item_features(
+    config: ItemsConfig, text: np.ndarray, text_mean: np.ndarray | None = None
+) -> Tensor:
+    """What a model's items read, one row an item of a domain: embeddings [N, H], or ids [N].
+
+    Args:
+        text_mean: [H], subtracted where the items are centred; None: the mean of `text`.
+    """
     if isinstance(config, IdItemsConfig):
         return torch.arange(1, len(text) + 1)
     features_NH = torch.from_numpy(text)
-    return features_NH - features_NH.mean(dim=0) if config.center else features_NH
+    return centered(features_NH, text_mean) if config.center else features_NH
+
+
+def centered(text_NH: Tensor, text_mean: np.ndarray | None) -> Tensor:
+    """Embeddings without a domain's mean, which is that of `text_NH` unless it is given."""
+    if text_mean is None:
+        return text_NH - text_NH.mean(dim=0)
+    return text_NH - torch.from_numpy(text_mean).to(text_NH.device)

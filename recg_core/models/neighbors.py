@@ -13,7 +13,8 @@ from torch import Tensor
 from recg_core.domains.sequences import Ragged
 from recg_core.models.ranking.full_rank import ScoreBatch
 
-# Up to here the whole item-item kernel is kept (4 GiB); beyond, its rows are made for every batch.
+# Up to here the whole item-item kernel is kept (4 GiB), if the histories have as many items; else
+# its rows are made for every batch.
 MAX_KERNEL_ITEMS = 32_768
 
 
@@ -39,7 +40,8 @@ def kernel_scorer(
     def kernel(history_items: Tensor) -> Tensor:
         return (history_items @ items_NH.T).sub_(1).mul_(sharpness).exp_()
 
-    kernel_NN = kernel(items_NH) if len(items_NH) <= max_kernel_items else None
+    is_worth_it = len(items_NH) <= min(max_kernel_items, len(history.values))
+    kernel_NN = kernel(items_NH) if is_worth_it else None
 
     def score(rows: np.ndarray) -> Tensor:
         chosen = history.take(rows)

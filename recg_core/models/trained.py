@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,13 @@ from recg_core.models.tensors import load_tensors, seed_path
 USERS_AT_ONCE = 1024
 
 
+class ItemVectors(NamedTuple):
+    """A domain's items as a model sees them."""
+
+    near_NH: Tensor | None  # for the anchor
+    table: Tensor | None  # [N + 1, D], for the rest of the model where it has a say
+
+
 @dataclass(frozen=True)
 class TrainedModel:
     """A recommender with its patterns, and what is needed to score with it.
@@ -39,7 +47,13 @@ class TrainedModel:
     patterns: Patterns | None = None
 
     @torch.no_grad()
-    def scorer(self, domain: Domain, history: Ragged, observed: Ragged) -> ScoreBatch:
+    def scorer(
+        self,
+        domain: Domain,
+        history: Ragged,
+        observed: Ragged,
+        vectors: ItemVectors | None = None,
+    ) -> ScoreBatch:
         """A function from rows of `history` to the scores [B, N] of all items of a domain.
 
         A model with an anchor ranks another domain by the anchor alone: what the rest of it knows
@@ -49,30 +63,43 @@ class TrainedModel:
             domain: its items; its interactions are not read.
             history: users' items, oldest first, as item_idx of the domain.
             observed: histories of all users of the domain, which a model with counts reads.
+            vectors: the domain's `item_vectors`, where they are at hand.
 
         Raises:
             UserError: when the model cannot read the domain's items; see `Origin.check`.
         """
-        self.origin.check(domain, self.label)
-        anchor, device = self.recommender.anchor, self.recommender.device
-        if anchor is None:
-            return self._own_scorer(domain, history)
-        items_NH = anchor_items(torch.from_numpy(domain.text).to(device))
-        counts_N2 = observed_counts(observed, domain.num_items).to(device)
-        near = anchor.scorer(history, items_NH, counts_N2)
-        if domain.name != self.origin.source:
-            return near
-        own = self._own_scorer(domain, history)
-        return lambda rows: near(rows) + own(rows)
+        near_NH, table = self.item_vectors(domain) if vectors is None else vectors
+        parts: list[ScoreBatch] = []
+        anchor = self.recommender.anchor
+        if anchor is not None and near_NH is not None:
+            counts_N2 = observed_counts(observed, domain.num_items).to(near_NH.device)
+            parts.append(anchor.scorer(history, near_NH, counts_N2))
+        if table is not None:
+            users = self.user_matrix(table, history)
+            parts.append(product_scorer(users, table, self.patterns))
+        return parts[0] if len(parts) == 1 else lambda rows: parts[0](rows) + parts[1](rows)
 
-    def _own_scorer(self, domain: Domain, history: Ragged) -> ScoreBatch:
-        table = self.item_table(domain)
-        return product_scorer(self.user_matrix(table, history), table, self.patterns)
+    @torch.no_grad()
+    def item_vectors(self, domain: Domain) -> ItemVectors:
+        """What `scorer` needs of a domain's items.
+
+        Raises:
+            UserError: when the model cannot read them; see `Origin.check`.
+        """
+        self.origin.check(domain, self.label)
+        near_NH = table = None
+        if self.recommender.anchor is not None:
+            text_NH = torch.from_numpy(domain.text).to(self.recommender.device)
+            near_NH = anchor_items(text_NH, domain.text_mean)
+        if near_NH is None or domain.name == self.origin.source:
+            table = self.item_table(domain)
+        return ItemVectors(near_NH, table)
 
     @torch.no_grad()
     def item_table(self, domain: Domain) -> Tensor:
         """Vectors [N + 1, D] of all items of a domain; row 0, the padding, is zero."""
-        features = item_features(self.origin.spec.variant.items, domain.text)
+        config = self.origin.spec.variant.items
+        features = item_features(config, domain.text, domain.text_mean)
         return self.recommender.item_table(features.to(self.recommender.device))
 
     @torch.no_grad()

@@ -41,6 +41,9 @@ class TableFile:
     header: tuple[str, ...] | None = None
 
 
+Files = str | tuple[str, ...] | TableFile
+
+
 @dataclass(frozen=True)
 class ItemIdColumns:
     """The column of item ids where it has another name in each table."""
@@ -107,9 +110,9 @@ class TableFiles:
             that only order the interactions. Dates in ISO 8601 need none.
     """
 
-    items: str | tuple[str, ...] | TableFile
+    items: Files
     columns: TableColumns
-    interactions: str | tuple[str, ...] | TableFile | None = None
+    interactions: Files | None = None
     timestamp_unit: TimestampUnit = "order"
 
     def __post_init__(self) -> None:
@@ -140,10 +143,15 @@ class TableFiles:
         return RawFiles(interactions, items, self.timestamp_unit)
 
 
-def _copy(
-    place: Place, files: str | tuple[str, ...] | TableFile, stem: str, columns: dict[str, str]
-) -> RawTable:
-    """Copy the files of a table."""
+def describe(files: Files, stem: str) -> tuple[list[Path], FileFormat, TextLayout]:
+    """The files of a table, their format and how they are written.
+
+    Args:
+        stem: what the table is called in errors.
+
+    Raises:
+        UserError: when there are none, they are of several kinds, or a setting does not fit.
+    """
     if not isinstance(files, TableFile):
         files = TableFile(files)
     paths = _found([files.path] if isinstance(files.path, str) else list(files.path), stem)
@@ -151,16 +159,21 @@ def _copy(
     if len(suffixes) > 1:
         raise UserError(f"{stem}: files of several kinds {sorted(suffixes)}; name those of one")
     (suffix,) = suffixes
-    layout = _layout(files, suffix, paths[0], stem)
+    return paths, FORMAT_OF_SUFFIX[suffix], _layout(files, suffix, paths[0], stem)
+
+
+def _copy(place: Place, files: Files, stem: str, columns: dict[str, str]) -> RawTable:
+    """Copy the files of a table under fixed names."""
+    paths, file_format, layout = describe(files, stem)
     names = []
     for number, path in enumerate(paths, start=1):
-        check_columns(path, FORMAT_OF_SUFFIX[suffix], columns, layout)
+        check_columns(path, file_format, columns, layout)
         part = "" if len(paths) == 1 else f"-{number:04}"
         packed = ".gz" if path.suffix == ".gz" else ""
-        names.append(f"{stem}{part}{suffix}{packed}")
+        names.append(f"{stem}{part}{_suffix(path)}{packed}")
         # No link: DVC makes what a stage wrote read-only, which would reach the original.
         shutil.copyfile(path, place.folder / names[-1])
-    return RawTable(tuple(names), FORMAT_OF_SUFFIX[suffix], columns, layout)
+    return RawTable(tuple(names), file_format, columns, layout)
 
 
 def _layout(files: TableFile, suffix: str, path: Path, stem: str) -> TextLayout:
