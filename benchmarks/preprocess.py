@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from recg_core.base.files import sha256_file, write_sealed_json
+
 LINES = 1_000_000
 NUM_ITEMS = 40_000
 PARAMS = "preprocess: {k_core: 5, text_rule: any, split: leave_one_out, max_reject_share: 0.01}\n"
@@ -43,7 +45,6 @@ SOURCE = {
         },
     },
     "timestamp_unit": "ms",
-    "sha256": {},
     "row": {},
 }
 
@@ -88,7 +89,6 @@ def write_raw(folder: Path) -> tuple[Path, Path]:
     once, twice = folder / "once", folder / "twice"
     for raw in (once, twice):
         raw.mkdir()
-        (raw / "source.json").write_text(json.dumps(SOURCE))
     with gzip.open(once / "meta.jsonl.gz", "wt", compresslevel=1) as stream:
         for item in range(NUM_ITEMS):
             start = int(rng.integers(0, len(soup) - 5000))
@@ -107,6 +107,9 @@ def write_raw(folder: Path) -> tuple[Path, Path]:
         with gzip.open(path, "wt", compresslevel=6) as stream:
             stream.writelines(review_lines(rng, soup, first_user))
     reviews[1].write_bytes(reviews[0].read_bytes() + reviews[1].read_bytes())
+    for raw in (once, twice):
+        digests = {path.name: sha256_file(path) for path in raw.iterdir()}
+        write_sealed_json(raw / "source.json", {**SOURCE, "sha256": digests})
     return once, twice
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from recg_core.base.files import write_json
+from recg_core.base.files import write_sealed_json
 from recg_core.base.schema import SLICES
 from recg_core.evaluation.certificate import NO_SOURCE, Saw, write_cell
 from recg_core.models.ranking.ranks import SeedRanks
@@ -77,7 +77,7 @@ def simulate(root: Path) -> int:
             SLICES.write(slices, root / "slices" / f"{source}_to_{target}.parquet")
         stats = dict.fromkeys(("num_items", "num_users", "num_interactions"), 1)
         stats_path = root / "domains" / target / "stats.json"
-        write_json(stats_path, {**stats, "mean_sequence_length": 8.0})
+        write_sealed_json(stats_path, {**stats, "mean_sequence_length": 8.0})
     return count
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from recg_core.base.files import write_json
+from recg_core.base.files import write_sealed_json
 from recg_core.base.params import read_params
 from recg_core.models.backbone_code import backbone_sha256
 from stages import run
@@ -22,7 +22,7 @@ def main(out: Annotated[Path, typer.Option(help="JSON for rows and digests.")]) 
         name: {"row": params.section(f"backbones.{name}"), "sha256": backbone_sha256(name)}
         for name in params.get("grid.backbones", list[str])
     }
-    write_json(out, rows)
+    write_sealed_json(out, rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Results of a revision: a commit, a branch, a tag, an experiment, or the workspace as it is."""
 
-import io
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from dvc.scm import SCMError, resolve_rev
 from dvc_data.index import DataIndexDirError
 
 from recg_core.base.errors import UserError
+from recg_core.base.files import parse_sealed_json
 from recg_core.models.ranking.ranks import SeedRanks, read_ranks
 
 WORKSPACE = "workspace"
@@ -51,10 +51,10 @@ class Revision:
             UserError: when they are in none of them, or written by an incompatible version.
         """
         path = f"{RANKS_FOLDER}/{cell}.parquet"
-        return read_ranks(io.BytesIO(self._read(path)), f"{path} of '{self.name}'")
+        return read_ranks(self._read(path), f"{path} of '{self.name}'")
 
     def json(self, path: str) -> Any:
-        """The content of a JSON file.
+        """The content of a JSON file that lies in git, which has a digest of its own.
 
         Raises:
             UserError: when it is nowhere or no JSON.
@@ -63,6 +63,15 @@ class Revision:
             return json.loads(self._read(path))
         except ValueError as error:
             raise UserError(f"{path} of '{self.name}': not valid JSON ({error})") from error
+
+    def sealed_json(self, path: str) -> dict[str, Any]:
+        """The content of a JSON file that a stage sealed.
+
+        Raises:
+            UserError: when it is nowhere or damaged.
+        """
+        label, remedy = f"{path} of '{self.name}'", "run `dvc repro` at that revision"
+        return parse_sealed_json(self._read(path), label, remedy)
 
     def _read(self, path: str) -> bytes:
         try:

@@ -79,7 +79,9 @@ def measure(params: Params, experiment: str, value: float, backbone: str, varian
     sources = params.get("grid.sources", list[str])
     domains = params.get("grid.domains", list[str])
     valid = {
-        source: results.json(f"patterns/{variant}/{source}/{backbone}/patterns.json")["valid_ndcg"]
+        source: results.sealed_json(f"patterns/{variant}/{source}/{backbone}/patterns.json")[
+            "valid_ndcg"
+        ]
         for source in sources
     }
     ranks = {

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from recg_core.base.files import read_json
+from recg_core.base.files import read_sealed_json
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domain
 from recg_core.domains.pool import load_pool
@@ -32,10 +32,8 @@ def main(
     variant_config = params.build(VariantConfig, address)
     train_config = params.build(TrainConfig, "train")
     data = load_domain(domain, embeddings)
-    specs = [
-        spec_of(name, found["row"], variant_config, data)
-        for name, found in read_json(backbones).items()
-    ]
+    rows = read_sealed_json(backbones, "run the backbones stage")
+    specs = [spec_of(name, of["row"], variant_config, data) for name, of in rows.items()]
     seeds = params.get("seeds", list[int])
     place = work / "train" / variant / data.name
     found = train_models(

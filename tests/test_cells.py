@@ -1,7 +1,6 @@
 """Cells of a trained model: what they saw, what they refuse, and what they hold."""
 
 import dataclasses
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import read_json, write_json
+from recg_core.base.files import read_json, read_sealed_json, write_sealed_json
 from recg_core.domains.domain import Domain
 from recg_core.evaluation.cells import evaluate_model
 from recg_core.models.ranking.ranks import read_ranks
@@ -72,7 +71,9 @@ def evaluated(folder: Path, source: Domain, targets: Sequence[Domain]) -> dict[s
     evaluate_model(
         folder / "model", folder / "patterns", source, targets, folder / "ranks", variant="sem"
     )
-    return {path.name: read_json(path) for path in sorted((folder / "ranks").glob("*.json"))}
+    return {
+        path.name: read_sealed_json(path, "") for path in sorted((folder / "ranks").glob("*.json"))
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -250,8 +251,11 @@ def test_patterns_change_the_ranks_only_through_w_f(source: Domain, tmp_path: Pa
 def test_a_variant_without_patterns_writes_an_empty_list(source: Domain, tmp_path: Path) -> None:
     folder = trained(tmp_path, source) / "patterns"
     assert [path.name for path in folder.iterdir()] == ["patterns.json"]
-    content = json.loads((folder / "patterns.json").read_text())
-    assert content.pop("valid_ndcg") == read_json(tmp_path / "model" / "model.json")["valid_ndcg"]
+    content = read_sealed_json(folder / "patterns.json", "")
+    assert (
+        content.pop("valid_ndcg")
+        == read_sealed_json(tmp_path / "model" / "model.json", "")["valid_ndcg"]
+    )
     assert content == {"clusters": 0, "seeds": {}}
 
 
@@ -271,7 +275,7 @@ def test_a_variant_without_patterns_reads_neither_weights_nor_the_source(
 
 def test_patterns_json_counts_every_user_once(source: Domain, tmp_path: Path) -> None:
     folder = trained(tmp_path, source, CLUSTERED, seeds=(0, 3)) / "patterns"
-    content = read_json(folder / "patterns.json")
+    content = read_sealed_json(folder / "patterns.json", "")
     assert content["clusters"] == 3
     assert list(content["seeds"]) == ["seed-0", "seed-3"]
     for seed in content["seeds"].values():
@@ -284,9 +288,9 @@ def test_validation_is_the_mean_over_seeds_of_the_model_as_evaluated(
     source: Domain, tmp_path: Path
 ) -> None:
     folder = trained(tmp_path, source, CLUSTERED, seeds=(0, 3))
-    seeds = read_json(folder / "patterns" / "patterns.json")["seeds"].values()
+    seeds = read_sealed_json(folder / "patterns" / "patterns.json", "")["seeds"].values()
     ndcg = [seed["valid_ndcg"] for seed in seeds]
-    patterns = read_json(folder / "patterns" / "patterns.json")
+    patterns = read_sealed_json(folder / "patterns" / "patterns.json", "")
     assert patterns["valid_ndcg"] == ndcg
     assert read_json(folder / "validation.json") == {"ndcg@10": pytest.approx(sum(ndcg) / 2)}
 
@@ -294,7 +298,7 @@ def test_validation_is_the_mean_over_seeds_of_the_model_as_evaluated(
 def test_validation_without_patterns_is_that_of_training(source: Domain, tmp_path: Path) -> None:
     """Training validated on all 60 users of this source, as the cluster stage does."""
     folder = trained(tmp_path, source)
-    card = read_json(folder / "model" / "model.json")
+    card = read_sealed_json(folder / "model" / "model.json", "")
     validation = read_json(folder / "validation.json")
     assert validation == {"ndcg@10": pytest.approx(card["valid_ndcg"][0])}
 
@@ -335,7 +339,7 @@ def test_an_id_model_of_another_catalogue_is_refused(source: Domain, tmp_path: P
 
 def test_patterns_of_another_number_are_refused(source: Domain, tmp_path: Path) -> None:
     folder = trained(tmp_path, source, CLUSTERED)
-    write_json(
+    write_sealed_json(
         folder / "patterns" / "patterns.json", {"clusters": 5, "seeds": {}, "valid_ndcg": []}
     )
     assert refusal(folder, source, source) == (
@@ -355,9 +359,9 @@ def test_patterns_of_a_model_of_another_width_are_refused(source: Domain, tmp_pa
 
 def test_weights_of_a_model_of_another_width_are_refused(source: Domain, tmp_path: Path) -> None:
     folder = trained(tmp_path, source)
-    card = read_json(folder / "model" / "model.json")
+    card = read_sealed_json(folder / "model" / "model.json", "")
     card["spec"]["backbone_args"]["dim"] = 20
-    write_json(folder / "model" / "model.json", card)
+    write_sealed_json(folder / "model" / "model.json", card)
     weights = folder / "model" / "seed-0.safetensors"
     message = refusal(folder, source, source)
     assert message.startswith(f"{weights}: does not fit the model that model.json describes (")
@@ -368,7 +372,7 @@ def test_an_unfinished_model_is_refused(source: Domain, tmp_path: Path) -> None:
     folder = trained(tmp_path, source)
     card = folder / "model" / "model.json"
     card.unlink()
-    missing = f"{card}: no such file; run the stage that writes it"
+    missing = f"{card}: no such file; run the train stage"
     assert refusal(folder, source, source) == missing
     with pytest.raises(UserError) as caught:
         clustered(folder, source, PATTERNS)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recg_core.base.errors import UserError
-from recg_core.base.schema import SEQUENCES
+from recg_core.base.schema import SEQUENCES, Schema
 from recg_core.domains.sequences import Ragged, Sequences, load_sequences
 from tests.conftest import leave_one_out, ragged
 
@@ -152,6 +152,7 @@ def test_sequences_are_read_in_the_order_of_user_idx(order: list[int], tmp_path:
 
 def test_another_table_is_no_sequences(tmp_path: Path) -> None:
     path = tmp_path / "sequences.parquet"
-    frame_of([0]).drop("timestamp").write_parquet(path)
+    others = {name: SEQUENCES.columns[name] for name in SEQUENCES.columns if name != "timestamp"}
+    Schema("others", others, "none").write(frame_of([0]).drop("timestamp"), path)
     with pytest.raises(UserError, match="is no sequences table; expected columns user_idx Int32"):
         load_sequences(path)

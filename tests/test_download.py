@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from recg_core.base.errors import UserError
+from recg_core.base.files import read_sealed_json, write_sealed_json
 from recg_core.raw.download import Retry, download
 
 CONTENT = bytes(range(256)) * 4000
@@ -179,12 +179,12 @@ def test_a_whole_file_whose_digest_was_not_recorded_is_confirmed_by_the_server(
     """As after a process that was killed while it read the file for its digest."""
     url, behaviour = server
     version = download(f"{url}/file.gz", tmp_path, retry=FAST).with_suffix(".json")
-    recorded = json.loads(version.read_text())
-    version.write_text(json.dumps({k: v for k, v in recorded.items() if k != "sha256"}))
+    recorded = read_sealed_json(version, "")
+    write_sealed_json(version, {k: v for k, v in recorded.items() if k != "sha256"})
     assert download(f"{url}/file.gz", tmp_path, retry=FAST).read_bytes() == CONTENT
     assert behaviour.requests[1]["If-None-Match"] == '"one"'
     assert behaviour.sent == len(CONTENT)
-    assert json.loads(version.read_text()) == recorded
+    assert read_sealed_json(version, "") == recorded
 
 
 @pytest.mark.parametrize("damaged", [CONTENT[::-1], CONTENT[:-9], b""])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from recg_core.backbones import BACKBONES
-from recg_core.base.files import read_json
+from recg_core.base.files import read_sealed_json
 from recg_core.base.params import Params
 from recg_core.models import backbone_code
 from recg_core.training import train
@@ -213,7 +213,7 @@ def test_a_new_backbone_changes_nothing_that_training_depends_on(
     assert written_by_backbones(params, tmp_path / "project") == before
     params = with_value(params, "grid.backbones", ["gru4rec", "newrec"])
     both = written_by_backbones(params, tmp_path / "project")
-    assert set(read_json(tmp_path / "project" / "data" / "backbones.json")) == {
+    assert set(read_sealed_json(tmp_path / "project" / "data" / "backbones.json", "")) == {
         "gru4rec", "newrec",
     }  # fmt: skip
     assert both != before

@@ -1,6 +1,5 @@
 """Exact ranks against a plain loop, and the cell on disk."""
 
-import json
 import math
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recg_core.base.errors import UserError
+from recg_core.base.files import read_sealed_json
 from recg_core.domains.sequences import Holdout
 from recg_core.evaluation.certificate import Saw, overlap_share, write_cell
 from recg_core.models.ranking.full_rank import (
@@ -136,10 +136,10 @@ def test_a_cell_on_disk_says_what_it_is(tmp_path: Path) -> None:
     )  # fmt: skip
     write_cell(
         tmp_path / "a", "books_to_games", ranks, saw,
-        backbone="sasrec", variant="recg", source="books", target="games",
+        backbone="sasrec", variant="recg", source="books", target="games", curve_sha256="00ff",
     )  # fmt: skip
 
-    stored = json.loads((tmp_path / "a" / "books_to_games.json").read_text())
+    stored = read_sealed_json(tmp_path / "a" / "books_to_games.json", "")
     assert stored == {
         "backbone": "sasrec", "variant": "recg", "source": "books", "target": "games",
         "transfers": True, "num_seeds": 2, "num_users": 2, "mean_candidates": 400,
@@ -147,6 +147,7 @@ def test_a_cell_on_disk_says_what_it_is(tmp_path: Path) -> None:
             "zero_shot": True, "target_text_seen": True, "target_interactions_used": False,
             "user_overlap": 0.25, "item_overlap": 0.0,
         },
+        "curve_sha256": "00ff",
     }  # fmt: skip
     again = read_ranks(tmp_path / "a" / "books_to_games.parquet")
     assert again.seeds.tolist() == [0, 7]

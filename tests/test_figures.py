@@ -1,7 +1,7 @@
 """Images and their JSON, and the words, numbers and curves that go into them."""
 
+import hashlib
 import io
-import json
 import math
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from recg_core.base.files import read_sealed_json
 from recg_core.figures.draw import (
     Image,
     Line,
@@ -68,8 +69,9 @@ def test_an_image_is_a_png_and_the_json_that_names_it(tmp_path: Path) -> None:
     image = Image("Title", "Caption", "Alt", ["alpha", "NDCG"], [[0.1, None]])
     write_image(tmp_path, "sweep", image, b"png")
     assert (tmp_path / "sweep.png").read_bytes() == b"png"
-    assert json.loads((tmp_path / "sweep.json").read_text()) == {
+    assert read_sealed_json(tmp_path / "sweep.json", "") == {
         "title": "Title", "caption": "Caption", "alt": "Alt", "image": "sweep.png",
+        "image_sha256": hashlib.sha256(b"png").hexdigest(),
         "columns": ["alpha", "NDCG"], "rows": [[0.1, None]],
     }  # fmt: skip
 

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+from recg_core.base.files import (
+    atomic_path,
+    read_json,
+    read_sealed,
+    read_sealed_json,
+    sha256_file,
+    sha256_json,
+    write_json,
+    write_sealed_json,
+)
 
 
 def write_half(path: Path, reason: BaseException) -> None:
@@ -98,6 +107,35 @@ def test_json_that_is_missing_or_damaged_is_a_message(tmp_path: Path) -> None:
             read_json(path)
         assert str(caught.value).startswith(f"{path}: not valid JSON (")
         assert str(caught.value).endswith("); run the stage that writes it")
+
+
+def test_sealed_json_comes_back_without_its_seal_and_no_flipped_bit_goes_unnoticed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "model.json"
+    content = {"zeta": [1, 0.1], "a": {"name": "Müsli", "none": None}}
+    write_sealed_json(path, content)
+    whole = path.read_bytes()
+    assert read_sealed_json(path, "train") == content
+    assert json.loads(whole).keys() == {"a", "seal", "zeta"}
+    for place in range(len(whole)):
+        path.write_bytes(
+            whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :]
+        )
+        with pytest.raises(UserError) as caught:
+            read_sealed_json(path, "run the train stage")
+        assert str(caught.value) == (
+            f"{path}: is damaged, or not of this version of the project; delete it and run the "
+            "train stage (`dvc repro`), or take it from DVC's cache (`dvc checkout`)"
+        )
+
+
+def test_a_sealed_file_that_is_missing_or_no_file_is_a_message(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        read_sealed(tmp_path / "pool", "run the pool stage")
+    assert str(caught.value) == f"{tmp_path / 'pool'}: no such file; run the pool stage"
+    with pytest.raises(UserError, match="cannot be read"):
+        read_sealed(tmp_path, "run the pool stage")
 
 
 def test_digests_are_those_of_the_standard(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ HEAVY = {
     "matplotlib": "figures",
     "PIL": "figures",
     "requests": "raw",
-    "pyarrow": "domains raw",
+    "pyarrow": "base domains raw",
     "jinja2": "report",
     "ruamel": "base",
     "typer": "",

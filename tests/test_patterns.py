@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import write_json
+from recg_core.base.files import write_sealed_json
 from recg_core.domains.domain import Domain
 from recg_core.models.patterns import (
     Patterns,
@@ -120,7 +120,7 @@ def test_the_same_seed_gives_the_same_patterns(cycle: Domain) -> None:
 
 def test_patterns_of_another_dimension_are_refused(tmp_path: Path) -> None:
     save_patterns(Patterns(torch.zeros(3, 8), torch.zeros(8, 16), 1.0), tmp_path, 0)
-    write_json(tmp_path / "patterns.json", {"clusters": 3})
+    write_sealed_json(tmp_path / "patterns.json", {"clusters": 3})
     found = load_patterns(tmp_path, 0, PatternsConfig(3), 8)
     assert found is not None
     assert found.centroids_KD.shape == (3, 8)

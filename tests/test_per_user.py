@@ -1,6 +1,6 @@
 """Per-user metrics from stored ranks, and `recg compare` on top of them."""
 
-import io
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recg_core.base.errors import UserError
+from recg_core.base.schema import RANKS
 from recg_core.models.ranking.metrics import ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks, read_ranks
 from recg_core.report.compare import CompareConfig, changes_table, compare_cells
@@ -42,26 +43,32 @@ def test_metrics_are_those_of_each_seed_alone(num_users: int, num_seeds: int, se
         assert found.mean(axis=0) == pytest.approx(np.mean(per_seed, axis=1))
 
 
-def stored(frame: pl.DataFrame) -> io.BytesIO:
-    """A table as a file in memory."""
-    content = io.BytesIO()
-    frame.write_parquet(content)
-    content.seek(0)
-    return content
+def stored(frame: pl.DataFrame, folder: Path) -> bytes:
+    """The bytes of a ranks file."""
+    RANKS.write(frame, folder / "ranks.parquet")
+    return (folder / "ranks.parquet").read_bytes()
 
 
-def test_a_ranks_table_comes_back_in_the_order_of_users() -> None:
+def test_a_ranks_table_comes_back_in_the_order_of_users(tmp_path: Path) -> None:
     row = simulated(20, 3, seed=1)
-    again = read_ranks(stored(row.to_frame().sample(fraction=1, shuffle=True, seed=0)), "ranks")
+    again = read_ranks(
+        stored(row.to_frame().sample(fraction=1, shuffle=True, seed=0), tmp_path), "ranks"
+    )
     for name in ("users", "seeds", "num_candidates", "num_higher", "num_ties"):
         assert np.array_equal(getattr(again, name), getattr(row, name))
 
 
-def test_uneven_seeds_are_refused() -> None:
+def test_uneven_seeds_are_refused(tmp_path: Path) -> None:
     row = simulated(2, 2, seed=1)
     frame = row.to_frame().vstack(simulated(2, 1, seed=1).to_frame())
     with pytest.raises(UserError, match="not every user has a rank for every seed"):
-        read_ranks(stored(frame), "ranks")
+        read_ranks(stored(frame, tmp_path), "ranks")
+
+
+def test_damaged_bytes_are_refused(tmp_path: Path) -> None:
+    content = stored(simulated(2, 2, seed=1).to_frame(), tmp_path)
+    with pytest.raises(UserError, match=r"ranks of 'main': is damaged, "):
+        read_ranks(content[:9] + b"?" + content[10:], "ranks of 'main'")
 
 
 def test_compare_finds_what_changed_and_only_that() -> None:
@@ -78,10 +85,10 @@ def test_compare_finds_what_changed_and_only_that() -> None:
     assert "1 cell(s) are the same" in table
 
 
-def test_compare_refuses_other_users_and_other_catalogues() -> None:
+def test_compare_refuses_other_users_and_other_catalogues(tmp_path: Path) -> None:
     config = CompareConfig()
     rows = simulated(30, 1, 0)
-    fewer = read_ranks(stored(rows.to_frame().head(20)), "ranks")
+    fewer = read_ranks(stored(rows.to_frame().head(20), tmp_path), "ranks")
     with pytest.raises(UserError, match=r"a in revision A and a in revision B .*different users"):
         compare_cells(["a"], lambda name: rows, lambda name: fewer, config)
     larger = SeedRanks(

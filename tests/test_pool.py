@@ -127,7 +127,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is damaged"):
         load_pool(tmp_path / "text")
     save_file({"x": np.zeros(2, dtype=np.float32)}, tmp_path / "other")
-    with pytest.raises(UserError, match="no file that this project wrote"):
+    with pytest.raises(UserError, match="not of this version of the project"):
         load_pool(tmp_path / "other")
 
 

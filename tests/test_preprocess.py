@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import recg_core.raw.jsonl as jsonl
 import recg_core.raw.rejects as rejects_module
 from recg_core.base.errors import UserError
-from recg_core.base.files import read_json
+from recg_core.base.files import read_sealed_json, sha256_file, write_sealed_json
 from recg_core.base.schema import ITEMS, SEQUENCES
 from recg_core.domains.kcore import k_core
 from recg_core.domains.preprocess import PreprocessConfig, preprocess
@@ -78,11 +78,19 @@ def write_raw(
         },
         "items": {"files": [f"meta.jsonl{suffix}"], "format": "jsonl", "columns": META_COLUMNS},
         "timestamp_unit": "ms",
-        "sha256": {},
         "row": {},
     }
-    (raw / "source.json").write_text(json.dumps(source))
+    write_sealed_json(raw / "source.json", source)
+    fetched(raw)
     return raw
+
+
+def fetched(raw: Path) -> None:
+    """Let `source.json` have the digests of the files as they are."""
+    source = read_sealed_json(raw / "source.json", "")
+    files = [name for table in ("interactions", "items") for name in source[table]["files"]]
+    source["sha256"] = {name: sha256_file(raw / name) for name in files}
+    write_sealed_json(raw / "source.json", source)
 
 
 def histories(out: Path) -> dict[str, list[str]]:
@@ -551,8 +559,19 @@ def test_cut_gzip_stops_with_file_and_offset(tmp_path: Path, keep: int) -> None:
     raw = write_raw(tmp_path, reviews, suffix=".gz")
     path = raw / "reviews.jsonl.gz"
     path.write_bytes(path.read_bytes()[:keep])
+    fetched(raw)  # the file was so when it came
     offset = path.stat().st_size
     with pytest.raises(UserError, match=rf"reviews\.jsonl\.gz: .* cut at byte offset {offset}"):
+        preprocess(raw, tmp_path / "out", config())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["reviews.jsonl", "meta.jsonl", "source.json"])
+def test_a_raw_file_that_changed_since_it_was_fetched_is_refused(tmp_path: Path, name: str) -> None:
+    raw = write_raw(tmp_path, [review("u", f"i{n}") for n in range(5)])
+    changed = (raw / name).read_bytes().replace(b"i", b"j", 1)
+    (raw / name).write_bytes(changed)
+    with pytest.raises(UserError, match=rf"{name}: is damaged.*; .*fetch"):
         preprocess(raw, tmp_path / "out", config())
     assert not (tmp_path / "out").exists()
 
@@ -561,6 +580,7 @@ def test_damaged_gzip_stops_with_file_and_offset(tmp_path: Path) -> None:
     raw = write_raw(tmp_path, [review("u", f"i{n}") for n in range(500)], suffix=".gz")
     path = raw / "meta.jsonl.gz"
     path.write_bytes(path.read_bytes()[:100] + b"\xff" * 200)
+    fetched(raw)
     with pytest.raises(UserError, match=r"meta\.jsonl\.gz: .* damaged between byte offsets 0 and"):
         preprocess(raw, tmp_path / "out", config())
 
@@ -704,13 +724,14 @@ def _real_raw(folder: Path, place: Path, name: str) -> Path:
     raw = write_raw(folder, [], [], suffix=".gz")
     (raw / "reviews.jsonl.gz").write_bytes((place / f"{name}.jsonl.gz").read_bytes())
     (raw / "meta.jsonl.gz").write_bytes((place / f"meta_{name}.jsonl.gz").read_bytes())
+    fetched(raw)
     return raw
 
 
 def test_stats_file_is_what_is_returned(tmp_path: Path) -> None:
     reviews = [review(f"u{u}", f"i{i}", START + i) for u in range(2) for i in range(4)]
     stats = preprocess(write_raw(tmp_path, reviews), tmp_path / "out", config())
-    assert read_json(tmp_path / "out" / "stats.json") == stats
+    assert read_sealed_json(tmp_path / "out" / "stats.json", "") == stats
     assert stats["mean_sequence_length"] == 4.0
     assert stats["density"] == 1.0
     assert stats["num_test_users"] == 2

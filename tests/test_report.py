@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import hashlib
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,9 +14,10 @@ import polars as pl
 import pytest
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import write_json
+from recg_core.base.files import read_sealed_json, write_json, write_sealed_json
 from recg_core.base.schema import RANKS, SLICES
 from recg_core.evaluation.certificate import NO_SOURCE, Saw, write_cell
+from recg_core.figures.draw import Image, write_image
 from recg_core.models.ranking.metrics import ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks, read_ranks
 from recg_core.report.analysis import Analysis, analyse
@@ -36,6 +39,7 @@ GRID = Grid(("IS", "VG"), ("IS", "VG"), ("sasrec",), ("id", "sem", "recg"))
 CONFIG = ReportConfig(num_resamples=200)
 # How many times nearer to the top than a log-uniform rank.
 STRENGTH = {"id": 3.0, "sem": 2.0, "recg": 6.0, "random": 0.5, "knn": 3.0, "popularity": 20.0}
+CURVE = b"seed,epoch,valid_ndcg@10\n0,1,0.1\n0,2,0.2\n"
 ID, SEM, RECG = (Model("sasrec", variant) for variant in ("id", "sem", "recg"))
 
 
@@ -71,6 +75,7 @@ def write_ranks(
         source=source,
         target=target,
         transfers=model.variant != "id",
+        curve_sha256=hashlib.sha256(CURVE).hexdigest(),
     )
 
 
@@ -116,10 +121,10 @@ def root(tmp_path: Path) -> Path:
             "num_items": 24_315, "num_users": USERS, "num_interactions": 7_236,
             "mean_sequence_length": 8.04,
         }  # fmt: skip
-        write_json(tmp_path / "domains" / domain / "stats.json", stats)
+        write_sealed_json(tmp_path / "domains" / domain / "stats.json", stats)
     curves = tmp_path / "curves" / "sem" / "IS" / "sasrec.csv"
     curves.parent.mkdir(parents=True)
-    curves.write_text("seed,epoch,valid_ndcg@10\n0,1,0.1\n0,2,0.2\n")
+    curves.write_bytes(CURVE)
     return tmp_path
 
 
@@ -513,7 +518,7 @@ def test_other_runs_do_not_leak_into_the_report(root: Path) -> None:
 
 def test_missing_inputs_name_the_stage_to_run(root: Path) -> None:
     (root / "slices" / "IS_to_VG.parquet").unlink()
-    with pytest.raises(UserError, match=r"IS_to_VG.parquet: no such file; run the stage"):
+    with pytest.raises(UserError, match=r"IS_to_VG.parquet: no such file; run the slices stage"):
         analysed(root)
     knn = place_of(root, Model(None, "knn"), NO_SOURCE, "VG")
     knn.with_suffix(".parquet").unlink()
@@ -529,9 +534,9 @@ def test_missing_inputs_name_the_stage_to_run(root: Path) -> None:
 
 def test_a_json_that_is_no_certificate_is_named(root: Path) -> None:
     path = place_of(root, SEM, "IS", "VG").with_suffix(".json")
-    content = json.loads(path.read_text())
+    content = read_sealed_json(path, "")
     del content["saw"]["target_interactions_used"]
-    write_json(path, content)
+    write_sealed_json(path, content)
     expected = r"IS_to_VG\.json\.saw: missing key\(s\) \['target_interactions_used'\]"
     with pytest.raises(UserError, match=expected):
         cells_of(root)
@@ -546,7 +551,8 @@ def test_ranks_of_other_users_are_refused(root: Path) -> None:
 
 def test_a_cell_twice_is_an_error(root: Path) -> None:
     path = place_of(root, SEM, "IS", "VG").with_suffix(".json")
-    write_json(root / "ranks" / "copy" / "IS_to_VG.json", json.loads(path.read_text()))
+    (root / "ranks" / "copy").mkdir()
+    shutil.copy(path, root / "ranks" / "copy")
     with pytest.raises(UserError, match="sasrec-sem IS_to_VG is there twice"):
         cells_of(root)
 
@@ -569,6 +575,31 @@ def test_a_figure_without_its_image_or_with_other_keys_is_an_error(tmp_path: Pat
     assert load_figures(tmp_path / "none", tmp_path) == []
 
 
+def test_a_drawn_figure_that_was_damaged_is_refused(tmp_path: Path) -> None:
+    """What people write by hand has no seal and no digest of its image, and is taken as it is."""
+    image = Image("Title", "Caption", "Alt", ["alpha"], [[0.25]])
+    write_image(tmp_path, "x", image, b"png")
+    assert load_figures(tmp_path, tmp_path)[0].title == "Title"
+    (tmp_path / "x.png").write_bytes(b"pmg")
+    with pytest.raises(UserError, match=r"x\.png: is damaged, .*run the figures stage"):
+        load_figures(tmp_path, tmp_path)
+    write_image(tmp_path, "x", image, b"png")
+    text = (tmp_path / "x.json").read_text()
+    (tmp_path / "x.json").write_text(text.replace("0.25", "0.75"))
+    with pytest.raises(UserError, match=r"x\.json: is damaged, .*run the figures stage"):
+        load_figures(tmp_path, tmp_path)
+    (tmp_path / "x.json").write_text(text.replace('"seal"', '"sell"'))
+    with pytest.raises(UserError, match="unknown key"):
+        load_figures(tmp_path, tmp_path)
+
+
+def test_a_curve_of_another_model_or_a_damaged_one_is_refused(root: Path) -> None:
+    path = root / "curves" / "sem" / "IS" / "sasrec.csv"
+    path.write_bytes(CURVE.replace(b"0.2", b"0.3"))
+    with pytest.raises(UserError, match=r"sasrec\.csv: is damaged, .*run the train stage"):
+        write(root)
+
+
 def test_the_stage_takes_grid_and_cut_offs_from_the_params(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -585,7 +616,8 @@ def test_the_stage_takes_grid_and_cut_offs_from_the_params(
         heatmap=Path("heatmap.svg"),
         out=Path("out"),
     )
-    summary = json.loads(Path("summary.json").read_text())
+    summary = read_sealed_json(Path("summary.json"), "")
+    assert set(summary.pop("metrics_sha256")) == {"full", "sampled"}
     assert set(summary) == {"sasrec-id", "sasrec-sem", "random", "knn", "popularity"}
     assert "IS_to_VG" not in summary["sasrec-id"]
     assert set(summary["knn"]["to_IS"]) == {"full", "sampled_50", "target_interactions_used"}

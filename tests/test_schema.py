@@ -83,7 +83,7 @@ def test_a_wrong_table_is_neither_written_nor_read(
     assert str(caught.value) == message
     assert list(tmp_path.iterdir()) == []
 
-    frame.write_parquet(path)
+    Schema("others", dict(frame.schema), "none").write(frame, path)
     with pytest.raises(UserError) as caught:
         ITEMS.read(path)
     assert str(caught.value) == message
@@ -111,10 +111,31 @@ def test_a_missing_or_damaged_file_is_a_message(tmp_path: Path) -> None:
     path = tmp_path / "items.parquet"
     with pytest.raises(UserError) as caught:
         ITEMS.read(path)
-    assert str(caught.value) == f"{path}: no such file; run the stage that writes it"
+    assert str(caught.value) == f"{path}: no such file; run the preprocess stage"
 
     ITEMS.write(ITEM_ROWS, path)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError) as caught:
         ITEMS.read(path)
-    assert str(caught.value).startswith(f"{path}: not a readable Parquet file (")
+    assert str(caught.value).startswith(f"{path}: is damaged, ")
+    assert "run the preprocess stage (`dvc repro`)" in str(caught.value)
+
+
+@pytest.mark.parametrize(("table", "frame"), [(ITEMS, ITEM_ROWS), (RANKS, RANK_ROWS)])
+def test_no_flipped_bit_goes_unnoticed(table: Schema, frame: pl.DataFrame, tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    table.write(frame, path)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(
+            whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :]
+        )
+        with pytest.raises(UserError, match="is damaged"):
+            table.read(path)
+
+
+@pytest.mark.parametrize(("table", "frame"), [(ITEMS, ITEM_ROWS), (RANKS, RANK_ROWS)])
+def test_equal_frames_give_equal_bytes(table: Schema, frame: pl.DataFrame, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        table.write(frame.clone(), tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

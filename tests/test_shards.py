@@ -1,10 +1,11 @@
 """Embedding shards: what is written comes back, and what was tampered with does not."""
 
+import dataclasses
 import errno
-import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import sha256_file
+from recg_core.base.files import sha256_file, write_sealed_json
+from recg_core.base.schema import Schema
 from recg_core.domains.shards import (
     Manifest,
     Shard,
@@ -122,18 +124,34 @@ def test_a_changed_byte_is_noticed_with_and_without_manifest(tmp_path: Path) -> 
     pq.write_table(reversed_rows, path)
     with pytest.raises(UserError, match="SHA-256 differs from the manifest's"):
         load_embeddings(folder, ["c"])
-    with pytest.raises(UserError, match="rows differ from its own digest"):
+    with pytest.raises(UserError, match=r"is damaged, .* re-run the encode stage"):
         read_shard(path)
+
+
+def test_no_flipped_bit_of_a_shard_or_the_manifest_goes_unnoticed(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, ROWS)
+    read = {
+        first_shard(folder): read_shard,
+        folder / "manifest.json": lambda _: read_manifest(folder),
+    }
+    for path, reader in read.items():
+        whole = path.read_bytes()
+        for place in range(0, len(whole), 3):
+            flipped = bytes([whole[place] ^ 1 << place % 8])
+            path.write_bytes(whole[:place] + flipped + whole[place + 1 :])
+            with pytest.raises(UserError, match="is damaged"):
+                reader(path)
 
 
 def test_a_truncated_shard_and_a_foreign_file_are_refused(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, ROWS)
     path = first_shard(folder)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(UserError, match="not a readable shard"):
+    with pytest.raises(UserError, match="is damaged"):
         read_shard(path)
     foreign = tmp_path / "foreign.parquet"
-    pq.write_table(pq.ParquetFile(sorted(folder.glob("*.parquet"))[1]).read(["item_id"]), foreign)
+    table = pl.DataFrame({"item_id": ["a"]})
+    Schema("others", dict(table.schema), "none").write(table, foreign)
     with pytest.raises(UserError, match="is no embedding shard"):
         read_shard(foreign)
 
@@ -163,21 +181,18 @@ def test_unusable_rows_are_refused_with_their_items(
 
 def test_a_shard_of_another_dimension_is_refused(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, ROWS)
-    content = json.loads((folder / "manifest.json").read_text())
-    content["dim"] = 4
-    (folder / "manifest.json").write_text(json.dumps(content))
+    write_manifest(folder, dataclasses.replace(read_manifest(folder), dim=4))
     with pytest.raises(UserError, match=r"holds \(2, 3\) values, the manifest says \(2, 4\)"):
         load_embeddings(folder, ["a"])
 
 
 def test_an_edited_manifest_is_refused(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, ROWS)
-    content = json.loads((folder / "manifest.json").read_text())
-    content["encoder"]["kind"] = "other"
-    (folder / "manifest.json").write_text(json.dumps(content))
+    manifest = read_manifest(folder)
+    write_manifest(folder, dataclasses.replace(manifest, encoder={"kind": "other"}))
     with pytest.raises(UserError, match="fingerprint is not that of its encoder"):
         read_manifest(folder)
-    (folder / "manifest.json").write_text("{}")
+    write_sealed_json(folder / "manifest.json", {})
     with pytest.raises(UserError, match="missing key"):
         read_manifest(folder)
 
@@ -188,11 +203,11 @@ def test_a_full_disk_leaves_finished_shards_and_no_half_one(
     shard = Shard(["a"], ["0" * 64], np.ones((1, 3), dtype=np.float16))
     write_shard(tmp_path / "finished.parquet", shard, FINGERPRINT)
 
-    def fill_disk(table: object, where: Path, **options: object) -> None:
-        Path(where).write_bytes(b"PAR1 half")
+    def fill_disk(path: Path, content: bytes) -> None:
+        path.write_text("PAR1 half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", fill_disk)
+    monkeypatch.setattr(Path, "write_bytes", fill_disk)
     with pytest.raises(UserError, match="No space left on device"):
         write_shard(tmp_path / "next.parquet", shard, FINGERPRINT)
     assert [path.name for path in tmp_path.iterdir()] == ["finished.parquet"]

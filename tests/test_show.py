@@ -1,6 +1,5 @@
 """`recg show`: the metrics of every cell in terminals of any width."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import write_json
+from recg_core.base.files import write_json, write_sealed_json
+from recg_core.report.cells import metrics_digest
 from recg_core.report.show import show_results
 from stages.cli import main
 
@@ -38,8 +38,18 @@ def results(tmp_path: Path) -> Path:
         key = f"{source}_to_{target}" if source else f"to_{target}"
         used = source == target or model == "popularity"
         summary.setdefault(model, {})[key] = {"target_interactions_used": used}
-    write_json(tmp_path / "summary.json", summary)
+    write_sealed_json(tmp_path / "summary.json", summary | digests_of(tmp_path))
     return tmp_path
+
+
+def digests_of(results: Path) -> dict[str, dict[str, str]]:
+    """What the summary says of the metrics files beside it."""
+    digests = {}
+    for protocol in ("full", "sampled"):
+        files = (results / protocol).rglob("*.json")
+        texts = {str(path.relative_to(results / protocol)): path.read_text() for path in files}
+        digests[protocol] = metrics_digest(texts)
+    return {"metrics_sha256": digests}
 
 
 def table_of(text: str) -> list[list[str]]:
@@ -97,8 +107,27 @@ def test_what_is_not_there_is_named(results: Path, tmp_path: Path) -> None:
         show_results(results, "full", "ndcg@7", 80)
     with pytest.raises(UserError, match=r"protocol 'drawn': expected one of"):
         show_results(results, "drawn", "ndcg@10", 80)
-    (results / "summary.json").write_text(json.dumps({}))
+    write_sealed_json(results / "summary.json", digests_of(results))
     with pytest.raises(UserError, match=r"no garden_to_office of sasrec-recg; run the report"):
+        show_results(results, "full", "ndcg@10", 80)
+
+
+@pytest.mark.parametrize("name", ["garden-office/sasrec-sem.json", "office/random.json"])
+def test_metrics_that_the_report_did_not_write_are_refused(results: Path, name: str) -> None:
+    path = results / "full" / name
+    before = path.read_bytes()
+    for damaged in (before.replace(b"0.5", b"0.7"), before[:-4], b"\xff" + before):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"full: holds other files .*run the report stage"):
+            show_results(results, "full", "ndcg@10", 80)
+    assert show_results(results, "sampled", "ndcg@10", 80)
+    path.unlink()
+    with pytest.raises(UserError, match="full: holds other files than the report wrote"):
+        show_results(results, "full", "ndcg@10", 80)
+    path.write_bytes(before)
+    summary = results / "summary.json"
+    summary.write_bytes(summary.read_bytes().replace(b"false", b"true "))
+    with pytest.raises(UserError, match=r"summary\.json: is damaged, .*run the report stage"):
         show_results(results, "full", "ndcg@10", 80)
 
 

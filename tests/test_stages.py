@@ -55,7 +55,10 @@ def options_of(target: type, key: str) -> str:
     return str(list(get_args(get_type_hints(target)[key])))
 
 
-RUN = "no such file; run the stage that writes it"
+FETCHED, PREPROCESSED, CLUSTERED, BACKBONES_WRITTEN = (
+    f"no such file; run the {stage} stage"
+    for stage in ("fetch", "preprocess", "cluster", "backbones")
+)
 FETCH = "no such file, though data/raw/garden/source.json names it; fetch again"
 UNTRAINED = "models/recg/garden: holds no trained model; run the train stage"
 ENCODE = "no such file, so these embeddings are incomplete; re-run the encode stage"
@@ -498,17 +501,17 @@ def test_encoding_that_runs_out_of_time_says_so_and_goes_on(project: Path) -> No
 @pytest.mark.parametrize(
     ("stage", "missing", "message"),
     [
-        ("preprocess", "data/raw/garden/source.json", RUN),
+        ("preprocess", "data/raw/garden/source.json", FETCHED),
         ("preprocess", "data/raw/garden/meta.jsonl.gz", FETCH),
-        ("encode", "data/domains/garden/items.parquet", RUN),
-        ("pool", "data/domains/office/items.parquet", RUN),
+        ("encode", "data/domains/garden/items.parquet", PREPROCESSED),
+        ("pool", "data/domains/office/items.parquet", PREPROCESSED),
         ("pool", "data/embeddings/lsa/office/manifest.json", ENCODE),
-        ("train", "data/backbones.json", RUN),
-        ("train", "data/domains/garden/items.parquet", RUN),
-        ("train", "data/domains/garden/sequences.parquet", RUN),
+        ("train", "data/backbones.json", BACKBONES_WRITTEN),
+        ("train", "data/domains/garden/items.parquet", PREPROCESSED),
+        ("train", "data/domains/garden/sequences.parquet", PREPROCESSED),
         ("train", "data/embeddings/lsa/garden/manifest.json", ENCODE),
         ("train", "data/pool/lsa.safetensors", "no such file; run the pool stage"),
-        ("baselines", "data/domains/garden/sequences.parquet", RUN),
+        ("baselines", "data/domains/garden/sequences.parquet", PREPROCESSED),
     ],
 )
 def test_a_missing_file_is_named(stage: str, missing: str, message: str, project: Path) -> None:
@@ -525,12 +528,12 @@ def test_a_missing_file_is_named(stage: str, missing: str, message: str, project
         (
             "evaluate",
             "patterns/recg/garden/gru4rec/patterns.json",
-            f"patterns/recg/garden/gru4rec/patterns.json: {RUN}",
+            f"patterns/recg/garden/gru4rec/patterns.json: {CLUSTERED}",
         ),
         (
             "evaluate",
             "data/domains/office/sequences.parquet",
-            f"data/domains/office/sequences.parquet: {RUN}",
+            f"data/domains/office/sequences.parquet: {PREPROCESSED}",
         ),
     ],
 )

@@ -53,6 +53,7 @@ FEW = PARAMS.replace("[0.1, 0.01, 7.0]", "[0.1, 7.0]").replace("dim: [8, 16], ",
 STEP = """\
 import json, os, pathlib, sys
 import numpy as np
+from recg_core.base.files import write_sealed_json
 from recg_core.base.schema import RANKS
 from recg_core.models.ranking.ranks import SeedRanks
 from ruamel.yaml import YAML
@@ -77,7 +78,8 @@ if sys.argv[1] == "cluster":
     valid = 0.5 - alpha + dim / 1000
     write(f"results/validation/{variant}/garden/{backbone}.json", {"ndcg@10": valid})
     patterns = {"valid_ndcg": [valid - 0.01, valid + 0.01]}
-    write(f"patterns/{variant}/garden/{backbone}/patterns.json", patterns)
+    place = pathlib.Path(f"patterns/{variant}/garden/{backbone}/patterns.json")
+    write_sealed_json(place, patterns)
 else:
     # As many of ten users find their item first as alpha has tenths, by both seeds.
     higher = np.where(np.arange(10) < 10 * alpha, 0, 90).astype(np.int32)

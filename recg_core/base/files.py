@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from recg_core.base.errors import UserError
+from recg_core.base.seal import UNSEALED, check_seal, seal
+
+_SEAL_KEY = "seal"
 
 
 @contextlib.contextmanager
@@ -42,9 +45,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON with sorted keys, atomically."""
-    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_bytes(path, _json_text(content).encode("utf-8"))
 
 
 def read_json(path: Path) -> Any:
@@ -61,6 +62,66 @@ def read_json(path: Path) -> Any:
         raise UserError(
             f"{path}: not valid JSON ({error}); run the stage that writes it"
         ) from error
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Write `content`, in which `UNSEALED` stands, with its seal, atomically."""
+    write_bytes(path, seal(content))
+
+
+def read_sealed(path: Path, remedy: str) -> bytes:
+    """The bytes that `write_sealed` wrote.
+
+    Args:
+        remedy: what makes the file anew, `run the pool stage`.
+
+    Raises:
+        UserError: when the file is missing or damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; {remedy}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
+    again = f"delete it and {remedy} (`dvc repro`), or take it from DVC's cache (`dvc checkout`)"
+    check_seal(content, str(path), again)
+    return content
+
+
+def write_sealed_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` as `write_json` does, with a seal among its keys."""
+    write_sealed(path, _json_text({**content, _SEAL_KEY: UNSEALED}).encode("utf-8"))
+
+
+def read_sealed_json(path: Path, remedy: str) -> dict[str, Any]:
+    """What `write_sealed_json` wrote, without the seal.
+
+    Raises:
+        UserError: as `read_sealed` does.
+    """
+    return _without_seal(read_sealed(path, remedy))
+
+
+def parse_sealed_json(content: bytes, label: str, remedy: str) -> dict[str, Any]:
+    """The same from bytes, see `check_seal`."""
+    check_seal(content, label, remedy)
+    return _without_seal(content)
+
+
+def is_sealed_json(content: Any) -> bool:
+    """Whether JSON, as `read_json` gives it, claims a seal; that people write by hand has none."""
+    return isinstance(content, dict) and _SEAL_KEY in content
+
+
+def _without_seal(content: bytes) -> dict[str, Any]:
+    values = json.loads(content)
+    return {key: value for key, value in values.items() if key != _SEAL_KEY}
+
+
+def _json_text(content: Any) -> str:
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return text + "\n"
 
 
 def sha256_file(path: Path) -> str:

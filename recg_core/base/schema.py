@@ -3,58 +3,71 @@
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import atomic_path
+from recg_core.base.files import read_sealed, write_sealed
+from recg_core.base.seal import UNSEALED, check_seal
+
+_SEALED = {"seal": UNSEALED}  # key-value metadata of a file
 
 
 @dataclass(frozen=True)
 class Schema:
-    """A table's name and columns, checked on every write and read.
+    """A table's name and columns, checked on every write and read; its files are sealed.
 
     Args:
+        stage: writes the table, named in errors.
         others: the type of further columns that may follow; None: there are none.
         encodings: Parquet encoding by column, where the writer's own choice takes more room.
     """
 
     name: str
     columns: dict[str, pl.DataType | type[pl.DataType]]
+    stage: str
     others: type[pl.DataType] | None = None
     encodings: dict[str, str] | None = None
 
     def write(self, frame: pl.DataFrame, path: Path) -> None:
-        """Write `frame` to `path` atomically.
+        """Write `frame` to `path` atomically; equal frames give equal bytes.
 
         Raises:
             UserError: when its columns are not the table's, in order and type.
         """
         self._check(frame, str(path))
-        options: dict[str, Any] = {}
-        if self.encodings is not None:
-            pyarrow_options = {"column_encoding": self.encodings, "use_dictionary": False}
-            options = {"use_pyarrow": True, "pyarrow_options": pyarrow_options}
-        with atomic_path(path) as temporary:
-            frame.write_parquet(temporary, compression="zstd", **options)
+        content = io.BytesIO()
+        if self.encodings is None:
+            frame.write_parquet(content, compression="zstd", metadata=_SEALED)
+        else:
+            # Imported here: `recg show` writes no table and need not wait for it.
+            import pyarrow.parquet as pq
 
-    def read(self, source: Path | io.BytesIO, label: str = "") -> pl.DataFrame:
+            pq.write_table(
+                frame.to_arrow().replace_schema_metadata(_SEALED), content,
+                compression="zstd", column_encoding=self.encodings, use_dictionary=False,
+            )  # fmt: skip
+        write_sealed(path, content.getvalue())
+
+    def read(self, source: Path | bytes, label: str = "") -> pl.DataFrame:
         """Read a file or its bytes.
 
         Args:
             label: names the source in errors, which a path does itself.
 
         Raises:
-            UserError: when it is missing, not Parquet, or its columns are not the table's.
+            UserError: when it is missing, damaged, or its columns are not the table's.
         """
-        label = label or str(source)
+        label, remedy = label or str(source), f"run the {self.stage} stage"
+        if isinstance(source, Path):
+            content = read_sealed(source, remedy)
+        else:
+            content = source
+            check_seal(content, label, remedy)
         try:
-            frame = pl.read_parquet(source)
-        except FileNotFoundError as error:
-            raise UserError(f"{label}: no such file; run the stage that writes it") from error
+            frame = pl.read_parquet(content)
         except pl.exceptions.PolarsError as error:
-            raise UserError(f"{label}: not a readable Parquet file ({error})") from error
+            raise UserError(f"{label}: not a readable Parquet file ({error}); {remedy}") from error
         self._check(frame, label)
         return frame
 
@@ -82,6 +95,7 @@ ITEMS = Schema(
         "features": pl.String,
         "description": pl.String,
     },
+    "preprocess",
     others=pl.String,  # further texts, by the names that templates have for them
 )
 SEQUENCES = Schema(
@@ -95,6 +109,7 @@ SEQUENCES = Schema(
         "valid_position": pl.Int32,  # of the validation item in the list; -1: the user has none
         "test_position": pl.Int32,  # of the test item in the list; -1: the user has none
     },
+    "preprocess",
 )
 # One row a user with a list over seeds: what the seeds share is there once, and small integers in
 # streams of equal bytes compress to less than two bytes a rank.
@@ -107,6 +122,7 @@ RANKS = Schema(
         "num_higher": pl.List(pl.Int32),  # candidates that score above the test item
         "num_ties": pl.List(pl.Int32),  # other candidates that score the same
     },
+    "evaluate or baselines",
     encodings={
         "user_idx": "DELTA_BINARY_PACKED",
         "num_candidates": "BYTE_STREAM_SPLIT",
@@ -125,4 +141,5 @@ SLICES = Schema(
         "head": pl.Boolean,  # whether the test item is among the target's most popular items
         "source_similarity": pl.Float32,  # cosine of its text to the nearest other source item
     },
+    "slices",
 )

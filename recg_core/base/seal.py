@@ -16,8 +16,8 @@ _SEAL = re.compile(rb"seal-[0-9a-f]{64}")
 def seal(content: bytes) -> bytes:
     """`content`, in which `UNSEALED` stands, with the seal in its last place."""
     start = content.rindex(UNSEALED.encode())
-    digest = hashlib.sha256(content).hexdigest()
-    return content[:start] + f"seal-{digest}".encode() + content[start + len(UNSEALED) :]
+    after = memoryview(content)[start + len(UNSEALED) :]
+    return b"".join([memoryview(content)[:start], _seal_of(content, start), after])
 
 
 def check_seal(content: bytes, label: str, remedy: str) -> None:
@@ -31,7 +31,14 @@ def check_seal(content: bytes, label: str, remedy: str) -> None:
         UserError: when the seal is missing or is of other content.
     """
     for found in list(_SEAL.finditer(content))[-1:]:
-        blank = content[: found.start()] + UNSEALED.encode() + content[found.end() :]
-        if seal(blank) == content:
+        if found.group() == _seal_of(content, found.start()):
             return
-    raise UserError(f"{label}: is damaged or no file that this project wrote; {remedy}")
+    raise UserError(f"{label}: is damaged, or not of this version of the project; {remedy}")
+
+
+def _seal_of(content: bytes, start: int) -> bytes:
+    """The seal of content that has one, or the place for it, at `start`."""
+    digest = hashlib.sha256(memoryview(content)[:start])
+    digest.update(UNSEALED.encode())
+    digest.update(memoryview(content)[start + len(UNSEALED) :])
+    return f"seal-{digest.hexdigest()}".encode()

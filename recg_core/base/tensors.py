@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import write_bytes
-from recg_core.base.seal import UNSEALED, check_seal, seal
+from recg_core.base.files import read_sealed, write_sealed
+from recg_core.base.seal import UNSEALED
 
 _KEY = "content"  # one key only: safetensors writes several in no fixed order
 
@@ -20,7 +20,7 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], header: Any = N
     """Write arrays of any shapes, and a header that JSON can hold, atomically."""
     metadata = {_KEY: json.dumps({"header": header, "seal": UNSEALED})}
     whole = {name: np.array(values, order="C") for name, values in tensors.items()}
-    write_bytes(path, seal(save(whole, metadata=metadata)))
+    write_sealed(path, save(whole, metadata=metadata))
 
 
 def read_tensors(path: Path, remedy: str) -> tuple[dict[str, np.ndarray], Any]:
@@ -29,13 +29,7 @@ def read_tensors(path: Path, remedy: str) -> tuple[dict[str, np.ndarray], Any]:
     Raises:
         UserError: when the file is missing, damaged, or another; it ends with `remedy`.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; {remedy}") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
-    check_seal(content, str(path), remedy)
+    content = read_sealed(path, remedy)
     try:
         tensors = load(content)
         length = int.from_bytes(content[:8], "little")

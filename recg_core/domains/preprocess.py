@@ -17,7 +17,7 @@ import polars as pl
 
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
-from recg_core.base.files import replaced_folder, write_json
+from recg_core.base.files import replaced_folder, write_sealed_json
 from recg_core.base.schema import ITEMS, SEQUENCES
 from recg_core.domains.interactions import Core, Dropped, Wanted, divide_by_user, find_core
 from recg_core.domains.items import ITEMS_FILE
@@ -132,7 +132,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> dict[str, Any]
         SEQUENCES.write(sequences, folder / SEQUENCES_FILE)
         write_rejects(folder / REJECTS_FILE, [found.item_rejects, found.rejects])
         stats = _stats(found, items, sequences)
-        write_json(folder / STATS_FILE, stats)
+        write_sealed_json(folder / STATS_FILE, stats)
         for path in spill.iterdir():
             path.unlink()
         spill.rmdir()

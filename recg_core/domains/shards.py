@@ -1,11 +1,11 @@
 """Item embeddings on disk: Parquet shards that describe themselves, and a manifest over them.
 
 A folder of embeddings is complete when it has a `manifest.json`, which is written last. Every
-shard carries the fingerprint of its encoder and a digest of its rows in its Parquet header, so
-that the finished shards of a killed run can be trusted without a manifest.
+shard carries the fingerprint of its encoder and a seal in its Parquet header, so that the finished
+shards of a killed run can be trusted without a manifest.
 """
 
-import hashlib
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +18,15 @@ import pyarrow.parquet as pq
 
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
-from recg_core.base.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+from recg_core.base.files import (
+    read_sealed,
+    read_sealed_json,
+    sha256_file,
+    sha256_json,
+    write_sealed,
+    write_sealed_json,
+)
+from recg_core.base.seal import UNSEALED
 
 MANIFEST_NAME = "manifest.json"
 _HEADER = b"llm_recg"
@@ -78,19 +86,20 @@ def write_shard(path: Path, shard: Shard, fingerprint: str) -> None:
     Raises:
         UserError: when the disk is full or the folder cannot be written; no part of it is left.
     """
-    rows, dim = shard.embeddings.shape
+    _, dim = shard.embeddings.shape
     embedding = pa.FixedSizeListArray.from_arrays(
         pa.array(np.ascontiguousarray(shard.embeddings, dtype=np.float16).reshape(-1)), dim
     )
-    header = {"fingerprint": fingerprint, "rows": rows, "rows_sha256": _rows_sha256(shard)}
-    schema = _schema(dim).with_metadata({_HEADER: json.dumps(header, sort_keys=True)})
+    header = {"fingerprint": fingerprint, "seal": UNSEALED}
+    schema = _schema(dim).with_metadata({_HEADER: json.dumps(header)})
     table = pa.table([shard.item_ids, shard.text_sha256, embedding], schema=schema)
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", use_dictionary=False)
+    content = io.BytesIO()
+    pq.write_table(table, content, compression="zstd", use_dictionary=False)
+    write_sealed(path, content.getvalue())
 
 
 def read_shard(path: Path) -> tuple[str, Shard]:
-    """Read one shard and check it against its own header.
+    """Read one shard and check its seal.
 
     Returns:
         The fingerprint of its encoder, and the shard.
@@ -98,11 +107,10 @@ def read_shard(path: Path) -> tuple[str, Shard]:
     Raises:
         UserError: when it is missing, damaged, or no shard.
     """
+    content = read_sealed(path, _REPAIR)
     try:
-        table = pq.ParquetFile(path).read()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such shard; {_REPAIR}") from error
-    except (pa.ArrowException, OSError) as error:
+        table = pq.ParquetFile(io.BytesIO(content)).read()
+    except pa.ArrowException as error:
         raise UserError(f"{path}: not a readable shard; {_REPAIR}") from error
     metadata = table.schema.metadata or {}
     dim = getattr(table.schema.types[-1], "list_size", 0)  # of a fixed-size list alone
@@ -112,32 +120,28 @@ def read_shard(path: Path) -> tuple[str, Shard]:
     flat = table["embedding"].combine_chunks().flatten()
     # Not flat.to_numpy(), which imports pandas where it is installed: a quarter of a second.
     values = np.frombuffer(flat.buffers()[1], "<f2", count=len(flat), offset=2 * flat.offset)
-    shard = Shard(
+    return header["fingerprint"], Shard(
         item_ids=table["item_id"].to_pylist(),
         text_sha256=table["text_sha256"].to_pylist(),
         embeddings=values.reshape(-1, dim),
     )
-    if len(shard.embeddings) != table.num_rows or _rows_sha256(shard) != header["rows_sha256"]:
-        raise UserError(f"{path}: its rows differ from its own digest; {_REPAIR}")
-    return header["fingerprint"], shard
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, which declares the folder complete."""
-    write_json(folder / MANIFEST_NAME, asdict(manifest))
+    write_sealed_json(folder / MANIFEST_NAME, asdict(manifest))
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a folder of embeddings.
 
     Raises:
-        UserError: when there is none (the folder is incomplete), or its content is not that of a
-            manifest.
+        UserError: when there is none (the folder is incomplete), or it is damaged or no manifest.
     """
     path = folder / MANIFEST_NAME
     if not path.exists():
         raise UserError(f"{path}: no such file, so these embeddings are incomplete; {_REPAIR}")
-    manifest = build(Manifest, read_json(path), str(path))
+    manifest = build(Manifest, read_sealed_json(path, _REPAIR), str(path))
     if fingerprint_of(manifest.encoder) != manifest.fingerprint:
         raise UserError(f"{path}: its fingerprint is not that of its encoder; {_REPAIR}")
     return manifest
@@ -218,9 +222,3 @@ def _read_listed(folder: Path, entry: ShardEntry, manifest: Manifest) -> Shard:
 def _schema(dim: int) -> pa.Schema:
     embedding = pa.list_(pa.float16(), dim)
     return pa.schema({"item_id": pa.string(), "text_sha256": pa.string(), "embedding": embedding})
-
-
-def _rows_sha256(shard: Shard) -> str:
-    digest = hashlib.sha256(sha256_json([shard.item_ids, shard.text_sha256]).encode())
-    digest.update(np.ascontiguousarray(shard.embeddings, dtype="<f2").tobytes())
-    return digest.hexdigest()

@@ -53,6 +53,7 @@ def evaluate_model(
             source=source.name,
             target=target.name,
             transfers=transfers,
+            curve_sha256=card.curve_sha256,
         )
 
 

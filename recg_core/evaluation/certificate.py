@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recg_core.base.files import write_json
+from recg_core.base.files import write_sealed_json
 from recg_core.base.schema import RANKS
 from recg_core.models.ranking.ranks import SeedRanks
 
@@ -38,6 +38,7 @@ class Certificate:
     num_users: int
     mean_candidates: float  # the test item and all items outside the user's history
     saw: Saw
+    curve_sha256: str | None = None  # of the CSV of its training curves
 
 
 def write_cell(
@@ -51,6 +52,7 @@ def write_cell(
     source: str,
     target: str,
     transfers: bool = True,
+    curve_sha256: str | None = None,
 ) -> None:
     """Write a cell: `<name>.parquet` with its ranks and then `<name>.json`, its certificate.
 
@@ -66,9 +68,10 @@ def write_cell(
         num_users=len(ranks.users),
         mean_candidates=float(np.mean(ranks.num_candidates)),
         saw=saw,
+        curve_sha256=curve_sha256,
     )
     RANKS.write(ranks.to_frame(), folder / f"{name}.parquet")
-    write_json(folder / f"{name}.json", dataclasses.asdict(certificate))
+    write_sealed_json(folder / f"{name}.json", dataclasses.asdict(certificate))
 
 
 def overlap_share(ids: Iterable[str], others: Iterable[str]) -> float:

@@ -1,5 +1,6 @@
 """Images as PNG of few bytes, each beside a JSON with its title, caption and table."""
 
+import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recg_core.base.files import write_bytes, write_json
+from recg_core.base.files import write_bytes, write_sealed_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +65,11 @@ class LinePanel:
 def write_image(folder: Path, name: str, image: Image, png: bytes) -> None:
     """Write `<name>.png` and, last, `<name>.json`, which names it."""
     write_bytes(folder / f"{name}.png", png)
-    write_json(folder / f"{name}.json", {**asdict(image), "image": f"{name}.png"})
+    content = asdict(image) | {
+        "image": f"{name}.png",
+        "image_sha256": hashlib.sha256(png).hexdigest(),
+    }
+    write_sealed_json(folder / f"{name}.json", content)
 
 
 def draw_scatters(rows: Sequence[Sequence[Scatter | None]], names: Sequence[str]) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
-from recg_core.base.files import read_json, write_json
+from recg_core.base.files import read_sealed_json, write_sealed_json
 from recg_core.domains.domain import Domain
 from recg_core.models.variant import VariantConfig
 
@@ -74,19 +74,21 @@ class ModelCard(Origin):
     seeds: list[int]
     best_epoch: list[int]  # of each seed
     valid_ndcg: list[float]  # NDCG@10 on all validation items of the source, of each seed
+    curve_sha256: str  # of the CSV of its training curves
 
     def write(self, folder: Path) -> None:
         """Write `model.json`; its presence says that the folder is complete."""
-        write_json(folder / MODEL_FILE, dataclasses.asdict(self))
+        write_sealed_json(folder / MODEL_FILE, dataclasses.asdict(self))
 
 
 def read_card(folder: Path) -> ModelCard:
     """Read the `model.json` of a trained model.
 
     Raises:
-        UserError: when it is missing or not of this form.
+        UserError: when it is missing, damaged or not of this form.
     """
-    return build(ModelCard, read_json(folder / MODEL_FILE), str(folder / MODEL_FILE))
+    path = folder / MODEL_FILE
+    return build(ModelCard, read_sealed_json(path, "run the train stage"), str(path))
 
 
 def model_names(folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import read_json
+from recg_core.base.files import read_sealed_json
 from recg_core.models.card import PATTERNS_FILE
 from recg_core.models.tensors import load_tensors, save_tensors, seed_path
 from recg_core.models.variant import PatternsConfig
@@ -87,7 +87,7 @@ def load_patterns(
         UserError: when the folder or a file is missing, or holds the patterns of another variant
             or model.
     """
-    found = read_json(folder / PATTERNS_FILE)["clusters"]
+    found = read_sealed_json(folder / PATTERNS_FILE, "run the cluster stage")["clusters"]
     expected = 0 if config is None else config.clusters
     if found != expected:
         raise UserError(

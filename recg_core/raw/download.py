@@ -12,7 +12,7 @@ import urllib3
 from tqdm import tqdm
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import read_json, sha256_file, write_json
+from recg_core.base.files import read_sealed_json, sha256_file, write_sealed_json
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class _Part:
         Of a whole file also its `sha256`.
         """
         try:
-            return read_json(self._version_path)
+            return read_sealed_json(self._version_path, "it is loaded anew")
         except UserError:
             return {}
 
@@ -63,7 +63,7 @@ class _Part:
 
     def describe(self, version: dict[str, str]) -> None:
         """Say what the bytes are a part of."""
-        write_json(self._version_path, version)
+        write_sealed_json(self._version_path, version)
 
     def restart(self, version: dict[str, str]) -> None:
         """Forget the bytes; those to come are of `version`."""

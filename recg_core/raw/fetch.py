@@ -1,14 +1,13 @@
 """A domain's raw folder, made anew by the reader that its row names."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from recg_core.base.config import build_kind
-from recg_core.base.files import replaced_folder, sha256_file, write_json
+from recg_core.base.files import replaced_folder, sha256_file
 from recg_core.raw.readers import READERS, Place
-from recg_core.raw.source import SOURCE_FILE, Source
+from recg_core.raw.source import SOURCE_FILE, Source, write_source
 
 
 def fetch(
@@ -38,5 +37,5 @@ def fetch(
             sha256={name: sha256_file(folder / name) for name in names},
             row=dict(row),
         )
-        write_json(folder / SOURCE_FILE, asdict(source))
+        write_source(folder, source)
     return source

@@ -1,13 +1,13 @@
 """What a raw folder says of itself: its `source.json` is a `Source`."""
 
 import codecs
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
-from recg_core.base.files import read_json
+from recg_core.base.files import read_sealed_json, sha256_file, write_sealed_json
 
 SOURCE_FILE = "source.json"
 FileFormat = Literal["jsonl", "csv", "parquet"]
@@ -63,16 +63,26 @@ class Source:
     row: dict[str, Any]  # the params that it was fetched with
 
 
+def write_source(folder: Path, source: Source) -> None:
+    """Write the `source.json` of a raw folder."""
+    write_sealed_json(folder / SOURCE_FILE, asdict(source))
+
+
 def read_source(folder: Path) -> Source:
-    """Read `source.json` of a raw folder.
+    """Read `source.json` of a raw folder and check the files that it names.
 
     Raises:
-        UserError: when it is missing, malformed, or names a file that is not there.
+        UserError: when it is missing or damaged, or names a file that is not there or has changed.
     """
     path = folder / SOURCE_FILE
-    source = build(Source, read_json(path), str(path))
+    source = build(Source, read_sealed_json(path, "run the fetch stage"), str(path))
     tables = [source.items] if source.interactions is None else [source.interactions, source.items]
     for name in (name for table in tables for name in table.files):
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: no such file, though {path} names it; fetch again")
+        if sha256_file(folder / name) != source.sha256.get(name):
+            raise UserError(
+                f"{folder / name}: is damaged or was changed, its SHA-256 is not that in {path}; "
+                f"fetch again (`dvc repro -f -s fetch@{folder.name}`)"
+            )
     return source

@@ -4,10 +4,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from recg_core.base.files import read_json, write_bytes, write_json
+from recg_core.base.files import read_sealed_json, write_bytes, write_sealed_json
 from recg_core.report.analysis import Analysis, analyse
 from recg_core.report.calibration import calibration_section
-from recg_core.report.cells import REFERENCE, Grid, load_cells
+from recg_core.report.cells import (
+    METRICS_DIGESTS,
+    REFERENCE,
+    Grid,
+    load_cells,
+    metrics_digest,
+)
 from recg_core.report.comparisons import TRAINING_FREE
 from recg_core.report.config import FULL, ReportConfig
 from recg_core.report.curves import curve_drawings
@@ -64,22 +70,26 @@ def write_report(
         UserError: when a cell, its ranks, its slices or a `stats.json` is missing or damaged.
     """
     cells = load_cells(inputs.ranks, grid)
-    statistics = {name: read_json(inputs.domains / name / "stats.json") for name in grid.domains}
+    statistics = {
+        name: read_sealed_json(inputs.domains / name / "stats.json", "run the preprocess stage")
+        for name in grid.domains
+    }
     analysis = analyse(cells, inputs.slices, config)
     out = outputs.report
     sections = [
         *_result_sections(analysis),
         _slices(analysis),
         calibration_section(analysis),
-        Section("Training curves", (), tuple(curve_drawings(inputs.curves, cells.grid))),
+        Section("Training curves", (), tuple(curve_drawings(inputs.curves, cells))),
         Section("Figures", (), tuple(load_figures(inputs.figures, out))),
         Section("Data", (), (statistics_table(statistics, preparation),)),
         Section("Certificates", (), (certificate_table(cells),)),
         Section("Method", _method(config)),
     ]
     sections = [section for section in sections if section.paragraphs or section.blocks]
-    replace_files(outputs.full, metrics_files(analysis, FULL))
-    replace_files(outputs.sampled, metrics_files(analysis, config.sampled))
+    full, sampled = (metrics_files(analysis, name) for name in (FULL, config.sampled))
+    replace_files(outputs.full, full)
+    replace_files(outputs.sampled, sampled)
     tables = [table for section in sections for table in section.blocks if isinstance(table, Table)]
     every = comparisons_table(analysis)
     replace_files(out / "tables", table_files(tables) | {f"{every.name}.csv": every.csv()})
@@ -90,7 +100,9 @@ def write_report(
     }
     for path, text in texts.items():
         write_bytes(path, text.encode("utf-8"))
-    write_json(outputs.summary, build_summary(analysis))
+    # Metrics have no seal, which DVC would show among them.
+    digests = {"full": metrics_digest(full), "sampled": metrics_digest(sampled)}
+    write_sealed_json(outputs.summary, build_summary(analysis) | {METRICS_DIGESTS: digests})
 
 
 def _result_sections(analysis: Analysis) -> Iterator[Section]:

@@ -1,17 +1,19 @@
 """The cells of a grid as they were evaluated, and which of them compete with which."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
-from recg_core.base.files import read_json
+from recg_core.base.files import read_sealed_json, sha256_json
 from recg_core.evaluation.certificate import NO_SOURCE, Certificate, Saw
 
 REFERENCE = "sem"  # the variant that improvements are relative to
 INTERACTIONS_MARK, TEXT_MARK = "†", "‡"
 INTERACTIONS_USED = "target_interactions_used"  # key of a cell in the summary
+METRICS_DIGESTS = "metrics_sha256"  # key of the summary
 
 
 class Model(NamedTuple):
@@ -201,7 +203,8 @@ def _read_cells(ranks: Path) -> dict[Key, Cell]:
     """All cells below `ranks`, of the grid or not."""
     found: dict[Key, Cell] = {}
     for path in sorted(ranks.rglob("*.json")):
-        certificate = build(Certificate, read_json(path), str(path))
+        content = read_sealed_json(path, "run the evaluate or baselines stage")
+        certificate = build(Certificate, content, str(path))
         model = Model(certificate.backbone, certificate.variant)
         key = (model, certificate.source, certificate.target)
         if key in found:
@@ -217,6 +220,11 @@ def metrics_folder(source: str, target: str) -> str:
     Names are short, since DVC prints the path beside the metrics in every line of its table.
     """
     return target if source == NO_SOURCE else f"{source}-{target}"
+
+
+def metrics_digest(files: Mapping[str, str]) -> str:
+    """A digest of all metrics files of a protocol, text by path."""
+    return sha256_json(dict(files))
 
 
 def pair_of(folder: str) -> tuple[str, str]:

@@ -1,10 +1,12 @@
 """Training curves as inline SVG in the colours of the page."""
 
+import hashlib
 from pathlib import Path
 
 import polars as pl
 
-from recg_core.report.cells import Grid
+from recg_core.base.errors import UserError
+from recg_core.report.cells import Cells, Model
 from recg_core.report.layout import Drawing
 
 METRIC = "valid_ndcg@10"
@@ -12,24 +14,38 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 560, 240, 44, 28, 12
 _COLOURS = 9  # classes c0..c8 of the page's style
 
 
-def curve_drawings(folder: Path, grid: Grid) -> list[Drawing]:
-    """One drawing a source: validation NDCG@10 by epoch, a line for each model and seed."""
+def curve_drawings(folder: Path, cells: Cells) -> list[Drawing]:
+    """One drawing a source: validation NDCG@10 by epoch, a line for each model and seed.
+
+    Raises:
+        UserError: when a curve is not that of the model whose ranks are there.
+    """
     drawings = []
-    for source in grid.sources:
+    for source in cells.grid.sources:
         lines = {
-            str(model): _lines(folder / model.variant / source / f"{model.backbone}.csv")
-            for model in grid.models(zero_shot=False)
+            str(model): _lines(folder, cells, model, source)
+            for model in cells.grid.models(zero_shot=False)
         }
         if found := {model: seeds for model, seeds in lines.items() if seeds}:
             drawings.append(_drawing(source, found))
     return drawings
 
 
-def _lines(path: Path) -> list[list[tuple[float, float]]]:
+def _lines(
+    folder: Path, cells: Cells, model: Model, source: str
+) -> list[list[tuple[float, float]]]:
     """Epoch and metric of every seed; none where the model has no curves."""
+    path = folder / model.variant / source / f"{model.backbone}.csv"
     if not path.is_file():
         return []
-    frame = pl.read_csv(path).select("seed", "epoch", METRIC).drop_nulls()
+    content = path.read_bytes()
+    certificate = cells.by_key[model, source, source].certificate
+    if hashlib.sha256(content).hexdigest() != certificate.curve_sha256:
+        raise UserError(
+            f"{path}: is damaged, or not of the model that was evaluated; delete it and run the "
+            "train stage (`dvc repro`), or take it from DVC's cache (`dvc checkout`)"
+        )
+    frame = pl.read_csv(content).select("seed", "epoch", METRIC).drop_nulls()
     return [
         [(float(epoch), float(value)) for epoch, value in part.select("epoch", METRIC).iter_rows()]
         for part in frame.partition_by("seed", maintain_order=True)

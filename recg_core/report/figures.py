@@ -1,6 +1,7 @@
 """Images made by other parts of the project, embedded with the numbers behind them."""
 
 import base64
+import hashlib
 import os
 from itertools import takewhile
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
-from recg_core.base.files import read_json
+from recg_core.base.files import is_sealed_json, read_json, read_sealed_json
 from recg_core.report.layout import Figure, Number, Table
 
+_DRAW = "draw it again: run the figures stage, or `recg sweep` for what it drew"
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
@@ -18,30 +20,40 @@ def load_figures(folder: Path, out: Path) -> list[Figure]:
     """Every `<name>.json` below `folder` with its image; none where there is no folder.
 
     A figure's JSON has `title`, `caption`, `alt`, `image` (a PNG or SVG beside it), `columns` and
-    `rows`, the table of what the image shows.
+    `rows`, the table of what the image shows. One that this project drew is sealed and has
+    `image_sha256`; people may add others.
 
     Args:
         out: the report's folder, from which Markdown links to the images.
 
     Raises:
-        UserError: when a JSON has other keys or its image is missing or of another type.
+        UserError: when a JSON has other keys or its image is missing or of another type, or what
+            this project drew is damaged.
     """
     return [
-        build(_figure, read_json(path), str(path), path=path, out=out)
+        build(_figure, _content(path), str(path), path=path, out=out)
         for path in sorted(folder.rglob("*.json"))
     ]
 
 
+def _content(path: Path) -> Any:
+    found = read_json(path)
+    return read_sealed_json(path, _DRAW) if is_sealed_json(found) else found
+
+
 def _figure(
     title: str, caption: str, alt: str, image: str, columns: list[str], rows: list[Any],
-    path: Path, out: Path,
+    path: Path, out: Path, image_sha256: str | None = None,
 ) -> Figure:  # fmt: skip
     file = path.with_name(image)
     if file.suffix not in TYPES:
         raise ValueError(f"image '{image}': expected one of {sorted(TYPES)}")
     if not file.is_file():
         raise UserError(f"{file}: no such file, though {path.name} names it")
-    encoded = base64.b64encode(file.read_bytes()).decode("ascii")
+    pixels = file.read_bytes()
+    if image_sha256 not in (None, hashlib.sha256(pixels).hexdigest()):
+        raise UserError(f"{file}: is damaged, its SHA-256 is not that in {path.name}; {_DRAW}")
+    encoded = base64.b64encode(pixels).decode("ascii")
     labels = takewhile(lambda entry: isinstance(entry, str), rows[0] if rows else columns)
     table = Table(
         path.stem,

@@ -1,5 +1,6 @@
 """The metrics of every cell as plain text that fits a terminal."""
 
+import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import read_json
+from recg_core.base.files import read_sealed_json
 from recg_core.evaluation.certificate import NO_SOURCE
-from recg_core.report.cells import INTERACTIONS_USED, competes, pair_of, summary_key
+from recg_core.report.cells import (
+    INTERACTIONS_USED,
+    METRICS_DIGESTS,
+    competes,
+    metrics_digest,
+    pair_of,
+    summary_key,
+)
 
 PROTOCOLS = ("full", "sampled")
 BEST, USED = "*", "+"
@@ -38,18 +46,29 @@ def show_results(folder: Path, protocol: str, metric: str, width: int) -> str:
         width: of the terminal, in characters.
 
     Raises:
-        UserError: when there are no such results, or the protocol or metric is unknown.
+        UserError: when there are no such results, they are damaged, or the protocol or metric is
+            unknown.
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"protocol '{protocol}': expected one of {list(PROTOCOLS)}")
-    values = _read_values(folder / protocol, metric)
-    pairs = [pair for pair in values if pair[0] != NO_SOURCE]
-    if not pairs:
+    place = folder / protocol
+    files = {
+        path.relative_to(place).as_posix(): path.read_text(encoding="utf-8", errors="replace")
+        for path in sorted(place.glob("*/*.json"))
+    }
+    if not files:
         raise UserError(
-            f"{folder / protocol}: no metrics there; run `dvc repro`, or name the folder of results"
+            f"{place}: no metrics there; run `dvc repro`, or name the folder of results"
         )
+    summary = read_sealed_json(folder / "summary.json", "run the report stage")
+    if metrics_digest(files) != summary[METRICS_DIGESTS][protocol]:
+        raise UserError(
+            f"{place}: holds other files than the report wrote; run the report stage again "
+            "(`dvc repro -f -s report`)"
+        )
+    values = _values(files, place, metric)
+    pairs = [pair for pair in values if pair[0] != NO_SOURCE]
     pairs.sort(key=lambda pair: (pair[0] == pair[1], pair))  # zero-shot pairs first
-    summary = read_json(folder / "summary.json")
     shown = {pair: list(_cells(values, summary, pair)) for pair in pairs}
     trained = {cell.model: cell.trained for of_pair in shown.values() for cell in of_pair}
     models = sorted(trained, key=lambda model: (not trained[model], model))
@@ -63,14 +82,14 @@ def show_results(folder: Path, protocol: str, metric: str, width: int) -> str:
     return "\n\n".join([textwrap.fill(said, width), *blocks])
 
 
-def _read_values(folder: Path, metric: str) -> dict[Pair, dict[str, float]]:
+def _values(files: Mapping[str, str], place: Path, metric: str) -> dict[Pair, dict[str, float]]:
     """The metric of every model by source and target."""
     found: dict[Pair, dict[str, float]] = {}
-    for path in sorted(folder.glob("*/*.json")):
-        content = read_json(path)
+    for name, text in files.items():
+        content, path = json.loads(text), place / name
         if metric not in content:
             raise UserError(f"{path}: no metric '{metric}'; there are {sorted(content)}")
-        found.setdefault(pair_of(path.parent.name), {})[path.stem] = float(content[metric])
+        found.setdefault(pair_of(path.parent.name), {})[path.stem] = content[metric]
     return found
 
 

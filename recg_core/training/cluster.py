@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recg_core.base.files import write_json
+from recg_core.base.files import write_json, write_sealed_json
 from recg_core.domains.domain import Domain
 from recg_core.models.card import PATTERNS_FILE, read_card
 from recg_core.training.config import FusionConfig
@@ -57,4 +57,4 @@ def cluster_model(
         clusters = part.clusters
     write_json(validation, {"ndcg@10": float(np.mean(ndcg))})
     content = {"clusters": clusters, "seeds": summaries, "valid_ndcg": ndcg}
-    write_json(folder / PATTERNS_FILE, content)
+    write_sealed_json(folder / PATTERNS_FILE, content)

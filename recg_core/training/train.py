@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import logging
 import os
 import sys
@@ -17,7 +18,7 @@ import numpy as np
 
 import recg_core
 from recg_core.base.errors import UserError
-from recg_core.base.files import atomic_path, replaced_folder, sha256_file, sha256_json
+from recg_core.base.files import replaced_folder, sha256_file, sha256_json, write_bytes
 from recg_core.domains.domain import Domain
 from recg_core.domains.pool import Pool
 from recg_core.models.backbone_code import backbone_sha256
@@ -106,21 +107,29 @@ def train_models(
         outcomes = run_tasks(tasks, config.threads, device)
         for start in range(0, len(tasks), len(seeds)):
             task, of_seeds = tasks[start], outcomes[start : start + len(seeds)]
-            _card(task, seeds, of_seeds).write(task.folder)
-            curves[task.spec.backbone] = [row for outcome in of_seeds for row in outcome.curve]
+            curve = [row for outcome in of_seeds for row in outcome.curve]
+            _card(task, seeds, of_seeds, curve).write(task.folder)
+            curves[task.spec.backbone] = curve
     return curves
 
 
 def write_curves(curves: Mapping[str, Sequence[Row]], folder: Path) -> None:
     """Write what `train_models` returned, a CSV for each backbone."""
     for backbone, rows in curves.items():
-        with atomic_path(folder / f"{backbone}.csv") as temporary, temporary.open("w") as stream:
-            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_bytes(folder / f"{backbone}.csv", _curve_csv(rows))
 
 
-def _card(task: Task, seeds: Sequence[int], outcomes: Sequence[Outcome]) -> ModelCard:
+def _curve_csv(rows: Sequence[Row]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _card(
+    task: Task, seeds: Sequence[int], outcomes: Sequence[Outcome], curve: Sequence[Row]
+) -> ModelCard:
     sampled = task.spec.variant.generalization is not None
     return ModelCard(
         spec=task.spec,
@@ -132,6 +141,7 @@ def _card(task: Task, seeds: Sequence[int], outcomes: Sequence[Outcome]) -> Mode
         seeds=list(seeds),
         best_epoch=[outcome.best_epoch for outcome in outcomes],
         valid_ndcg=[outcome.valid_ndcg for outcome in outcomes],
+        curve_sha256=hashlib.sha256(_curve_csv(curve)).hexdigest(),
     )
 
 

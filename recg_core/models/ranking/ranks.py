@@ -3,7 +3,6 @@
 Legend: U users, S seeds.
 """
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +37,7 @@ class SeedRanks:
         )
 
 
-def read_ranks(source: Path | io.BytesIO, label: str = "") -> SeedRanks:
+def read_ranks(source: Path | bytes, label: str = "") -> SeedRanks:
     """Read a ranks file or its bytes; users in ascending order.
 
     Args:
