@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 BECAUSE = 3  # history items that are named as reasons
 REASON = ("item_id", "share")
-BATCH_SCHEMA = {
+BATCH_SCHEMA: dict[str, Any] = {
     "user_id": pl.String,
     "rank": pl.Int64,
     "item_id": pl.String,
@@ -112,6 +112,10 @@ class Catalogue:
                 len(self._events),
                 names,
             )
+
+    def add_user(self, user_id: str, history: Sequence[str]) -> None:
+        """Add one user's history, item ids oldest first."""
+        self.add_histories({"user_id": [user_id] * len(history), "item_id": list(history)})
 
     def recommend(
         self,

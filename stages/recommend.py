@@ -1,0 +1,59 @@
+"""Recommendations for a catalogue that nobody trained on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recg_core.base.errors import UserError
+
+
+def recommend(
+    items: Annotated[Path, typer.Option(help="The catalogue: ids and texts, in any format.")],
+    out: Annotated[Path, typer.Option(help="CSV, Parquet or JSON lines to write, by its name.")],
+    histories: Annotated[
+        Path | None, typer.Option(help="Who met what, oldest first or with times.")
+    ] = None,
+    history: Annotated[
+        str | None, typer.Option(help="Item ids of one user, oldest first: id1,id2,id3.")
+    ] = None,
+    k: Annotated[int, typer.Option(help="Items for each user.")] = 10,
+    columns: Annotated[
+        str | None, typer.Option(help="Where names are not usual ones: user_id=reader,title=name.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="A bundle or a trained model; else the package's own.")
+    ] = None,
+    because: Annotated[bool, typer.Option(help="Say which items of a history it goes by.")] = True,
+    device: Annotated[str | None, typer.Option(help="Of torch, such as cpu or cuda.")] = None,
+) -> None:
+    """Write the best items of a catalogue for every user, or for one history.
+
+    The model is not trained: it reads the texts, and the histories where there are some.
+    """
+    if (histories is None) == (history is None):
+        raise UserError("give either --histories, a table, or --history, item ids of one user")
+    # Imported here: the other commands need not wait for torch.
+    from recg_core.serving.output import write_recommendations
+    from recg_core.serving.recommender import Recommender
+
+    model = Recommender.load(bundle, device=device)
+    shop = model.fit_catalogue(items, histories, columns=pairs(columns))
+    if history is not None:
+        shop.add_user("", history.split(","))
+    write_recommendations(shop.recommend_batch(k=k, because=because), out)
+
+
+def pairs(text: str | None) -> dict[str, str]:
+    """`a=b,c=d` as a dictionary.
+
+    Raises:
+        UserError: naming a part without `=`.
+    """
+    found = {}
+    for part in (text or "").split(",") if text else []:
+        role, equals, column = part.partition("=")
+        if not equals:
+            raise UserError(f"--columns: '{part}' has no '='; write role=column,role=column")
+        found[role.strip()] = column.strip()
+    return found
