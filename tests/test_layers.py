@@ -24,12 +24,12 @@ PACKAGES = (
 # Which packages import what takes long or is an application's business; no other does, in any
 # function.
 HEAVY = {
-    "torch": "backbones encoders evaluation figures models training",
+    "torch": "backbones encoders evaluation figures models serving training",
     "transformers": "encoders",
     "peft": "encoders",
     "huggingface_hub": "encoders",
     "ray": "embeddings",
-    "sklearn": "encoders figures training",
+    "sklearn": "encoders figures serving training",
     "scipy": "figures report",
     "matplotlib": "figures",
     "PIL": "figures",

@@ -12,7 +12,7 @@ from recg_core.base.params import read_params
 from recg_core.base.tensors import read_tensors, write_tensors
 from recg_core.domains.shards import fingerprint_of, read_manifest
 from recg_core.encoders import CorpusEncoder, Encoder, build_encoder, fit_corpus
-from recg_core.models.card import Origin, read_card
+from recg_core.models.card import PATTERNS_FILE, Origin, read_card
 from recg_core.models.device import choose_device
 from recg_core.models.patterns import load_patterns, save_patterns
 from recg_core.models.recommender import create_model
@@ -57,7 +57,8 @@ def save_bundle(
     with replaced_folder(folder, BUNDLE_FILE) as place:
         save_tensors(trained.recommender.state_dict(), seed_path(place, card.seed))
         if trained.patterns is not None:
-            (place / "patterns").mkdir()
+            clusters = len(trained.patterns.centroids_KD)
+            write_sealed_json(place / "patterns" / PATTERNS_FILE, {"clusters": clusters})
             save_patterns(trained.patterns, place / "patterns", card.seed)
         if isinstance(encoder, CorpusEncoder):
             write_tensors(place / ENCODER_FILE, *encoder.state())
