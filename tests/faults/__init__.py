@@ -1,0 +1,1 @@
+"""Faults on purpose, and how the stages end: `python -m tests.faults`."""
