@@ -40,7 +40,7 @@ def recommend(
     model = Recommender.load(bundle, device=device)
     shop = model.fit_catalogue(items, histories, columns=pairs(columns))
     if history is not None:
-        shop.add_user("", history.split(","))
+        shop.add_user("history", history.split(","))
     write_recommendations(shop.recommend_batch(k=k, because=because), out)
 
 

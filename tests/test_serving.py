@@ -1,21 +1,19 @@
 """A recommender in a catalogue that it has never seen: ids in, ids out, the numbers of evaluation."""
 
+import dataclasses
 import json
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-import torch
 
 from recg_core import Recommender
 from recg_core.base.errors import UserError
 from recg_core.domains.domain import load_domain
 from recg_core.models.ranking.ranks import read_ranks
-from recg_core.serving.bundle import BUNDLE_FILE
 from recg_core.serving.catalogue import Catalogue
 from recg_core.serving.tables import choose_columns
 from stages import run_app
@@ -23,7 +21,20 @@ from stages.cli import app
 from tests.project import run_stages, small_params, with_value
 
 VARIANTS = ["sem", "recg", "anchored", "anchored_counts", "recg_printed"]
-WORDS = "red blue green old new round flat small large iron wool glass".split()
+WORDS = [
+    "red",
+    "blue",
+    "green",
+    "old",
+    "new",
+    "round",
+    "flat",
+    "small",
+    "large",
+    "iron",
+    "wool",
+    "glass",
+]
 ITEMS = {
     "isbn": [f"b{n}" for n in range(24)],
     "name": [f"{WORDS[n % 12]} {WORDS[(n // 2) % 12]} thing" for n in range(24)],
@@ -136,14 +147,11 @@ def test_a_damaged_bundle_is_refused(file: str, recommender: Recommender, tmp_pa
         Recommender.load(tmp_path / "bundle")
 
 
-def test_a_newer_bundle_is_refused(
-    recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("recg_core.serving.bundle.FORMAT", 2)
-    recommender.save(tmp_path / "bundle")
-    path = tmp_path / "bundle" / BUNDLE_FILE
-    assert json.loads(path.read_text())["format"] == 1 or True
-    monkeypatch.undo()
+def test_a_newer_bundle_is_refused(recommender: Recommender, tmp_path: Path) -> None:
+    card = dataclasses.replace(recommender.card, format=2)
+    Recommender(recommender.trained, recommender.encoder, card).save(tmp_path / "bundle")
+    with pytest.raises(UserError, match="a bundle of format 2, this version reads 1; update"):
+        Recommender.load(tmp_path / "bundle")
 
 
 def test_seen_items_are_left_out_unless_they_may_come_again(shop: Catalogue) -> None:
@@ -152,7 +160,9 @@ def test_seen_items_are_left_out_unless_they_may_come_again(shop: Catalogue) -> 
     assert len(fresh) == 21
     assert not set(fresh) & set(history)
     assert len(shop.recommend(history, k=24, seen=True)) == 24
-    few = shop.recommend(history, k=3, exclude=[fresh[0]], where=pl.col("price") < 20)
+    few = shop.recommend(
+        history, k=3, exclude=[fresh[0]], where=pl.col("price").cast(pl.Int64) < 20
+    )
     assert fresh[0] not in [each.item_id for each in few]
     assert all(int(each.item_id[1:]) < 20 for each in few)
     (only,) = shop.recommend(history, where={"item_id": ["b9"]})
@@ -349,8 +359,6 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return int(end.value.code or 0)
 
 
-def test_a_model_of_ids_cannot_leave_its_source(project: Path, tmp_path: Path) -> None:
+def test_a_folder_of_something_else_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds neither bundle.json nor model.json"):
         Recommender.load(tmp_path)
-    shutil.copytree(model_folder(project, "sem"), tmp_path / "m")
-    assert torch.get_num_threads() >= 1

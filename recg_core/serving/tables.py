@@ -27,7 +27,7 @@ USUAL_NAMES = {
     "user_id": "userid user uid customerid customer reviewerid readerid reader visitorid accountid",
     "item_id": "itemid item iid parentasin asin productid product movieid filmid bookid isbn sku "
     "articleid songid trackid gameid id",
-    "timestamp": "timestamp time ts datetime date unixreviewtime createdat eventtime ratedat",
+    "timestamp": "timestamp time ts when datetime date unixreviewtime createdat eventtime ratedat",
     "title": "title name producttitle productname itemname itemtitle movietitle booktitle label",
     "features": "features feature bulletpoints",
     "description": "description desc details summary overview blurb about abstract text",
@@ -74,6 +74,8 @@ def read_histories(histories: Table, columns: Mapping[str, str] | None = None) -
         UserError: as `read_catalogue`; no interaction at all is none of it.
     """
     with _raw_table(histories, "histories", columns) as table:
+        if "timestamp" not in table.columns:
+            log.info("histories: no column of times is known; the order of the lines counts")
         rejects = Rejects(table.files)
         frames = [rejects.split(frame) for frame in read_interactions(Path(), table, "order")]
         _check(rejects, "histories")
