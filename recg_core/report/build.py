@@ -16,6 +16,7 @@ from recg_core.report.files import metrics_files, replace_files, table_files
 from recg_core.report.heatmap import heatmap_svg, heatmap_table
 from recg_core.report.layout import Section, Table, html, markdown
 from recg_core.report.paper_tables import ablation_table, comparison_tables, statistics_table
+from recg_core.report.statistics import DECIMALS
 from recg_core.report.summary import averages_table, build_summary, findings
 from recg_core.report.tables import (
     certificate_table,
@@ -142,8 +143,10 @@ def _method(config: ReportConfig) -> tuple[str, ...]:
         "beside them.",
         f"Intervals are percentiles of {config.num_resamples:,} bootstrap resamples of users, the "
         "same draws for all rows of a target. Tests are two-sided: Student's paired t-test and "
-        "Wilcoxon's signed-rank test (users without a difference left out). Holm's correction runs "
-        "over all zero-shot (or all in-domain) cells for one metric, protocol and opponent.",
+        "Wilcoxon's signed-rank test (users without a difference left out), both of differences "
+        f"rounded to {DECIMALS} decimals of a fraction, so that none hangs on the order of a sum. "
+        "Holm's correction runs over all zero-shot (or all in-domain) cells for one metric, "
+        "protocol and opponent.",
         "The best training-free row is chosen for each target and metric on the test users "
         "themselves, which favours it.",
     )
