@@ -550,7 +550,7 @@ def test_a_missing_or_damaged_params_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("train: {batch_size: 3\n")
     done = run_command(command, tmp_path)
     assert done.status == 1
-    assert done.stderr.startswith("error: params.yaml: not valid YAML: ")
+    assert re.match(r"error: params.yaml:\d+: not valid YAML: ", done.stderr)
     (tmp_path / "params.yaml").write_text("- train\n")
     done = run_command(command, tmp_path)
     assert (done.status, done.stderr) == (1, "error: params.yaml: expected sections of keys\n")

@@ -56,7 +56,10 @@ def read_params(path: Path) -> Params:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; run from the project's folder") from error
     except YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from error
+        mark, problem = (getattr(error, name, None) for name in ("problem_mark", "problem"))
+        # Not the error's own words, which quote parts of a line that may hold a password.
+        place = f"{path}:{mark.line + 1}" if mark else f"{path}"
+        raise UserError(f"{place}: not valid YAML: {problem or 'it cannot be read'}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected sections of keys")
     params = Params(values, path)
