@@ -566,7 +566,20 @@ def test_a_figure_without_its_image_or_with_other_keys_is_an_error(tmp_path: Pat
     write_json(tmp_path / "x.json", {**content, "colour": "red"})
     with pytest.raises(UserError, match="unknown key"):
         load_figures(tmp_path, tmp_path)
+    write_json(tmp_path / "x.json", {**content, "columns": ["a"], "rows": [["b", 1]]})
+    with pytest.raises(UserError, match="rows: expected 1 entries in each"):
+        load_figures(tmp_path, tmp_path)
+    write_json(tmp_path / "x.json", {**content, "columns": ["a"], "rows": [[["b"]]]})
+    with pytest.raises(UserError, match=r"rows\[0\]\[0\]: expected str or int or float or null"):
+        load_figures(tmp_path, tmp_path)
     assert load_figures(tmp_path / "none", tmp_path) == []
+
+
+def test_a_certificate_that_would_name_a_file_elsewhere_is_refused(root: Path) -> None:
+    path = place_of(root, Model(None, "knn"), NO_SOURCE, "VG").with_suffix(".json")
+    write_json(path, {**json.loads(path.read_text()), "variant": "../../knn"})
+    with pytest.raises(UserError, match=r"knn_to_VG\.json: '\.\./\.\./knn' is no name"):
+        cells_of(root)
 
 
 def test_the_stage_takes_grid_and_cut_offs_from_the_params(

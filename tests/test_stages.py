@@ -3,6 +3,7 @@
 import inspect
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -309,6 +310,16 @@ GENERALIZATION = f"{RECG}.generalization"
             "grid.domains",
             ["my-garden"],
             "params.yaml: grid.domains: 'my-garden' is no name; use letters, digits and _",
+        ),
+        (
+            "encoder",
+            "lsa; rm -r ~",
+            "params.yaml: encoder: 'lsa; rm -r ~' is no name; use letters, digits and _",
+        ),
+        (
+            "grid.variants",
+            ["$(id)"],
+            "params.yaml: grid.variants: '$(id)' is no name; use letters, digits and _",
         ),
         (
             "encoders",

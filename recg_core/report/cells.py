@@ -7,6 +7,7 @@ from typing import NamedTuple
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_json
+from recg_core.base.params import check_name
 from recg_core.evaluation.certificate import NO_SOURCE, Certificate, Saw
 
 REFERENCE = "sem"  # the variant that improvements are relative to
@@ -202,6 +203,8 @@ def _read_cells(ranks: Path) -> dict[Key, Cell]:
     found: dict[Key, Cell] = {}
     for path in sorted(ranks.rglob("*.json")):
         certificate = build(Certificate, read_json(path), str(path))
+        for name in (certificate.variant, certificate.target):  # which name files of the report
+            check_name(name, str(path))
         model = Model(certificate.backbone, certificate.variant)
         key = (model, certificate.source, certificate.target)
         if key in found:

@@ -4,12 +4,11 @@ import base64
 import os
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_json
-from recg_core.report.layout import Figure, Number, Table
+from recg_core.report.layout import Entry, Figure, Number, Table
 
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 
@@ -33,9 +32,11 @@ def load_figures(folder: Path, out: Path) -> list[Figure]:
 
 
 def _figure(
-    title: str, caption: str, alt: str, image: str, columns: list[str], rows: list[Any],
-    path: Path, out: Path,
+    title: str, caption: str, alt: str, image: str, columns: list[str],
+    rows: list[list[str | int | float | None]], path: Path, out: Path,
 ) -> Figure:  # fmt: skip
+    if any(len(row) != len(columns) for row in rows):
+        raise ValueError(f"rows: expected {len(columns)} entries in each, as there are columns")
     file = path.with_name(image)
     if file.suffix not in TYPES:
         raise ValueError(f"image '{image}': expected one of {sorted(TYPES)}")
@@ -57,7 +58,7 @@ def _figure(
     )  # fmt: skip
 
 
-def _entry(value: Any) -> str | Number:
+def _entry(value: str | float | None) -> Entry:
     if isinstance(value, str):
         return value
     return Number(value, form="d" if isinstance(value, int) else ".4g")
