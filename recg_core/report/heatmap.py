@@ -29,7 +29,7 @@ def heatmap_table(analysis: Analysis, protocol: str) -> Table:
         "best training-free row (paired t-test, Holm, p < .05). In-domain pairs stand last. "
         f"{INTERACTIONS_MARK} uses interactions of the target in zero-shot cells.",
         1,
-        ("Model", *(f"{source} → {target}" for source, target in pairs)),
+        ("Model", *(f"{source} → {cells.label(target)}" for source, target in pairs)),
         tuple(rows),
     )
 

@@ -63,6 +63,11 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
 
+    def has(self, sign: str) -> bool:
+        """Whether a head or a label of a row ends in a sign."""
+        labels = [entry for row in self.rows for entry in row[: self.labels]]
+        return any(sign in text for text in (*self.columns, *labels) if isinstance(text, str))
+
     def markdown(self) -> str:
         """The table, its numbers to the right, the best in bold."""
         rule = ["---"] * self.labels + ["--:"] * (len(self.columns) - self.labels)

@@ -18,7 +18,7 @@ import numpy as np
 import recg_core
 from recg_core.base.errors import UserError
 from recg_core.base.files import atomic_path, replaced_folder, sha256_file, sha256_json
-from recg_core.domains.domain import Domain
+from recg_core.domains.domain import Domain, require_interactions
 from recg_core.domains.pool import Pool
 from recg_core.models.backbone_code import backbone_sha256
 from recg_core.models.card import MODEL_FILE, ModelCard, ModelSpec
@@ -87,6 +87,7 @@ def train_models(
     """
     if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= s < 2**31 for s in seeds):
         raise UserError(f"seeds: expected distinct integers from 0 to 2^31 - 1, got {list(seeds)}")
+    require_interactions(source)
     sampled = any(spec.variant.generalization is not None for spec in specs)
     if sampled and pool.fingerprint != source.encoder_fingerprint:
         raise UserError(
