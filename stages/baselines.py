@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from recg_core.base.params import read_params
-from recg_core.domains.domain import load_domains
+from recg_core.domains.domain import load_domains, tested
 from recg_core.evaluation.training_free import BaselinesConfig, write_training_free
 from stages import run
 
@@ -20,7 +20,7 @@ def main(
     params = read_params(Path("params.yaml"))
     config = params.build(BaselinesConfig, "baselines")
     loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
-    write_training_free(list(loaded.values()), config, out)
+    write_training_free(tested(loaded.values()), config, out)
 
 
 if __name__ == "__main__":

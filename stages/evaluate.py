@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from recg_core.base.params import read_params
-from recg_core.domains.domain import load_domains
+from recg_core.domains.domain import load_domains, tested
 from recg_core.evaluation.cells import evaluate_model
 from recg_core.models.card import model_names
 from stages import run
@@ -24,7 +24,7 @@ def main(
     params = read_params(Path("params.yaml"))
     loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
     sources = params.get("grid.sources", list[str])
-    targets = list(loaded.values())
+    targets = tested(loaded.values())
     for source in sources:
         for name in model_names(models / source):
             model, of_model = models / source / name, patterns / source / name

@@ -7,7 +7,7 @@ import typer
 
 from recg_core.base.params import read_params
 from recg_core.base.schema import SLICES
-from recg_core.domains.domain import load_domains
+from recg_core.domains.domain import load_domains, tested
 from recg_core.evaluation.slices import slice_attributes
 from stages import run
 
@@ -21,10 +21,11 @@ def main(
     params = read_params(Path("params.yaml"))
     names = params.get("grid.domains", list[str])
     loaded = load_domains(names, domains, embeddings)
+    targets = tested(loaded.values())
     for source in params.get("grid.sources", list[str]):
-        for target in names:
-            frame = slice_attributes(loaded[source], loaded[target])
-            SLICES.write(frame, out / f"{source}_to_{target}.parquet")
+        for target in targets:
+            frame = slice_attributes(loaded[source], target)
+            SLICES.write(frame, out / f"{source}_to_{target.name}.parquet")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Configuration is strict: a wrong key or type is refused by address, naming what is valid."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from recg_core.base.config import build, build_kind, convert
 from recg_core.base.errors import UserError
+from recg_core.base.params import read_params
 
 
 @dataclass(frozen=True)
@@ -265,3 +267,22 @@ def test_a_member_of_a_registry_is_built_from_its_row() -> None:
         with pytest.raises(UserError) as caught:
             build_kind(registry, row, "at")  # type: ignore[arg-type]
         assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "row: [https://me:hunter2@host/a?sig=hunter2]",
+        "row: 'https://me:hunter2@host/a?sig=hunter2",
+        "row: https://me:hunter2/x@host",
+        "row: {a: https://host/a#hunter2}",
+    ],
+)
+def test_no_error_about_a_value_repeats_what_is_secret_in_an_address(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError) as refused:
+        read_params(tmp_path / "params.yaml").get("row", int)
+    assert "params.yaml" in str(refused.value)
+    assert "hunter2" not in str(refused.value)

@@ -18,6 +18,7 @@ from recg_core.training import train
 from tests.project import (
     DOMAINS,
     KINDS,
+    NAME,
     ROOT,
     SCRATCH,
     Done,
@@ -369,3 +370,13 @@ def test_nothing_that_a_source_model_depends_on_holds_interactions_of_a_target(n
                 if not other.endswith(f"/{source}"):
                     file = f"{other}/sequences.parquet"
                     assert not [dep for dep in stage.deps if below(file, dep)]
+
+
+def test_every_name_that_a_command_is_filled_with_is_checked() -> None:
+    """A shell reads the commands: only what `read_params` holds to letters, digits and _ is in."""
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    axes = {axis for block in read_yaml("dvc.yaml")["stages"].values() for axis in
+            block.get("matrix", {}).values()}  # fmt: skip
+    assert axes == {"${grid.domains}", "${grid.sources}", "${grid.variants}"}
+    named = {name for name in NAME.findall(text) if not name.startswith(("grid.", "item."))}
+    assert named == {"encoder"}

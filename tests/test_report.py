@@ -22,7 +22,7 @@ from recg_core.models.ranking.metrics import ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks, read_ranks
 from recg_core.report.analysis import Analysis, analyse
 from recg_core.report.build import Inputs, Outputs, write_report
-from recg_core.report.calibration import reversals
+from recg_core.report.calibration import calibration_section, reversals
 from recg_core.report.cells import Cell, Cells, Grid, Model, load_cells
 from recg_core.report.config import ReportConfig
 from recg_core.report.figures import load_figures
@@ -118,7 +118,8 @@ def root(tmp_path: Path) -> Path:
                 target_interactions_used=used,
             )  # fmt: skip
         stats = {
-            "num_items": 24_315, "num_users": USERS, "num_interactions": 7_236,
+            "num_items": 24_315, "num_users": USERS, "num_test_users": USERS,
+            "num_interactions": 7_236,
             "mean_sequence_length": 8.04,
         }  # fmt: skip
         write_sealed_json(tmp_path / "domains" / domain / "stats.json", stats)
@@ -572,6 +573,12 @@ def test_a_figure_without_its_image_or_with_other_keys_is_an_error(tmp_path: Pat
     write_json(tmp_path / "x.json", {**content, "colour": "red"})
     with pytest.raises(UserError, match="unknown key"):
         load_figures(tmp_path, tmp_path)
+    write_json(tmp_path / "x.json", {**content, "columns": ["a"], "rows": [["b", 1]]})
+    with pytest.raises(UserError, match="rows: expected 1 entries in each"):
+        load_figures(tmp_path, tmp_path)
+    write_json(tmp_path / "x.json", {**content, "columns": ["a"], "rows": [[["b"]]]})
+    with pytest.raises(UserError, match=r"rows\[0\]\[0\]: expected str or int or float or null"):
+        load_figures(tmp_path, tmp_path)
     assert load_figures(tmp_path / "none", tmp_path) == []
 
 
@@ -600,6 +607,13 @@ def test_a_curve_of_another_model_or_a_damaged_one_is_refused(root: Path) -> Non
         write(root)
 
 
+def test_a_certificate_that_would_name_a_file_elsewhere_is_refused(root: Path) -> None:
+    path = place_of(root, Model(None, "knn"), NO_SOURCE, "VG").with_suffix(".json")
+    write_json(path, {**json.loads(path.read_text()), "variant": "../../knn"})
+    with pytest.raises(UserError, match=r"knn_to_VG\.json: '\.\./\.\./knn' is no name"):
+        cells_of(root)
+
+
 def test_the_stage_takes_grid_and_cut_offs_from_the_params(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -625,3 +639,125 @@ def test_the_stage_takes_grid_and_cut_offs_from_the_params(
     assert "text rule `title`" in Path("out/report.md").read_text(encoding="utf-8")
     assert set(json.loads(Path("full/IS-VG/sasrec-sem.json").read_text())) == {"recall@3", "ndcg@3"}
     assert not Path("sampled/IS-VG/sasrec-id.json").exists()
+
+
+def shrink(root: Path, target: str, users: int = USERS, candidates: int = ITEMS - 7) -> None:
+    """Cut a target to its first test users and to a smaller catalogue."""
+    for path in (root / "ranks").rglob(f"*_to_{target}.json"):
+        certificate = json.loads(path.read_text())
+        ranks = RANKS.read(path.with_suffix(".parquet")).head(users)
+        higher = pl.col("num_higher").list.eval(pl.element().clip(0, candidates - 1))
+        small = ranks.with_columns(
+            higher, pl.lit(candidates, pl.Int32).alias("num_candidates")
+        )  # fmt: skip
+        RANKS.write(small, path.with_suffix(".parquet"))
+        write_json(path, {**certificate, "num_users": users, "mean_candidates": float(candidates)})
+    for path in (root / "slices").glob(f"*_to_{target}.parquet"):
+        SLICES.write(SLICES.read(path).head(users), path)
+
+
+ONE_TARGET = Grid(("IS",), GRID.sources, GRID.backbones, GRID.variants)
+
+
+@pytest.mark.parametrize("size", [{"users": 29}, {"candidates": 99}])
+def test_a_target_that_is_too_small_is_in_no_mean_count_or_correction(
+    root: Path, size: dict[str, int]
+) -> None:
+    shrink(root, "VG", **size)
+    analysis, without = analysed(root), analysed(root, ONE_TARGET)
+    assert analysis.comparisons == without.comparisons
+    for protocol in ("full", CONFIG.sampled):
+        assert findings(analysis, protocol)[1:] == findings(without, protocol)[1:]
+        means, expected = (averages_table(a, protocol).rows for a in (analysis, without))
+        assert means == expected
+    summary, expected = build_summary(analysis), build_summary(without)
+    for model, of_model in expected.items():
+        assert of_model.items() <= summary[model].items()
+    assert summary["sasrec-sem"]["IS_to_VG"]["too_small"] is True
+    assert "too_small" not in summary["sasrec-sem"]["VG_to_IS"]
+    assert calibration_section(analysis) == calibration_section(without)
+
+
+@pytest.mark.parametrize("size", [{"users": 30}, {"candidates": 100}])
+def test_a_target_that_is_just_large_enough_counts(root: Path, size: dict[str, int]) -> None:
+    shrink(root, "VG", **size)
+    assert {c.cell.target for c in analysed(root).comparisons} == {"IS", "VG"}
+    assert "§" not in (write(root) / "report.md").read_text().split("## Slices")[0]
+
+
+def test_a_target_that_is_too_small_is_marked_wherever_it_stands(root: Path) -> None:
+    shrink(root, "VG", users=7, candidates=7)
+    out = write(root)
+    for section in (out / "report.md").read_text(encoding="utf-8").split("\n## ")[1:]:
+        for table in re.split(r"\n### ", section)[1:]:
+            head, *rows = [line for line in table.splitlines() if line.startswith("|")] or [""]
+            names = [cell for line in rows for cell in line.split("|")[1:4]]
+            marked = any("VG §" in text for text in (head, *names))
+            assert marked == ("too small to mean anything" in table)
+            assert "Target" not in head or not any(line.startswith("| VG |") for line in rows)
+    assert "→ VG §" in (root / "results" / "heatmap.svg").read_text(encoding="utf-8")
+
+
+def test_where_every_target_is_too_small_the_report_says_so(root: Path) -> None:
+    for target in GRID.domains:
+        shrink(root, target, users=7, candidates=7)
+    text = (write(root) / "report.md").read_text(encoding="utf-8")
+    said = "No target has 30 test users and 100 candidates, so that nothing is compared"
+    assert text.count(said) == 1
+    assert not re.search(r"\bnan\b|better in|[▲▼] \|| Verdict", text.split("## Method")[0])
+    assert "mean_zero_shot" not in json.loads((root / "results/summary.json").read_text())["knn"]
+
+
+def test_fewer_candidates_than_negatives_are_all_of_them(root: Path) -> None:
+    shrink(root, "VG", candidates=29)
+    analysis = analysed(root)
+    text = (write(root) / "report.md").read_text(encoding="utf-8")
+    assert "against 100 sampled negatives (all 28 others on `VG`), the paper's protocol" in text
+    # What is said of means leaves it out for its size.
+    assert "NDCG@10, 100 negatives: " in findings(analysis, "sampled_100")[0]
+    more = analyse(cells_of(root), root / "slices", ReportConfig(num_negatives=500))
+    words = "NDCG@10, 500 negatives (all 292 others on `IS`): "
+    assert words in findings(more, "sampled_500")[0]
+
+
+def test_slices_of_few_users_have_no_difference(root: Path) -> None:
+    shrink(root, "VG", users=60)  # quarters of 15
+    table = slices_table(analysed(root), zero_shot=True)
+    for row in table.rows:
+        entries = dict(zip(table.columns, row, strict=True))
+        few = int(entries["Users"].text.replace(",", "")) < 30
+        assert str(entries["Values"]).endswith(" §") == few
+        assert (entries["Difference"].text == "-") == (entries["95 % interval"] == "-") == few
+    assert any(row[0] == "IS" and not str(row[3]).endswith("§") for row in table.rows)
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({"num_users": 0, "num_test_users": 0, "num_interactions": 0}, "VG: has no interactions"),
+        ({"num_test_users": 0}, "VG: no user has a history and a test item"),
+    ],
+)
+def test_a_domain_without_test_users_is_named_and_left_out(
+    root: Path, counts: dict[str, int], said: str
+) -> None:
+    """A new shop's cells do not exist; its items stand in the table of data sets."""
+    stats = root / "domains" / "VG" / "stats.json"
+    write_json(stats, {**json.loads(stats.read_text()), **counts})
+    for path in (*(root / "ranks").rglob("*_to_VG.*"), *(root / "slices").glob("*_to_VG.parquet")):
+        path.unlink()
+    if not counts.get("num_users", USERS):
+        for path in (root / "ranks").rglob("VG_to_*"):
+            path.unlink()
+    text = (write(root) / "report.md").read_text(encoding="utf-8")
+    assert text.split("## Full ranking")[0].count(said) == 1
+    assert ("VG → IS" in text) == ("num_users" not in counts)
+    assert "→ VG" not in text
+    assert "| VG |" in text.split("## Data")[1]
+
+
+def test_a_grid_without_any_test_user_is_refused(root: Path) -> None:
+    for domain in GRID.domains:
+        write_json(root / "domains" / domain / "stats.json", {"num_users": 0, "num_test_users": 0})
+    with pytest.raises(UserError, match=r"IS: has no interactions.*; VG: has no interactions"):
+        write(root)

@@ -1,4 +1,4 @@
-"""A recommender in a catalogue that it has never seen: ids in, ids out, the numbers of evaluation."""
+"""A recommender in an unseen catalogue: ids in, ids out, the numbers of evaluation."""
 
 import dataclasses
 import json
@@ -255,7 +255,7 @@ def test_unknown_ids_are_named(shop: Catalogue, caplog: pytest.LogCaptureFixture
         shop.recommend_batch(["nobody"])
     with pytest.raises(UserError, match="k: expected 1 or more"):
         shop.recommend(["b1"], k=0)
-    with pytest.raises(UserError, match="where: .*colour"):
+    with pytest.raises(UserError, match=r"where: .*colour"):
         shop.recommend(["b1"], where={"colour": "red"})
 
 
@@ -360,5 +360,5 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 def test_a_folder_of_something_else_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds neither bundle.json nor model.json"):
+    with pytest.raises(UserError, match=r"holds neither bundle\.json nor model\.json"):
         Recommender.load(tmp_path)

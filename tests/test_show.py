@@ -1,5 +1,6 @@
 """`recg show`: the metrics of every cell in terminals of any width."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -154,3 +155,18 @@ def test_the_command_needs_neither_a_model_nor_dvc(results: Path) -> None:
     command = [sys.executable, "-c", code, "show", "--folder", str(results)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_target_that_is_too_small_has_a_sign_and_no_best(results: Path) -> None:
+    summary = json.loads((results / "summary.json").read_text())
+    for cells in summary.values():
+        for key, cell in cells.items():
+            if key.endswith("to_office"):
+                cell["too_small"] = True
+    write_json(results / "summary.json", summary)
+    text = show_results(results, "full", "ndcg@10", 120)
+    assert "§ fewer than 30 test users" in " ".join(text.split())
+    columns = list(zip(*table_of(text), strict=True))
+    assert columns[1][1] == "office§"
+    assert not any("*" in cell or "+" in cell for cell in columns[1])
+    assert any("*" in cell for cell in columns[2])

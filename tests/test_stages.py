@@ -3,6 +3,7 @@
 import inspect
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -314,6 +315,16 @@ GENERALIZATION = f"{RECG}.generalization"
             "params.yaml: grid.domains: 'my-garden' is no name; use letters, digits and _",
         ),
         (
+            "encoder",
+            "lsa; rm -r ~",
+            "params.yaml: encoder: 'lsa; rm -r ~' is no name; use letters, digits and _",
+        ),
+        (
+            "grid.variants",
+            ["$(id)"],
+            "params.yaml: grid.variants: '$(id)' is no name; use letters, digits and _",
+        ),
+        (
             "encoders",
             None,
             "params.yaml: no key 'lsa' at encoders; valid keys are []",
@@ -554,7 +565,7 @@ def test_a_missing_or_damaged_params_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("train: {batch_size: 3\n")
     done = run_command(command, tmp_path)
     assert done.status == 1
-    assert done.stderr.startswith("error: params.yaml: not valid YAML: ")
+    assert re.match(r"error: params.yaml:\d+: not valid YAML: ", done.stderr)
     (tmp_path / "params.yaml").write_text("- train\n")
     done = run_command(command, tmp_path)
     assert (done.status, done.stderr) == (1, "error: params.yaml: expected sections of keys\n")

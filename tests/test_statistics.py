@@ -44,6 +44,30 @@ def test_rows_that_do_not_differ_have_p_1() -> None:
     assert wilcoxon_test(nothing).tolist() == [1, 1]
 
 
+def test_noise_of_floating_point_sums_decides_nothing() -> None:
+    """0.1 + 0.2 is not 0.3 to a computer: a difference that is none, or the larger of equals."""
+    ours = np.array([0.1 + 0.2, 0.1 + 0.2, 0.7, 0.4, 0.9, 0.1, 0.8, 0.2])
+    theirs = np.array([0.3, 0.0, 0.4, 0.1, 0.6, 0.4, 0.5, 0.6])
+    by_hand = np.array([0.0, 0.3, 0.3, 0.3, 0.3, -0.3, 0.3, -0.4])
+    assert len(np.unique(abs(ours - theirs))) > len(np.unique(abs(by_hand)))
+    for test in (paired_t_test, wilcoxon_test):
+        assert test((ours - theirs)[:, None])[0] == test(by_hand[:, None])[0]
+        assert test((ours[:1] - theirs[:1])[:, None])[0] == 1
+    # Six of seven differences are of the same size, so each has the mean of the ranks 1 to 6.
+    expected = stats.wilcoxon([3.5, 3.5, 3.5, 3.5, -3.5, 3.5, -7]).pvalue
+    assert wilcoxon_test((ours - theirs)[:, None])[0] == expected
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_another_order_of_the_same_sums_gives_the_same_p_values(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    differences = simulated_gains(0.1, repeats=1, seed=seed)
+    differences[::3] *= 1e-10  # as of test items far below the cut-off, under the sampled protocol
+    noisy = differences + random.uniform(-1e-15, 1e-15, differences.shape)
+    for test in (paired_t_test, wilcoxon_test):
+        assert test(noisy) == pytest.approx(test(differences), rel=1e-6)
+
+
 @given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=7))
 def test_holm_is_the_closed_test_of_bonferroni(p_values: list[float]) -> None:
     """The adjusted p-value of a hypothesis is the worst over all sets that contain it."""

@@ -56,13 +56,30 @@ def read_params(path: Path) -> Params:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; run from the project's folder") from error
     except YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {error}") from error
+        mark, problem = (getattr(error, name, None) for name in ("problem_mark", "problem"))
+        # Not the error's own words, which quote parts of a line that may hold a password.
+        place = f"{path}:{mark.line + 1}" if mark else f"{path}"
+        raise UserError(f"{place}: not valid YAML: {problem or 'it cannot be read'}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected sections of keys")
     params = Params(values, path)
+    if "encoder" in values:
+        check_name(params.get("encoder", str), f"{path}: encoder")
     if "grid" in values:
         _check_grid(params)
     return params
+
+
+def check_name(name: str, place: str) -> None:
+    """Refuse a name that may not stand in a command, a path or a stage's name.
+
+    Names of domains, encoders, backbones and variants do: `dvc.yaml` fills them in.
+
+    Raises:
+        UserError: naming the place.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_]+", name) or name == "none":
+        raise UserError(f"{place}: '{name}' is no name; use letters, digits and _")
 
 
 def _check_grid(params: Params) -> None:
@@ -80,8 +97,7 @@ def _check_grid(params: Params) -> None:
         if not names or len(set(names)) < len(names):
             raise UserError(f"{place}: expected different names, at least one, got {names}")
         for name in names:
-            if not re.fullmatch(r"[A-Za-z0-9_]+", name) or name == "none":
-                raise UserError(f"{place}: '{name}' is no name; use letters, digits and _")
+            check_name(name, place)
     addresses = ["grid.sources"] if "sources" in grid else []
     if "pool" in params.values:
         addresses.append("pool.domains")

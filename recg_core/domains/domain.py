@@ -1,14 +1,18 @@
 """A domain in memory: its users' sequences and its items' text embeddings."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from recg_core.base.errors import UserError
 from recg_core.base.schema import ITEMS
 from recg_core.domains.sequences import Sequences, load_sequences
 from recg_core.domains.shards import load_embeddings, read_manifest
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,48 @@ class Domain:
     def num_items(self) -> int:
         """N, the items of the catalogue."""
         return len(self.text)
+
+
+def why_untested(name: str, num_users: int, num_test_users: int) -> str | None:
+    """Why nothing can be evaluated on a domain, as a sentence; None where it can."""
+    if not num_users:
+        return (
+            f"{name}: has no interactions; it can be neither trained on nor evaluated; its items "
+            "can be recommended"
+        )
+    if not num_test_users:
+        return f"{name}: no user has a history and a test item; it cannot be evaluated"
+    return None
+
+
+def tested(domains: Iterable[Domain]) -> list[Domain]:
+    """Those of the domains that can be evaluated; a log says why others cannot.
+
+    Raises:
+        UserError: when none can.
+    """
+    found, reasons = [], []
+    for domain in domains:
+        users = domain.sequences
+        reason = why_untested(domain.name, len(users.user_ids), len(users.holdout("test").users))
+        if reason is None:
+            found.append(domain)
+        else:
+            log.warning("%s", reason)
+            reasons.append(reason)
+    if not found:
+        raise UserError("; ".join(reasons))
+    return found
+
+
+def require_interactions(source: Domain) -> None:
+    """Refuse to train on a domain without users.
+
+    Raises:
+        UserError: saying so.
+    """
+    if not source.sequences.user_ids:
+        raise UserError(str(why_untested(source.name, 0, 0)))
 
 
 def load_domains(

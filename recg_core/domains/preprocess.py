@@ -321,7 +321,7 @@ def _stats(found: _Found, items: pl.DataFrame, sequences: pl.DataFrame) -> dict[
         "mean_sequence_length": num_interactions / max(num_users, 1),
         "density": num_interactions / max(num_users * num_items, 1),
         "num_valid_users": int((sequences["valid_position"] >= 0).sum()),
-        "num_test_users": int((sequences["test_position"] >= 0).sum()),
+        "num_test_users": int((sequences["test_position"] >= 1).sum()),  # with a history
         # Interactions at the same time as the user's one before: their order is the file's.
         "num_ties": int(same_time or 0),
         "read": {name: rejects.num_lines for name, rejects in tables.items()},

@@ -34,7 +34,7 @@ def evaluate_model(
     card = read_card(model)
     transfers = not isinstance(card.spec.variant.items, IdItemsConfig)
     if not transfers:
-        targets = [source]
+        targets = [target for target in targets if target.name == source.name]
     seeds = load_seeds(model, patterns, targets)
     for target in targets:
         holdout, observed = target.sequences.holdout("test"), target.sequences.observed("test")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recg_core.base.files import write_bytes, write_sealed_json
+from recg_core.base.printable import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,9 +87,9 @@ def draw_scatters(rows: Sequence[Sequence[Scatter | None]], names: Sequence[str]
             place.set_axis_off()
             if panel is not None:
                 _draw_scatter(place, panel, len(names))
-    for group, name in enumerate(names):
-        axes[0][0].scatter([], [], s=20, label=name, **_style(group))
-    canvas.legend(loc="outside lower center", ncols=len(names), frameon=False)
+    points = [axes[0][0].scatter([], [], s=20, **_style(group)) for group in range(len(names))]
+    shown = list(map(plot_text, names))
+    canvas.legend(points, shown, loc="outside lower center", ncols=len(names), frameon=False)
     return _png(canvas)
 
 
@@ -108,17 +109,23 @@ def draw_lines(panels: Sequence[LinePanel]) -> bytes:
             place.set_xscale("log")
         place.set_xticks(values, [f"{value:g}" for value in values], rotation=45)
         place.minorticks_off()
-        place.set_title(panel.title, fontsize=9)
-        place.set_xlabel(panel.x_label)
-        place.set_ylabel(panel.y_label)
+        place.set_title(plot_text(panel.title), fontsize=9)
+        place.set_xlabel(plot_text(panel.x_label))
+        place.set_ylabel(plot_text(panel.y_label))
         place.grid(alpha=0.3)
     handles = {
         str(curve.get_label()): curve for place in axes for curve in place.get_lines()
         if curve.get_label() in labels
     }  # fmt: skip
     curves = [handles[label] for label in labels]
-    canvas.legend(curves, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    shown = list(map(plot_text, labels))
+    canvas.legend(curves, shown, loc="outside lower center", ncols=len(labels), frameon=False)
     return _png(canvas)
+
+
+def plot_text(text: str) -> str:
+    """Text of any origin as matplotlib shows it: a `$` begins no formula; lines stay."""
+    return "\n".join(printable(line).replace("$", r"\$") for line in text.split("\n"))
 
 
 def _canvas(width: float, height: float) -> "Canvas":
@@ -129,7 +136,7 @@ def _canvas(width: float, height: float) -> "Canvas":
 
 
 def _draw_scatter(place: "Axes", panel: Scatter, num_groups: int) -> None:
-    place.set_title(panel.title, fontsize=8)
+    place.set_title(plot_text(panel.title), fontsize=8)
     for group in range(num_groups):
         points = panel.points[panel.groups == group]
         place.scatter(points[:, 0], points[:, 1], s=5, alpha=0.7, linewidths=0, **_style(group))

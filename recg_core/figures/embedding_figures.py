@@ -188,9 +188,11 @@ def measure_model(
         projections = projections or project(vectors, config)
         numbers.append(measure_items(vectors, sample.domains, sample.pairs, config.seed))
         if trained.patterns is not None:
+            histories = [_histories(domain, config) for domain in domains]
             users = [
-                trained.user_matrix(table, _histories(domain, config))
-                for table, domain in zip(tables, domains, strict=True)
+                trained.user_matrix(table, history)
+                for table, history in zip(tables, histories, strict=True)
+                if len(history)  # a domain may have items alone
             ]
             numbers[-1] |= measure_patterns(trained.patterns, users)
     means = {name: float(np.mean([seed[name] for seed in numbers])) for name in numbers[0]}

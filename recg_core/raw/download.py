@@ -1,11 +1,19 @@
-"""Downloads that survive dropped connections, killed processes and changed files."""
+"""Downloads that survive dropped connections, killed processes and changed files.
+
+An address may hold a password or a signature: no message, log or file name repeats it.
+"""
 
 import hashlib
 import logging
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http.client import responses as REASONS
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -13,12 +21,14 @@ from tqdm import tqdm
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, sha256_file, write_sealed_json
+from recg_core.base.secrets import HIDDEN, without_secrets
 
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
 MAX_WAIT = 60.0  # seconds between two tries
 TRANSIENT = {408, 425, 429}  # besides the server's own errors, 500 and above
+SETTLED_SECONDS = 60  # a file that was changed less long ago may change within the same second
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,8 @@ class _Part:
     def version(self) -> dict[str, str]:
         """`{"etag" | "modified": ..., "total": ...}` as far as the server told; {} if unknown.
 
-        Of a whole file also its `sha256`.
+        Of a whole file also its `sha256`; `joined` where no validator says that its parts belong
+        together.
         """
         try:
             return read_sealed_json(self._version_path, "it is loaded anew")
@@ -84,6 +95,30 @@ class _Lost(Exception):
     """The connection or the server failed; another try may help."""
 
 
+@dataclass(frozen=True)
+class _Request:
+    """What is asked for."""
+
+    url: str
+    sha256: str | None
+    retry: Retry
+    other_hosts: set[str] = field(
+        default_factory=set
+    )  # that it was redirected to, and that is said
+
+    @property
+    def shown(self) -> str:
+        """The address as it may be read by others."""
+        return without_secrets(self.url)
+
+    def part_in(self, folder: Path) -> _Part:
+        """Where its bytes go; another password does not make another file."""
+        parts = urlsplit(self.url)
+        public = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", parts.path.rstrip("/").rpartition("/")[2])[-100:]
+        return _Part(folder / f"{hashlib.sha256(public.encode()).hexdigest()[:12]}-{name}.part")
+
+
 def download(
     url: str, partial_dir: Path, *, sha256: str | None = None, retry: Retry | None = None
 ) -> Path:
@@ -92,7 +127,8 @@ def download(
     A whole file that is there already is used as it is, without asking the server, if it has the
     SHA-256 that it had when it was loaded, and that is not another than wanted; to load it anew,
     delete it. A part is continued (HTTP Range) if the server confirms, by ETag or Last-Modified,
-    that it is of the same file; otherwise it is fetched anew.
+    that it is of the same file, or if the server has neither and `sha256` will tell; otherwise it
+    is fetched anew. A redirect to another host is logged.
 
     Args:
         partial_dir: a folder that outlives the caller's output. The caller may link to its files
@@ -100,21 +136,52 @@ def download(
         sha256: the digest that the file must have.
 
     Raises:
-        UserError: when the server refuses or stays unreachable, the digest is another, or the
-            disk is full. What was loaded is kept for the next call, except with a wrong digest.
+        UserError: when the address is none, the server refuses or stays unreachable, the digest is
+            another, or the disk is full. What was loaded is kept for the next call, except with a
+            wrong digest.
     """
-    retry = retry or Retry()
-    name = url.rstrip("/").rsplit("/", 1)[-1]
+    request = _Request(url, None if sha256 is None else sha256.lower(), retry or Retry())
+    _check_address(url)
     partial_dir.mkdir(parents=True, exist_ok=True)
-    part = _Part(partial_dir / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}.part")
-    wanted = None if sha256 is None else sha256.lower()
-    if _is_kept(part, wanted):
+    part = request.part_in(partial_dir)
+    if _is_kept(part, request.sha256):
         return part.path
-    digest = _load_all(url, part, retry)
-    if wanted not in (None, digest):
+    with _quiet_libraries():
+        digest = _load_all(request, part)
+        if request.sha256 not in (None, digest) and "joined" in part.version:
+            log.info("%s: its parts are of different files; loading it anew", request.shown)
+            part.remove()
+            digest = _load_all(request, part)
+    if request.sha256 not in (None, digest):
         part.remove()
         raise UserError(f"{url}: its SHA-256 is {digest}, expected {sha256}; the file was deleted")
     return part.path
+
+
+def _check_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
+        unquoted = parts.port is not None and "@" in parts.path and "@" not in parts.netloc
+    except ValueError:  # a port that is no number, or half an IPv6 address
+        usable = unquoted = False
+    if not usable or unquoted:
+        raise UserError(
+            f"{url}: not a usable address; it begins with http:// or https:// and a host, and "
+            "special characters of a password are written as %2F and the like"
+        )
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Hold back the log of urllib3, which repeats addresses whole."""
+    logger = logging.getLogger("urllib3")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _is_kept(part: _Part, wanted: str | None) -> bool:
@@ -129,12 +196,12 @@ def _is_kept(part: _Part, wanted: str | None) -> bool:
     return False
 
 
-def _load_all(url: str, part: _Part, retry: Retry) -> str:
+def _load_all(request: _Request, part: _Part) -> str:
     """Load what is missing, in as many tries as it takes; the SHA-256 of the whole."""
-    failures, furthest = 0, part.size
+    retry, failures, furthest = request.retry, 0, part.size
     while True:
         try:
-            _load(url, part, retry.timeout)
+            _load(request, part)
             break
         except _Lost as lost:
             # Only new ground counts as progress, so that restarts cannot go on for ever.
@@ -142,11 +209,11 @@ def _load_all(url: str, part: _Part, retry: Retry) -> str:
             furthest = max(furthest, part.size)
             if failures >= retry.attempts:
                 raise UserError(
-                    f"{url}: gave up after {failures} tries ({lost}); {part.size} bytes are kept "
-                    f"in {part.path.parent}: run again to continue"
+                    f"{request.url}: gave up after {failures} tries ({lost}); {part.size} bytes "
+                    f"are kept in {part.path.parent}: run again to continue"
                 ) from lost
             wait = min(retry.wait * 2 ** (failures - 1), MAX_WAIT)
-            log.info("%s: %s; trying again in %.0f s", url, lost, wait)
+            log.info("%s: %s; trying again in %.0f s", request.shown, lost, wait)
             time.sleep(wait)
         except OSError as error:
             raise UserError(f"{part.path}: could not be written ({error})") from error
@@ -155,26 +222,31 @@ def _load_all(url: str, part: _Part, retry: Retry) -> str:
     return digest
 
 
-def _load(url: str, part: _Part, timeout: float) -> None:
+def _load(request: _Request, part: _Part) -> None:
     """One request: load the rest of `part`, or all of it when the file has changed."""
     # A file that the server compresses on the way could be neither counted nor continued.
-    headers = {"Accept-Encoding": "identity"} | _conditions(part)
+    headers = {"Accept-Encoding": "identity"} | _conditions(request, part)
+    timeout = request.retry.timeout
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
+        with requests.get(request.url, headers=headers, stream=True, timeout=timeout) as response:
+            _note_redirect(request, response)
             if response.status_code == 304:
                 return
-            _check_status(url, response, part)
+            _check_status(request.url, response, part)
             version = _version(response)
             if response.status_code != 206:
                 part.restart(version)
-            elif not _continues(response, part, version):
+            elif not _continues(request, response, part, version):
                 part.remove()
                 raise _Lost("the file has changed on the server")
+            else:
+                joined = {} if _validator(part.version) else {"joined": "yes"}
+                version = part.version | version | joined
             _write(response, part, version)
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-        raise UserError(f"{url}: not a usable address ({error})") from error
+        raise UserError(f"{request.url}: not a usable address ({_words(error)})") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise _Lost(f"the connection was lost: {error}") from error
+        raise _Lost(f"the connection was lost: {_words(error)}") from None
     total = version.get("total")
     if total is not None and part.size != int(total):
         raise _Lost(f"the connection was closed after {part.size} of {total} bytes")
@@ -182,7 +254,20 @@ def _load(url: str, part: _Part, timeout: float) -> None:
     part.describe(version | {"total": str(part.size)})
 
 
-def _conditions(part: _Part) -> dict[str, str]:
+def _words(error: Exception) -> str:
+    """What a library says of an error; it may repeat the path of an address with its query."""
+    return re.sub(r"\?\S*", f"?{HIDDEN}", without_secrets(str(error)))
+
+
+def _note_redirect(request: _Request, response: requests.Response) -> None:
+    """Say once that a file comes from another host than was asked."""
+    asked, answered = urlsplit(request.url).hostname, urlsplit(response.url).hostname
+    if answered != asked and answered not in request.other_hosts:
+        request.other_hosts.add(str(answered))
+        log.warning("%s: redirects to another host, %s", asked, answered)
+
+
+def _conditions(request: _Request, part: _Part) -> dict[str, str]:
     """The headers that ask for no more than is missing."""
     version = part.version
     etag, modified = version.get("etag"), version.get("modified")
@@ -190,26 +275,32 @@ def _conditions(part: _Part) -> dict[str, str]:
         return {"If-None-Match": etag}
     if part.is_complete and modified:
         return {"If-Modified-Since": modified}
-    # If-Range takes no weak ETag.
-    validator = etag if etag and not etag.startswith("W/") else modified
-    if not part.size or part.is_complete or validator is None:
+    if not part.size or part.is_complete:
         return {}
-    return {"Range": f"bytes={part.size}-", "If-Range": validator}
+    rest = {"Range": f"bytes={part.size}-"}
+    if validator := _validator(version):
+        return rest | {"If-Range": version[validator]}
+    return rest if request.sha256 else {}
+
+
+def _validator(version: dict[str, str]) -> str | None:
+    """What tells versions of a file apart: `etag`, unless it is a weak one, or `modified`."""
+    if "etag" in version and not version["etag"].startswith("W/"):
+        return "etag"
+    return "modified" if "modified" in version else None
 
 
 def _check_status(url: str, response: requests.Response, part: _Part) -> None:
     status = response.status_code
+    answer = f"the server answered {status} {REASONS.get(status, '')}".rstrip()
     if status in (200, 206):
         return
     if status == 416:
         part.remove()
         raise _Lost("the server has no such range")
     if status >= 500 or status in TRANSIENT:
-        raise _Lost(f"the server answered {status} {response.reason}")
-    raise UserError(
-        f"{url}: the server answered {status} {response.reason}; check the location and the "
-        "name of the category"
-    )
+        raise _Lost(answer)
+    raise UserError(f"{url}: {answer}; check the location and the name of the category")
 
 
 def _version(response: requests.Response) -> dict[str, str]:
@@ -217,18 +308,35 @@ def _version(response: requests.Response) -> dict[str, str]:
     total = headers.get("Content-Length")
     if response.status_code == 206:
         total = headers.get("Content-Range", "").rpartition("/")[2]
-    found = {"etag": headers.get("ETag"), "modified": headers.get("Last-Modified")}
+    found = {"etag": headers.get("ETag"), "modified": _settled(response)}
     if total is not None and total.isdigit():
         found["total"] = total
     return {name: value for name, value in found.items() if value}
 
 
-def _continues(response: requests.Response, part: _Part, version: dict[str, str]) -> bool:
+def _settled(response: requests.Response) -> str | None:
+    """Last-Modified, if it is long enough ago to tell versions apart (RFC 9110, 8.8.2.2)."""
+    modified, now = (response.headers.get(name, "") for name in ("Last-Modified", "Date"))
+    try:
+        age = parsedate_to_datetime(now) - parsedate_to_datetime(modified)
+    except (TypeError, ValueError):  # missing or no date
+        return None
+    return modified if age.total_seconds() >= SETTLED_SECONDS else None
+
+
+def _continues(
+    request: _Request, response: requests.Response, part: _Part, version: dict[str, str]
+) -> bool:
     """Whether a 206 answer is the rest of what is on disk; not all servers heed If-Range."""
     start = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
     known = part.version
-    same = all(version.get(key, value) == value for key, value in known.items())
-    return start is not None and int(start.group(1)) == part.size and same
+    if start is None or int(start.group(1)) != part.size:
+        return False
+    if any(version.get(key, value) != value for key, value in known.items()):
+        return False
+    validator = _validator(known)
+    # Without one, the digest of the whole is what tells.
+    return request.sha256 is not None if validator is None else validator in version
 
 
 def _write(response: requests.Response, part: _Part, version: dict[str, str]) -> None:

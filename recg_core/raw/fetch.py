@@ -6,6 +6,7 @@ from typing import Any
 
 from recg_core.base.config import build_kind
 from recg_core.base.files import replaced_folder, sha256_file
+from recg_core.base.secrets import row_without_secrets
 from recg_core.raw.readers import READERS, Place
 from recg_core.raw.source import SOURCE_FILE, Source, write_source
 
@@ -35,7 +36,7 @@ def fetch(
             items=files.items,
             timestamp_unit=files.timestamp_unit,
             sha256={name: sha256_file(folder / name) for name in names},
-            row=dict(row),
+            row=row_without_secrets(dict(row)),
         )
         write_source(folder, source)
     return source

@@ -60,7 +60,7 @@ class Source:
     items: RawTable
     timestamp_unit: TimestampUnit
     sha256: dict[str, str]  # of each file, by name
-    row: dict[str, Any]  # the params that it was fetched with
+    row: dict[str, Any]  # the params that it was fetched with, without secrets
 
 
 def write_source(folder: Path, source: Source) -> None:

@@ -102,7 +102,7 @@ def analyse(cells: Cells, slices: Path, config: ReportConfig) -> Analysis:
 
     def of_target(name: str) -> tuple[TargetMetrics, list[Comparison], list[SliceResult]]:
         measured = measure_target(cells.of_target(name), config)
-        compared = list(compare_target(cells, measured, config))
+        compared = [] if cells.small(name) else list(compare_target(cells, measured, config))
         parts = list(slice_target(cells, name, measured, slices, config))
         return replace(measured, values={}), compared, parts
 

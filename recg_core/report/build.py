@@ -1,15 +1,20 @@
 """Writing the report: metrics for DVC, tables, a page, one summary."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, write_bytes, write_sealed_json
+from recg_core.domains.domain import why_untested
 from recg_core.report.analysis import Analysis, analyse
 from recg_core.report.calibration import calibration_section
 from recg_core.report.cells import (
     METRICS_DIGESTS,
     REFERENCE,
+    SMALL,
+    SMALL_MARK,
     Grid,
     load_cells,
     metrics_digest,
@@ -22,6 +27,7 @@ from recg_core.report.files import metrics_files, replace_files, table_files
 from recg_core.report.heatmap import heatmap_svg, heatmap_table
 from recg_core.report.layout import Section, Table, html, markdown
 from recg_core.report.paper_tables import ablation_table, comparison_tables, statistics_table
+from recg_core.report.statistics import DECIMALS
 from recg_core.report.summary import averages_table, build_summary, findings
 from recg_core.report.tables import (
     certificate_table,
@@ -30,6 +36,7 @@ from recg_core.report.tables import (
     training_free_table,
     verdict_table,
 )
+from recg_core.report.wording import fewer_negatives
 
 TITLE = "LLM-RecG: results"
 
@@ -69,15 +76,16 @@ def write_report(
     Raises:
         UserError: when a cell, its ranks, its slices or a `stats.json` is missing or damaged.
     """
-    cells = load_cells(inputs.ranks, grid)
     statistics = {
         name: read_sealed_json(inputs.domains / name / "stats.json", "run the preprocess stage")
         for name in grid.domains
     }
+    grid, said = _tested_grid(grid, statistics)
+    cells = load_cells(inputs.ranks, grid)
     analysis = analyse(cells, inputs.slices, config)
     out = outputs.report
     sections = [
-        *_result_sections(analysis),
+        *_result_sections(analysis, said),
         _slices(analysis),
         calibration_section(analysis),
         Section("Training curves", (), tuple(curve_drawings(inputs.curves, cells))),
@@ -86,7 +94,7 @@ def write_report(
         Section("Certificates", (), (certificate_table(cells),)),
         Section("Method", _method(config)),
     ]
-    sections = [section for section in sections if section.paragraphs or section.blocks]
+    sections = [_noted(section) for section in sections if section.paragraphs or section.blocks]
     full, sampled = (metrics_files(analysis, name) for name in (FULL, config.sampled))
     replace_files(outputs.full, full)
     replace_files(outputs.sampled, sampled)
@@ -105,7 +113,34 @@ def write_report(
     write_sealed_json(outputs.summary, build_summary(analysis) | {METRICS_DIGESTS: digests})
 
 
-def _result_sections(analysis: Analysis) -> Iterator[Section]:
+def _tested_grid(grid: Grid, statistics: dict[str, dict[str, Any]]) -> tuple[Grid, tuple[str, ...]]:
+    """The grid without targets that have no test users, and what is to say of those.
+
+    Raises:
+        UserError: when none is left.
+    """
+    counts = {name: (of["num_users"], of["num_test_users"]) for name, of in statistics.items()}
+    untested = {name: said for name in counts if (said := why_untested(name, *counts[name]))}
+    domains = tuple(name for name in grid.domains if name not in untested)
+    if not domains:
+        raise UserError("; ".join(untested.values()))
+    sources = tuple(name for name in grid.sources if counts.get(name, (1, 1))[0])
+    return replace(grid, domains=domains, sources=sources), tuple(untested.values())
+
+
+def _noted(section: Section) -> Section:
+    """The section with a note below every table that has the sign of what is too small."""
+    blocks = tuple(
+        replace(block, caption=f"{block.caption} {SMALL}")
+        if isinstance(block, Table) and block.has(SMALL_MARK)
+        else block
+        for block in section.blocks
+    )
+    return replace(section, blocks=blocks)
+
+
+def _result_sections(analysis: Analysis, said: tuple[str, ...]) -> Iterator[Section]:
+    num_negatives = analysis.config.num_negatives
     protocols = {
         FULL: (
             "Full ranking",
@@ -113,14 +148,17 @@ def _result_sections(analysis: Analysis) -> Iterator[Section]:
         ),
         analysis.config.sampled: (
             "Sampled ranking",
-            f"The test item against {analysis.config.num_negatives} sampled negatives, the paper's "
-            "protocol, as the exact expectation over samples. Columns `paper`: what the paper "
-            "prints for its own domains.",
+            f"The test item against {num_negatives} sampled negatives"
+            f"{fewer_negatives(analysis.cells, analysis.cells.grid.domains, num_negatives)}, the "
+            "paper's protocol, as the exact expectation over samples. Columns `paper`: what the "
+            "paper prints for its own domains.",
         ),
     }
+    full, sampled = (findings(analysis, protocol) for protocol in protocols)
     yield Section(
         "Summary",
-        tuple(said for protocol in protocols for said in findings(analysis, protocol)),
+        # Where nothing is compared, both say the same.
+        (*full, *(sampled if sampled != full else ()), *said),
         (heatmap_table(analysis, FULL),),
     )
     for protocol, (title, words) in protocols.items():
@@ -154,8 +192,10 @@ def _method(config: ReportConfig) -> tuple[str, ...]:
         "beside them.",
         f"Intervals are percentiles of {config.num_resamples:,} bootstrap resamples of users, the "
         "same draws for all rows of a target. Tests are two-sided: Student's paired t-test and "
-        "Wilcoxon's signed-rank test (users without a difference left out). Holm's correction runs "
-        "over all zero-shot (or all in-domain) cells for one metric, protocol and opponent.",
+        "Wilcoxon's signed-rank test (users without a difference left out), both of differences "
+        f"rounded to {DECIMALS} decimals of a fraction, so that none hangs on the order of a sum. "
+        "Holm's correction runs over all zero-shot (or all in-domain) cells for one metric, "
+        "protocol and opponent.",
         "The best training-free row is chosen for each target and metric on the test users "
         "themselves, which favours it.",
     )

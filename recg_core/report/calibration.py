@@ -10,7 +10,7 @@ from recg_core.report.cells import Cell, Cells
 from recg_core.report.config import FULL
 from recg_core.report.layout import Entry, Section, Table, percent
 from recg_core.report.statistics import interval
-from recg_core.report.wording import title_of, yes_or_no
+from recg_core.report.wording import fewer_negatives, title_of, yes_or_no
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,11 @@ class Reversal:
 def calibration_section(analysis: Analysis) -> Section:
     """The twos of a pair's models that change places, the clear ones of each target first."""
     config = analysis.config
-    found = [r for domain in analysis.targets for r in reversals(analysis, domain)]
+    cells = analysis.cells
+    counted = cells.large
+    if not counted:
+        return Section("Full against sampled ranking")
+    found = [r for domain in counted for r in reversals(analysis, domain)]
     rows: list[tuple[Entry, ...]] = [
         (
             r.one.target, r.source, str(r.one.model), str(r.other.model),
@@ -45,10 +49,11 @@ def calibration_section(analysis: Analysis) -> Section:
         ("Target", "Source", "One", "Other", "Full", "Sampled", "Clear"),
         tuple(rows),
     )
-    num_twos = sum(len(list(_twos(analysis.cells, domain))) for domain in analysis.targets)
+    num_twos = sum(len(list(_twos(cells, domain))) for domain in counted)
     said = (
         f"Of {num_twos:,} pairs of rows with the same source and target, {len(rows):,} change "
-        f"places between full ranking and {config.num_negatives} sampled negatives; in "
+        f"places between full ranking and {config.num_negatives} sampled negatives"
+        f"{fewer_negatives(cells, counted, config.num_negatives)}; in "
         f"{sum(r.clear for r in found):,} of them both differences are clear of 0."
     )
     return Section("Full against sampled ranking", (said,), (table,) if rows else ())

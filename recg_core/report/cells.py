@@ -8,12 +8,22 @@ from typing import NamedTuple
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, sha256_json
+from recg_core.base.params import check_name
 from recg_core.evaluation.certificate import NO_SOURCE, Certificate, Saw
 
 REFERENCE = "sem"  # the variant that improvements are relative to
 INTERACTIONS_MARK, TEXT_MARK = "†", "‡"
+SMALL_MARK = "§"
 INTERACTIONS_USED = "target_interactions_used"  # key of a cell in the summary
 METRICS_DIGESTS = "metrics_sha256"  # key of the summary
+TOO_SMALL = "too_small"  # another, of those cells alone
+# Below these a mean says next to nothing, and every row is nearly as good as the best.
+MIN_USERS = 30  # test users of a target, or users of a slice
+MIN_CANDIDATES = 100  # of a test user, in the mean
+SMALL = (
+    f"{SMALL_MARK} fewer than {MIN_USERS} test users or {MIN_CANDIDATES} candidates: too small to "
+    "mean anything, and in no mean, count, test or correction."
+)
 
 
 class Model(NamedTuple):
@@ -80,6 +90,12 @@ class Cell:
         return self.source != NO_SOURCE
 
     @property
+    def small(self) -> bool:
+        """Whether its target has too few test users or candidates to mean anything."""
+        users, candidates = self.certificate.num_users, self.certificate.mean_candidates
+        return users < MIN_USERS or candidates < MIN_CANDIDATES
+
+    @property
     def marks(self) -> str:
         """The symbols that say what the model saw of the target."""
         interactions = INTERACTIONS_MARK if self.saw.target_interactions_used else ""
@@ -139,6 +155,23 @@ class Cells:
         """
         pairs = self.grid.pairs(zero_shot=zero_shot)
         return [cell for pair in pairs if (cell := self.find(model, *pair))]
+
+    def counted(self, model: Model, *, zero_shot: bool) -> list[Cell]:
+        """Those of `of_model` that means and counts are over: of targets that are not too small."""
+        return [cell for cell in self.of_model(model, zero_shot=zero_shot) if not cell.small]
+
+    def small(self, target: str) -> bool:
+        """Whether a target is too small to be in any mean, count or correction."""
+        return any(cell.small for cell in self.of_target(target))
+
+    @property
+    def large(self) -> list[str]:
+        """The targets that are not too small."""
+        return [target for target in self.grid.domains if not self.small(target)]
+
+    def label(self, target: str) -> str:
+        """A target's name in a table, with a sign if it is too small."""
+        return f"{target} {SMALL_MARK}" if self.small(target) else target
 
     def uses_interactions(self, model: Model, *, zero_shot: bool) -> bool:
         """Whether a model used interactions of the target in any of those cells."""
@@ -205,6 +238,8 @@ def _read_cells(ranks: Path) -> dict[Key, Cell]:
     for path in sorted(ranks.rglob("*.json")):
         content = read_sealed_json(path, "run the evaluate or baselines stage")
         certificate = build(Certificate, content, str(path))
+        for name in (certificate.variant, certificate.target):  # which name files of the report
+            check_name(name, str(path))
         model = Model(certificate.backbone, certificate.variant)
         key = (model, certificate.source, certificate.target)
         if key in found:

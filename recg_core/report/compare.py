@@ -17,6 +17,7 @@ from recg_core.report.statistics import (
     judged,
     paired_t_test,
     wilcoxon_test,
+    without_noise,
 )
 from recg_core.report.wording import range_of
 
@@ -84,7 +85,7 @@ def compare_cells(
 def _change(name: str, before: np.ndarray, after: np.ndarray, config: CompareConfig) -> CellChange:
     """The change of a cell from its metric of every user; p-values are not corrected yet."""
     means = float(before.mean()), float(after.mean())
-    differences = (after - before)[:, None]
+    differences = without_noise(after - before)[:, None]
     if not differences.any():
         return CellChange(name, *means, 0.0, 0.0, 1.0, 1.0, "same")
     low, high = interval(bootstrap_means(differences, config.num_resamples, config.seed))

@@ -7,6 +7,7 @@ import polars as pl
 
 from recg_core.base.errors import UserError
 from recg_core.report.cells import Cells, Model
+from recg_core.report.escape import markup_text
 from recg_core.report.layout import Drawing
 
 METRIC = "valid_ndcg@10"
@@ -68,7 +69,7 @@ def _drawing(source: str, lines: dict[str, list[list[tuple[float, float]]]]) -> 
     legend = 18 * ((len(lines) + 2) // 3)
     parts = [
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + legend}" role="img" '
-        f'aria-label="Training curves on {source}">'
+        f'aria-label="Training curves on {markup_text(source)}">'
     ]
     for value in (0.0, 0.5 * top, top):
         y = down(value)
@@ -82,7 +83,7 @@ def _drawing(source: str, lines: dict[str, list[list[tuple[float, float]]]]) -> 
             parts.append(f'<polyline {colour} points="{joined}"/>')
         left, middle = 10 + (index % 3) * 185, _HEIGHT + 12 + 18 * (index // 3)
         parts.append(f'<line {colour} x1="{left}" x2="{left + 18}" y1="{middle}" y2="{middle}"/>')
-        parts.append(f'<text x="{left + 24}" y="{middle + 4}">{model}</text>')
+        parts.append(f'<text x="{left + 24}" y="{middle + 4}">{markup_text(model)}</text>')
     best = {model: max(y for line in seeds for _, y in line) for model, seeds in lines.items()}
     said = ", ".join(f"{model} {100 * value:.2f}" for model, value in best.items())
     return Drawing(
@@ -94,4 +95,4 @@ def _drawing(source: str, lines: dict[str, list[list[tuple[float, float]]]]) -> 
 
 
 def _text(x: float | str, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{text}</text>'
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{markup_text(text)}</text>'

@@ -10,7 +10,7 @@ from typing import Any
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import is_sealed_json, read_json, read_sealed_json
-from recg_core.report.layout import Figure, Number, Table
+from recg_core.report.layout import Entry, Figure, Number, Table
 
 _DRAW = "draw it again: run the figures stage, or `recg sweep` for what it drew"
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -42,9 +42,12 @@ def _content(path: Path) -> Any:
 
 
 def _figure(
-    title: str, caption: str, alt: str, image: str, columns: list[str], rows: list[Any],
-    path: Path, out: Path, image_sha256: str | None = None,
+    title: str, caption: str, alt: str, image: str, columns: list[str],
+    rows: list[list[str | int | float | None]], path: Path, out: Path,
+    image_sha256: str | None = None,
 ) -> Figure:  # fmt: skip
+    if any(len(row) != len(columns) for row in rows):
+        raise ValueError(f"rows: expected {len(columns)} entries in each, as there are columns")
     file = path.with_name(image)
     if file.suffix not in TYPES:
         raise ValueError(f"image '{image}': expected one of {sorted(TYPES)}")
@@ -69,7 +72,7 @@ def _figure(
     )  # fmt: skip
 
 
-def _entry(value: Any) -> str | Number:
+def _entry(value: str | float | None) -> Entry:
     if isinstance(value, str):
         return value
     return Number(value, form="d" if isinstance(value, int) else ".4g")

@@ -1,10 +1,9 @@
 """The heat-map of source -> target cells, as a table and as a picture."""
 
-from xml.sax.saxutils import escape
-
 from recg_core.report.analysis import Analysis, View
 from recg_core.report.cells import INTERACTIONS_MARK, Cell, Competition
 from recg_core.report.comparisons import TRAINING_FREE
+from recg_core.report.escape import markup_text
 from recg_core.report.layout import Entry, Number, Table
 from recg_core.report.wording import arrow, title_of
 
@@ -30,7 +29,7 @@ def heatmap_table(analysis: Analysis, protocol: str) -> Table:
         "best training-free row (paired t-test, Holm, p < .05). In-domain pairs stand last. "
         f"{INTERACTIONS_MARK} uses interactions of the target in zero-shot cells.",
         1,
-        ("Model", *(f"{source} → {target}" for source, target in pairs)),
+        ("Model", *(f"{source} → {cells.label(target)}" for source, target in pairs)),
         tuple(rows),
     )
 
@@ -63,10 +62,10 @@ def heatmap_svg(table: Table) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" font-family="sans-serif" font-size="12" role="img">',
-        f"<title>{escape(table.title)}</title>",
+        f"<title>{markup_text(table.title)}</title>",
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         f'<text x="10" y="20" font-size="14" font-weight="bold" fill="#1a1a1a">'
-        f"{escape(table.title)}, percent</text>",
+        f"{markup_text(table.title)}, percent</text>",
     ]
     for column, head in enumerate(table.columns[1:]):
         x = _LEFT + _WIDTH * column + _WIDTH / 2
@@ -96,4 +95,6 @@ def _box(x: float, y: float, entry: Number) -> str:
 
 
 def _text(x: float, y: float, text: str, anchor: str, ink: str = "#1a1a1a") -> str:
-    return f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" fill="{ink}">{escape(text)}</text>'
+    return (
+        f'<text x="{x:g}" y="{y:g}" text-anchor="{anchor}" fill="{ink}">{markup_text(text)}</text>'
+    )

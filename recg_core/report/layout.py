@@ -3,22 +3,21 @@
 import csv
 import io
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
+from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup, escape
 
-_LATEX = str.maketrans(
-    {
-        "&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "†": r"$^\dagger$",
-        "‡": r"$^\ddagger$", "▲": r"$^\blacktriangle$", "▼": r"$^\blacktriangledown$",
-        "→": r"$\rightarrow$", "≤": r"$\leq$",
-    }
-)  # fmt: skip
-_LATEX_MARKS = _LATEX | str.maketrans({"*": r"$^{*}$"})
+from recg_core.base.printable import printable
+from recg_core.report.escape import (
+    csv_text,
+    latex_text,
+    markdown_prose,
+    markdown_text,
+    markup_prose,
+)
 
 
 @dataclass(frozen=True)
@@ -64,29 +63,36 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
 
+    def has(self, sign: str) -> bool:
+        """Whether a head or a label of a row ends in a sign."""
+        labels = [entry for row in self.rows for entry in row[: self.labels]]
+        return any(sign in text for text in (*self.columns, *labels) if isinstance(text, str))
+
     def markdown(self) -> str:
         """The table, its numbers to the right, the best in bold."""
         rule = ["---"] * self.labels + ["--:"] * (len(self.columns) - self.labels)
-        lines = (self.columns, rule, *(map(_markdown, row) for row in self.rows))
+        heads = map(markdown_text, self.columns)
+        lines = (heads, rule, *(map(_markdown, row) for row in self.rows))
         return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
     def csv(self) -> str:
         """The table for programs: numbers without marks, an empty field where there is none."""
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(self.columns)
+        writer.writerow(map(csv_text, self.columns))
         for row in self.rows:
-            writer.writerow(
-                entry if isinstance(entry, str) else "" if entry.value is None else entry.plain
-                for entry in row
-            )
+            writer.writerow(map(_csv, row))
         return stream.getvalue()
 
     def latex(self) -> str:
         """The table as a `tabular` for the package booktabs."""
         form = "l" * self.labels + "r" * (len(self.columns) - self.labels)
         head, *body = (" & ".join(map(_latex, row)) + r" \\" for row in (self.columns, *self.rows))
-        parts = [f"% {self.title}. {self.caption}", rf"\begin{{tabular}}{{{form}}}", r"\toprule"]
+        parts = [
+            f"% {printable(f'{self.title}. {self.caption}')}",
+            rf"\begin{{tabular}}{{{form}}}",
+            r"\toprule",
+        ]
         parts += [head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", ""]
         return "\n".join(parts)
 
@@ -128,17 +134,20 @@ class Section:
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
     """The report as Markdown; drawings are named, since Markdown has no place for them."""
-    parts = [f"# {title}"]
+    parts = [f"# {markdown_text(title)}"]
     for section in sections:
-        parts += [f"## {section.title}", *section.paragraphs]
+        parts += [f"## {markdown_text(section.title)}", *map(markdown_prose, section.paragraphs)]
         for block in section.blocks:
-            parts.append(f"### {block.title}")
+            parts.append(f"### {markdown_text(block.title)}")
             if isinstance(block, Table):
-                parts += [block.caption, block.markdown()]
+                parts += [markdown_prose(block.caption), block.markdown()]
             elif isinstance(block, Figure):
-                parts += [f"![{block.alt}]({block.link})", block.caption, block.table.markdown()]
+                parts.append(
+                    f"![{markdown_text(block.alt)}]({quote(block.link, errors='surrogateescape')})"
+                )
+                parts += [markdown_prose(block.caption), block.table.markdown()]
             else:
-                parts.append(f"{block.alt} The drawing is in report.html.")
+                parts.append(f"{markdown_prose(block.alt)} The drawing is in report.html.")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -148,8 +157,13 @@ def html(title: str, sections: Sequence[Section]) -> str:
     Landmarks, captions and row headers for screen readers, light and dark.
     """
     source = resources.files("recg_core.report").joinpath("page.html").read_text("utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    page = environment.from_string(source).render(title=title, sections=sections, prose=_prose)
+    # With autoescape, all that is inserted goes through `printable` and `escape`, as `markup_text`.
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_finalized
+    )
+    page = environment.from_string(source).render(
+        title=title, sections=sections, prose=markup_prose
+    )
     return page.strip() + "\n"
 
 
@@ -184,20 +198,28 @@ def _rounded(entry: Entry) -> float:
 
 def _markdown(entry: Entry) -> str:
     if isinstance(entry, str):
-        return entry
+        return markdown_text(entry)
     shown = f"**{entry.plain}**" if entry.bold else entry.plain
-    return shown + entry.marks.replace("*", r"\*") + (f" {entry.note}" if entry.note else "")
+    return (
+        shown + markdown_text(entry.marks) + (f" {markdown_text(entry.note)}" if entry.note else "")
+    )
+
+
+def _csv(entry: Entry) -> str:
+    if isinstance(entry, str):
+        return csv_text(entry)
+    return "" if entry.value is None else entry.plain
 
 
 def _latex(entry: Entry) -> str:
     if isinstance(entry, str):
-        return entry.translate(_LATEX)
-    text = entry.plain.translate(_LATEX)
-    note = f" {entry.note.translate(_LATEX)}" if entry.note else ""
-    marks = entry.marks.translate(_LATEX_MARKS)
+        return latex_text(entry)
+    text = latex_text(entry.plain)
+    note = f" {latex_text(entry.note)}" if entry.note else ""
+    marks = latex_text(entry.marks).replace("{*}", r"$^{*}$")
     return (rf"\textbf{{{text}}}" if entry.bold else text) + marks + note
 
 
-def _prose(text: str) -> Markup:
-    """Escaped text with `code` between back-ticks."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+def _finalized(value: object) -> object:
+    """Plain text as `printable` gives it; markup stays, since it was made of such text."""
+    return printable(value) if type(value) is str else value

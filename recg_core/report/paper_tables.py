@@ -125,7 +125,8 @@ def _comparison_table(
     rows = []
     for of_pair in found:
         first = of_pair[0]
-        names = (first.target, first.source) if zero_shot else (first.target,)
+        target = cells.label(first.target)
+        names = (target, first.source) if zero_shot else (target,)
         for view in views:
             free = view.best(cells.rivals(first).training_free)
             entries = _entries(view, of_pair, free, beside)
@@ -183,7 +184,7 @@ def ablation_table(analysis: Analysis, protocol: str) -> Table | None:
                 if paper:
                     row.append(_published(view, cell) if cell else Number(None))
             rows.append(tuple(row))
-    heads = [f"{target} {title_of(view.metric)}" for target, view in places]
+    heads = [f"{cells.label(target)} {title_of(view.metric)}" for target, view in places]
     columns = [name for head in heads for name in ([head, "paper"] if paper else [head])]
     return Table(
         f"table6_{protocol}",

@@ -12,7 +12,7 @@ import numpy as np
 from recg_core.base.errors import UserError
 from recg_core.base.schema import SLICES
 from recg_core.evaluation.slices import slice_masks
-from recg_core.report.cells import Cell, Cells
+from recg_core.report.cells import MIN_USERS, Cell, Cells
 from recg_core.report.config import FULL, ReportConfig
 from recg_core.report.per_user import TargetMetrics
 from recg_core.report.statistics import t_interval
@@ -32,6 +32,7 @@ class SliceResult:
     difference: float  # the best model's minus the best training-free row's
     low: float
     high: float
+    small: bool  # too few users for a difference to mean anything
 
 
 def slice_target(
@@ -64,6 +65,7 @@ def slice_target(
                 source, target, attribute, label, int(mask.sum()),
                 {cell: float(value[mask].mean()) for cell, value in shown.items()},
                 best_free, float(difference_U.mean()), low, high,
+                bool(mask.sum() < MIN_USERS) or cells.small(target),
             )  # fmt: skip
 
 

@@ -13,6 +13,9 @@ from recg_core.evaluation.certificate import NO_SOURCE
 from recg_core.report.cells import (
     INTERACTIONS_USED,
     METRICS_DIGESTS,
+    SMALL,
+    SMALL_MARK,
+    TOO_SMALL,
     competes,
     metrics_digest,
     pair_of,
@@ -33,6 +36,7 @@ class Shown:
     model: str
     trained: bool
     used: bool  # interactions of the target
+    small: bool  # its target is too small to mean anything
     percent: str
 
 
@@ -76,6 +80,8 @@ def show_results(folder: Path, protocol: str, metric: str, width: int) -> str:
     said = f"{metric}, {protocol} ranking, in %. {BEST} best of its column."
     if any(text.endswith(USED) for column in columns for text in column):
         said += f" {USED} uses interactions of the target and does not compete there."
+    if any(column[1].endswith(SMALL_MARK) for column in columns):
+        said += f" {SMALL}"
     labels = ["from", "to", *models]
     labels = [label.ljust(max(map(len, labels))) for label in labels]
     blocks = [_block(labels, part) for part in _parts(columns, width - len(labels[0]))]
@@ -100,10 +106,12 @@ def _cells(
     for source, target in (pair, (NO_SOURCE, pair[1])):
         key = summary_key(source, target)
         for model, value in values.get((source, target), {}).items():
-            used = summary.get(model, {}).get(key, {}).get(INTERACTIONS_USED)
+            known = summary.get(model, {}).get(key, {})
+            used = known.get(INTERACTIONS_USED)
             if used is None:
                 raise UserError(f"summary.json: no {key} of {model}; run the report stage again")
-            yield Shown(model, source != NO_SOURCE, used, f"{100 * value:.2f}")
+            small = known.get(TOO_SMALL, False)
+            yield Shown(model, source != NO_SOURCE, used, small, f"{100 * value:.2f}")
 
 
 def _column(pair: Pair, cells: Sequence[Shown], models: Sequence[str]) -> list[str]:
@@ -116,15 +124,17 @@ def _column(pair: Pair, cells: Sequence[Shown], models: Sequence[str]) -> list[s
         cell
         for cell in cells
         if competes(trained=cell.trained, used=cell.used, with_interactions=source == target)
+        and not cell.small
     ]
     best = max((float(cell.percent) for cell in competing), default=None)
     texts = {}
     for cell in cells:
-        mark = USED if cell.used else " "
+        mark = USED if cell.used and not cell.small else " "
         if cell in competing:
             mark = BEST if float(cell.percent) == best else " "
         texts[cell.model] = cell.percent + mark
-    return [f"{source} ", f"{target} ", *(texts.get(model, "- ") for model in models)]
+    sign = SMALL_MARK if any(cell.small for cell in cells) else " "
+    return [f"{source} ", f"{target}{sign}", *(texts.get(model, "- ") for model in models)]
 
 
 def _parts(columns: Sequence[list[str]], width: int) -> Iterator[list[list[str]]]:

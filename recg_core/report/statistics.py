@@ -1,6 +1,9 @@
 """What a difference between two rows is worth: paired tests, Holm's correction, the bootstrap.
 
 The unit is a user: values are means over seeds, and two rows are compared over the same users.
+Metrics are fractions of 1. To the tests, differences that agree to nine decimals are equal, and
+those below half of the ninth are none: what lies beyond depends on the order of a sum, and
+Wilcoxon's ranks would make as much of it as of any other difference.
 
 Legend: U users, M columns (metrics of one or more rows), B resamples.
 """
@@ -13,11 +16,18 @@ import numpy as np
 from scipy import stats
 
 SIGNIFICANCE = 0.05
+DECIMALS = 9  # of a metric, beyond which nothing counts
 _CHUNK = 50  # resamples at a time
+
+
+def without_noise(differences: np.ndarray) -> np.ndarray:
+    """The differences rounded to what counts: nine decimals of a metric whose scale is 1."""
+    return np.round(differences, DECIMALS)
 
 
 def paired_t_test(differences_UM: np.ndarray) -> np.ndarray:
     """Two-sided p-values [M] of Student's paired t-test; 1 where no user differs."""
+    differences_UM = without_noise(differences_UM)
     with np.errstate(divide="ignore", invalid="ignore"):
         p_values = stats.ttest_1samp(differences_UM, 0.0, axis=0).pvalue
     return np.where((differences_UM == 0).all(axis=0), 1.0, np.nan_to_num(p_values, nan=1.0))
@@ -26,7 +36,7 @@ def paired_t_test(differences_UM: np.ndarray) -> np.ndarray:
 def wilcoxon_test(differences_UM: np.ndarray) -> np.ndarray:
     """Two-sided p-values [M] of Wilcoxon's signed-rank test; users without a difference are left
     out, and p is 1 where none differs."""
-    differing = [column[column != 0] for column in differences_UM.T]
+    differing = [column[column != 0] for column in without_noise(differences_UM).T]
     return np.array([stats.wilcoxon(c).pvalue if len(c) else 1.0 for c in differing])
 
 

@@ -7,12 +7,22 @@ from typing import Any
 import numpy as np
 
 from recg_core.report.analysis import Analysis, View
-from recg_core.report.cells import INTERACTIONS_USED, REFERENCE, Cell, Cells, Model, summary_key
+from recg_core.report.cells import (
+    INTERACTIONS_USED,
+    MIN_CANDIDATES,
+    MIN_USERS,
+    REFERENCE,
+    TOO_SMALL,
+    Cell,
+    Cells,
+    Model,
+    summary_key,
+)
 from recg_core.report.comparisons import TRAINING_FREE
 from recg_core.report.config import FULL
 from recg_core.report.layout import Entry, Number, Table, bold_best, percent
 from recg_core.report.statistics import interval
-from recg_core.report.wording import LEGEND, title_of
+from recg_core.report.wording import LEGEND, fewer_negatives, title_of
 
 MEANS = {"mean_zero_shot": True, "mean_in_domain": False}
 
@@ -21,6 +31,7 @@ def build_summary(analysis: Analysis) -> dict[str, Any]:
     """The headline metrics of every cell and the means over cells, as nested fractions.
 
     A training-free row's means weigh each target by its trained cells, so that they compare.
+    Targets that are too small are in no mean, and their cells say `too_small`.
 
     Returns:
         `{model: {"IS_to_VG": {protocol: {metric: value}, "target_interactions_used": bool},
@@ -28,12 +39,14 @@ def build_summary(analysis: Analysis) -> dict[str, Any]:
     """
     summary: dict[str, Any] = {str(model): {} for model in analysis.cells.models}
     for cell in analysis.cells.by_key.values():
-        used = {INTERACTIONS_USED: cell.saw.target_interactions_used}
+        said = {INTERACTIONS_USED: cell.saw.target_interactions_used}
+        if cell.small:
+            said[TOO_SMALL] = True
         key = summary_key(cell.source, cell.target)
-        summary[str(cell.model)][key] = _headline(analysis, [cell]) | used
+        summary[str(cell.model)][key] = _headline(analysis, [cell]) | said
     for model in analysis.cells.models:
         for key, zero_shot in MEANS.items():
-            if over := analysis.cells.of_model(model, zero_shot=zero_shot):
+            if over := analysis.cells.counted(model, zero_shot=zero_shot):
                 summary[str(model)][key] = _headline(analysis, over)
     return summary
 
@@ -56,7 +69,7 @@ def averages_table(analysis: Analysis, protocol: str) -> Table:
         used = cells.uses_interactions(model, zero_shot=True)
         entries: list[Entry] = ["yes" if used else "no", _marked(cells, model)]
         for zero_shot in MEANS.values():
-            over = cells.of_model(model, zero_shot=zero_shot)
+            over = cells.counted(model, zero_shot=zero_shot)
             if not over:
                 entries += [Number(None), Number(None), "-"]
                 continue
@@ -110,12 +123,17 @@ def findings(analysis: Analysis, protocol: str) -> list[str]:
     """Sentences on the zero-shot cells: the best rows, and each variant against both rivals."""
     cells, grid = analysis.cells, analysis.cells.grid
     if not grid.pairs(zero_shot=True):
-        return ["The grid has one domain, so that nothing is zero-shot."]
+        return ["No domain of the grid is a target of another, so that nothing is zero-shot."]
+    if all(cells.small(target) for _, target in grid.pairs(zero_shot=True)):
+        return [
+            f"No target has {MIN_USERS} test users and {MIN_CANDIDATES} candidates, so that "
+            "nothing is compared: the cells below are too small to mean anything."
+        ]
     view = analysis.view(protocol, analysis.config.headline[1])
     said = [_best_models(view, cells)]
     for variant in grid.variants:
         models = [Model(backbone, variant) for backbone in grid.backbones]
-        over = [cell for model in models for cell in cells.of_model(model, zero_shot=True)]
+        over = [cell for model in models for cell in cells.counted(model, zero_shot=True)]
         if not over:
             continue
         parts = [gain] if (gain := _gain(view, over)) else []
@@ -136,7 +154,7 @@ def _best_models(view: View, cells: Cells) -> str:
         model: found
         for model in cells.models
         if not cells.uses_interactions(model, zero_shot=True)
-        and (found := cells.of_model(model, zero_shot=True))
+        and (found := cells.counted(model, zero_shot=True))
     }
     parts = []
     for kind, trained in (("trained model", True), ("training-free row", False)):
@@ -149,7 +167,8 @@ def _best_models(view: View, cells: Cells) -> str:
                 f"(95 % interval {100 * low:.2f} to {100 * high:.2f})"
             )
     negatives = view.analysis.config.num_negatives
-    ranking = "full ranking" if view.protocol == FULL else f"{negatives} negatives"
+    sampled = f"{negatives} negatives{fewer_negatives(cells, cells.large, negatives)}"
+    ranking = "full ranking" if view.protocol == FULL else sampled
     head = f"Zero-shot without interactions of the target, {title_of(view.metric)}, {ranking}: "
     return head + "; ".join(parts) + "."
 

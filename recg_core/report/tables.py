@@ -6,7 +6,7 @@ from dataclasses import fields
 from recg_core.evaluation.slices import ATTRIBUTES
 from recg_core.models.ranking.metrics import metric_names
 from recg_core.report.analysis import Analysis, View
-from recg_core.report.cells import REFERENCE, Cell, Cells
+from recg_core.report.cells import REFERENCE, SMALL_MARK, Cell, Cells
 from recg_core.report.comparisons import Comparison
 from recg_core.report.layout import Entry, Number, Table, bold_best, percent
 from recg_core.report.wording import LEGEND, range_of, title_of, yes_or_no
@@ -20,7 +20,8 @@ def training_free_table(analysis: Analysis, protocol: str) -> Table:
             if not cell.trained:
                 used = yes_or_no(cell.saw.target_interactions_used)
                 numbers = map(percent, analysis.metrics(cell, protocol).values())
-                rows.append((target, used, f"{cell.model}{cell.marks}", *numbers))
+                name = analysis.cells.label(target)
+                rows.append((name, used, f"{cell.model}{cell.marks}", *numbers))
     return Table(
         f"training_free_{protocol}",
         "Training-free rows",
@@ -90,10 +91,12 @@ def slices_table(analysis: Analysis, *, zero_shot: bool) -> Table:
         free = part.best_free.model
         rows.append(
             (
-                part.target, part.source, ATTRIBUTES[part.attribute], part.label,
+                analysis.cells.label(part.target), part.source, ATTRIBUTES[part.attribute],
+                f"{part.label} {SMALL_MARK}" if part.small else part.label,
                 Number(part.num_users, form=",d"), *(percent(values.get(m)) for m in models),
                 percent(values[free], note=str(free)),
-                percent(part.difference, form="+.2f"), range_of(part.low, part.high),
+                percent(None if part.small else part.difference, form="+.2f"),
+                "-" if part.small else range_of(part.low, part.high),
             )
         )  # fmt: skip
     words = "zero-shot" if zero_shot else "in-domain"
@@ -125,11 +128,11 @@ def certificate_table(cells: Cells) -> Table:
             "Target interactions used", "User overlap", "Item overlap", "Seeds", "Users",
             "Candidates",
         ),
-        tuple(map(_certificate_row, cells.by_key.values())),
+        tuple(_certificate_row(cells, cell) for cell in cells.by_key.values()),
     )  # fmt: skip
 
 
-def _certificate_row(cell: Cell) -> tuple[Entry, ...]:
+def _certificate_row(cells: Cells, cell: Cell) -> tuple[Entry, ...]:
     saw, certificate = cell.saw, cell.certificate
     # A training-free row has no source whose users and items could be the target's.
     source, *shares = (
@@ -137,7 +140,8 @@ def _certificate_row(cell: Cell) -> tuple[Entry, ...]:
     )
     seen = (saw.zero_shot, saw.target_text_seen, saw.target_interactions_used)
     return (
-        str(cell.model), source, cell.target, *map(yes_or_no, seen), *map(percent, shares),
+        str(cell.model), source, cells.label(cell.target),
+        *map(yes_or_no, seen), *map(percent, shares),
         Number(certificate.num_seeds, form="d"), Number(certificate.num_users, form=",d"),
         Number(certificate.mean_candidates, form=",.1f"),
     )  # fmt: skip

@@ -1,6 +1,8 @@
 """Words and signs that several tables share."""
 
-from recg_core.report.cells import INTERACTIONS_MARK, REFERENCE, TEXT_MARK
+from collections.abc import Iterable
+
+from recg_core.report.cells import INTERACTIONS_MARK, REFERENCE, TEXT_MARK, Cells
 from recg_core.report.comparisons import Comparison
 
 LEGEND = (
@@ -14,6 +16,16 @@ SIGNIFICANCE = (
     "uses no interactions of the target is compared with training-free rows that use none; a cell "
     "that does, with all of them."
 )
+
+
+def fewer_negatives(cells: Cells, targets: Iterable[str], num_negatives: int) -> str:
+    """In brackets, the targets whose catalogues have no more than the negatives to sample."""
+    found = []
+    for target in targets:
+        others = cells.of_target(target)[0].certificate.mean_candidates - 1
+        if others <= num_negatives:
+            found.append(f"all {others:,.0f} others on `{target}`")
+    return f" ({', '.join(found)})" if found else ""
 
 
 def arrow(compared: Comparison | None) -> str:

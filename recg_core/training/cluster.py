@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recg_core.base.files import write_json, write_sealed_json
-from recg_core.domains.domain import Domain
+from recg_core.domains.domain import Domain, require_interactions
 from recg_core.models.card import PATTERNS_FILE, read_card
 from recg_core.training.config import FusionConfig
 
@@ -46,6 +46,7 @@ def cluster_model(
         from recg_core.training.fusion import fit_patterns
 
         source, label = load_source(), str(model)
+        require_interactions(source)
         card.check(source, label)
         for seed in card.seeds:
             recommender = load_recommender(card.spec, model, seed).to(choose_device())

@@ -19,7 +19,7 @@ import numpy as np
 import recg_core
 from recg_core.base.errors import UserError
 from recg_core.base.files import replaced_folder, sha256_file, sha256_json, write_bytes
-from recg_core.domains.domain import Domain
+from recg_core.domains.domain import Domain, require_interactions
 from recg_core.domains.pool import Pool
 from recg_core.models.backbone_code import backbone_sha256
 from recg_core.models.card import MODEL_FILE, ModelCard, ModelSpec
@@ -87,6 +87,7 @@ def train_models(
         UserError: when the variant needs more domains than the pool has, or training fails.
     """
     check_seeds(seeds)
+    require_interactions(source)
     sampled = any(spec.variant.generalization is not None for spec in specs)
     if sampled and pool.fingerprint != source.encoder_fingerprint:
         raise UserError(

@@ -64,7 +64,7 @@ class Amazon2023:
         else:
             first = f"{RATING_FOLDER}/{self.category}.csv.gz"
         wanted = [first, f"{META_FOLDER}/meta_{self.category}.jsonl.gz"]
-        get = _download if self.location.startswith(("http://", "https://")) else _copy
+        get = _download if self.location.lower().startswith(("http://", "https://")) else _copy
         reviews, meta = get(place, self.location, wanted, self.sha256 or {}).items()
         file_format: FileFormat = "jsonl" if self.interactions == "reviews" else "csv"
         return RawFiles(
@@ -93,8 +93,9 @@ def _download(
     names = [path.rsplit("/", 1)[1] for path in wanted]
     _check_names(names, sha256)
     origins = {}
+    above, mark, query = location.partition("?")  # a signature, which each file is asked for with
     for path, name in zip(wanted, names, strict=True):
-        address = f"{location.rstrip('/')}/{path}"
+        address = f"{above.rstrip('/')}/{path}{mark}{query}"
         origins[name] = download(address, place.partial_dir, sha256=sha256.get(name))
         link_or_copy(origins[name], place.folder / name)
     return origins
