@@ -609,7 +609,7 @@ def test_a_curve_of_another_model_or_a_damaged_one_is_refused(root: Path) -> Non
 
 def test_a_certificate_that_would_name_a_file_elsewhere_is_refused(root: Path) -> None:
     path = place_of(root, Model(None, "knn"), NO_SOURCE, "VG").with_suffix(".json")
-    write_json(path, {**json.loads(path.read_text()), "variant": "../../knn"})
+    write_sealed_json(path, {**read_sealed_json(path, "x"), "variant": "../../knn"})
     with pytest.raises(UserError, match=r"knn_to_VG\.json: '\.\./\.\./knn' is no name"):
         cells_of(root)
 
@@ -644,14 +644,16 @@ def test_the_stage_takes_grid_and_cut_offs_from_the_params(
 def shrink(root: Path, target: str, users: int = USERS, candidates: int = ITEMS - 7) -> None:
     """Cut a target to its first test users and to a smaller catalogue."""
     for path in (root / "ranks").rglob(f"*_to_{target}.json"):
-        certificate = json.loads(path.read_text())
+        certificate = read_sealed_json(path, "x")
         ranks = RANKS.read(path.with_suffix(".parquet")).head(users)
         higher = pl.col("num_higher").list.eval(pl.element().clip(0, candidates - 1))
         small = ranks.with_columns(
             higher, pl.lit(candidates, pl.Int32).alias("num_candidates")
         )  # fmt: skip
         RANKS.write(small, path.with_suffix(".parquet"))
-        write_json(path, {**certificate, "num_users": users, "mean_candidates": float(candidates)})
+        write_sealed_json(
+            path, {**certificate, "num_users": users, "mean_candidates": float(candidates)}
+        )
     for path in (root / "slices").glob(f"*_to_{target}.parquet"):
         SLICES.write(SLICES.read(path).head(users), path)
 
@@ -743,7 +745,7 @@ def test_a_domain_without_test_users_is_named_and_left_out(
 ) -> None:
     """A new shop's cells do not exist; its items stand in the table of data sets."""
     stats = root / "domains" / "VG" / "stats.json"
-    write_json(stats, {**json.loads(stats.read_text()), **counts})
+    write_sealed_json(stats, {**read_sealed_json(stats, "x"), **counts})
     for path in (*(root / "ranks").rglob("*_to_VG.*"), *(root / "slices").glob("*_to_VG.parquet")):
         path.unlink()
     if not counts.get("num_users", USERS):
@@ -758,6 +760,8 @@ def test_a_domain_without_test_users_is_named_and_left_out(
 
 def test_a_grid_without_any_test_user_is_refused(root: Path) -> None:
     for domain in GRID.domains:
-        write_json(root / "domains" / domain / "stats.json", {"num_users": 0, "num_test_users": 0})
+        write_sealed_json(
+            root / "domains" / domain / "stats.json", {"num_users": 0, "num_test_users": 0}
+        )
     with pytest.raises(UserError, match=r"IS: has no interactions.*; VG: has no interactions"):
         write(root)

@@ -1,6 +1,5 @@
 """`recg show`: the metrics of every cell in terminals of any width."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import write_json, write_sealed_json
+from recg_core.base.files import read_sealed_json, write_json, write_sealed_json
 from recg_core.report.cells import metrics_digest
 from recg_core.report.show import show_results
 from stages.cli import main
@@ -158,12 +157,12 @@ def test_the_command_needs_neither_a_model_nor_dvc(results: Path) -> None:
 
 
 def test_a_target_that_is_too_small_has_a_sign_and_no_best(results: Path) -> None:
-    summary = json.loads((results / "summary.json").read_text())
+    summary = read_sealed_json(results / "summary.json", "x")
     for cells in summary.values():
         for key, cell in cells.items():
             if key.endswith("to_office"):
                 cell["too_small"] = True
-    write_json(results / "summary.json", summary)
+    write_sealed_json(results / "summary.json", summary)
     text = show_results(results, "full", "ndcg@10", 120)
     assert "§ fewer than 30 test users" in " ".join(text.split())
     columns = list(zip(*table_of(text), strict=True))
