@@ -76,6 +76,8 @@ class Watched:
         try:
             return self._pool.submit(judge, *arguments).result(self._seconds)
         except TimePassed:
+            for process in (self._pool._processes or {}).values():
+                process.kill()
             self._end()
             return "hang", f"not over after {self._seconds} s"
         except BrokenProcessPool:
@@ -87,8 +89,6 @@ class Watched:
 
     def _end(self) -> None:
         if self._pool is not None:
-            for process in list((self._pool._processes or {}).values()):
-                process.kill()
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
