@@ -14,7 +14,7 @@ THREADS ?= 1
 SET ?=
 AMAZON := [IS,VG,MI]
 
-.PHONY: install demo amazon test real lock clean
+.PHONY: install demo amazon test real faults lock clean
 
 install: $(BIN)/.installed
 
@@ -52,6 +52,11 @@ test: install
 # Slow checks on real data; they skip, and say so, where DATA does not exist.
 real: install
 	pytest -m real
+
+# Damages everything that can be damaged, some thousand times; SHARE=0.1 a tenth of it.
+SHARE ?= 1
+faults: install
+	python -m tests.faults --share $(SHARE)
 
 # Needs uv. Exact versions for every supported Python; torch without a build tag, so that the same
 # line serves CPU and GPU machines.

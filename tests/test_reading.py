@@ -2,22 +2,28 @@
 
 import datetime
 import gzip
+import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import recg_core.raw.blocks as blocks
+import recg_core.raw.delimited as delimited
 import recg_core.raw.jsonl as jsonl
 from recg_core.base.errors import UserError
 from recg_core.base.schema import ITEMS, SEQUENCES
 from recg_core.domains.preprocess import PreprocessConfig, preprocess
 from recg_core.raw.delimited import read_delimited
 from recg_core.raw.fetch import fetch
+from recg_core.raw.parquet import read_parquet
 from recg_core.raw.source import TextLayout
 from recg_core.raw.textclean import clean_text
 from recg_core.raw.values import canonical, canonical_text, parse_times
@@ -152,6 +158,9 @@ def test_typed_times_need_no_unit() -> None:
         ("ms", "1600000000000.5", "timestamp_not_time"),
         ("ms", "13/09/2020", "timestamp_not_time"),
         ("ms", "2020-13-45", "timestamp_not_time"),
+        ("ms", "2020-09-13T12:26:60", "timestamp_not_time"),
+        ("ms", "2020-09-13T24:00", "timestamp_not_time"),
+        ("ms", "2020-09-13T12:26+99:99", "timestamp_not_time"),
         ("ms", "-1", "timestamp_not_positive"),
         ("ms", "9" * 30, "timestamp_too_large"),
         ("order", "1.5", "timestamp_not_time"),
@@ -249,6 +258,35 @@ def test_every_format_gives_the_same_tables(
     assert all(table == found["lines.jsonl"] for table in found.values()), found
 
 
+# --- texts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("piece", ["<script>", "<!--", "<!--<style>", "<!-- <script></script>"])
+def test_a_text_of_tags_that_end_nowhere_takes_time_in_proportion_to_its_length(
+    piece: str,
+) -> None:
+    def seconds(pieces: int) -> float:
+        texts = pl.Series([piece * pieces])
+        starts = [time.perf_counter()]
+        for _ in range(3):
+            clean_text(texts)
+            starts.append(time.perf_counter())
+        return min(end - start for start, end in itertools.pairwise(starts))
+
+    # Sixteenfold text took 256 times as long.
+    assert seconds(64_000) < 64 * seconds(4_000) + 0.05
+
+
+def test_comments_scripts_and_styles_go_with_what_they_hold() -> None:
+    text = "a<script>1</script>b<style >2</style>c<!-- <script> -->d<br/>e <script>f"
+    assert clean_text(pl.Series([text])).to_list() == ["a b c d e f"]
+
+
+def test_a_character_of_a_number_too_long_for_any_is_none() -> None:
+    texts = pl.Series([f"x &#{'9' * 5000}; &amp; &#x{'f' * 5000}; y"])
+    assert clean_text(texts).to_list() == ["x \ufffd & \ufffd y"]
+
+
 # --- delimited text ------------------------------------------------------------------------------
 
 
@@ -298,6 +336,30 @@ def parse(tmp_path: Path, text: str, **layout: Any) -> list[tuple[Any, ...]]:
 )  # fmt: skip
 def test_csv_is_cut_strictly(tmp_path: Path, text: str, rows: list[Any]) -> None:
     assert parse(tmp_path, text) == rows
+
+
+def test_bytes_that_are_no_text_reject_a_record_whichever_of_its_lines_they_are_on(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'a,b\n1,"x\n\xff y"\n2,z\n')
+    columns = {"item_id": "a", "title": "b"}
+    rows = pl.concat(read_delimited(path, columns, TextLayout(), lambda _: None)).rows()
+    assert [row[3] for row in rows] == ["not_utf8", "continued", None]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.sampled_from(["1,x", '2,"y', 'z"', "", '3,"a"']), max_size=12))
+def test_rows_are_the_same_however_many_a_frame_has(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("frames")
+    body = "a,b\n0,w\n" + "".join(text + "\n" for text in texts)
+    whole = parse(folder, body)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "FRAME_ROWS", 2)
+        patch.setattr(blocks, "BLOCK_BYTES", 8)
+        assert parse(folder, body) == whole
 
 
 def test_other_quotes_and_separators(tmp_path: Path) -> None:
@@ -372,6 +434,32 @@ def test_other_encodings_are_a_setting(tmp_path: Path) -> None:
     assert tables(tmp_path)[0][0][1:3] == ("é", "Café")
     with pytest.raises(UserError, match=r"items: encoding: Python knows no 'latin-99'"):
         read(tmp_path, visits, {"path": str(tmp_path / "i.csv"), "encoding": "latin-99"})
+
+
+@pytest.mark.parametrize("place", [0, 40, 400, -700, -60])
+def test_damaged_parquet_is_refused_not_read_short_or_wrong(tmp_path: Path, place: int) -> None:
+    """Flipped bits of pages, and pages that are not where the footer says."""
+    item_ids = [f"item {n}" for n in range(200)]
+    path = tmp_path / "i.parquet"
+    table = pa.table({"item": item_ids, "title": [f"Lamp {n * n}" for n in range(200)]})
+    pq.write_table(table, path, write_page_checksum=True, compression="none", use_dictionary=False)
+    whole = path.read_bytes()
+    columns = {"item_id": "item", "title": "title"}
+
+    def found() -> list[Any]:
+        return pl.concat(read_parquet(path, columns, TextLayout(), lambda _: None)).rows()
+
+    expected = found()
+    for damaged in (
+        whole[:place] + bytes([whole[place] ^ 1]) + whole[place:][1:],
+        whole[place:],
+        whole[:place],
+    ):
+        path.write_bytes(damaged)
+        try:
+            assert found() == expected
+        except UserError as error:
+            assert "not a readable Parquet file" in str(error)  # noqa: PT017
 
 
 def test_a_table_may_be_several_files(tmp_path: Path) -> None:

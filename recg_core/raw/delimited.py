@@ -15,7 +15,8 @@ from recg_core.base.errors import UserError
 from recg_core.raw.blocks import Advance, ahead, read_blocks
 from recg_core.raw.source import SCALAR_ROLES, TextLayout
 
-FIELD_BYTES = 100 << 20  # a longer quoted field is a quote that was never closed
+FIELD_BYTES = 1 << 25  # a longer quoted field is a quote that was never closed
+FRAME_ROWS = 1 << 18  # of short lines a block has so many that their fields would fill the memory
 SEPARATORS = (",", ";", "\t", "|", "::")
 NOT_UTF8 = re.compile("[\udc80-\udcff]")  # as Python decodes bytes that are none
 
@@ -58,11 +59,12 @@ def read_delimited(
         block = next(blocks, None)
         is_last = block is None
         lines = waiting if block is None else waiting + block
-        rows, reasons = _parse(lines, fields, len(names), unbroken, is_last)
-        if rows:
-            yield _frame(line, rows, reasons, places)
-        line += len(rows)
-        waiting = lines[len(rows) :]
+        start = 0
+        while rows_and_reasons := _parse(lines, start, fields, len(names), unbroken, is_last):
+            yield _frame(line + start, *rows_and_reasons, places)
+            start += len(rows_and_reasons[0])
+        line += start
+        waiting = lines[start:]
 
 
 class _Fields:
@@ -110,17 +112,17 @@ def _lines(path: Path, advance: Advance, layout: TextLayout) -> Iterator[list[st
 
 
 def _parse(
-    lines: list[str], fields: _Fields, width: int, unbroken: list[int], is_last: bool
-) -> tuple[list[list[str] | None], list[str | None]]:
-    """For each line its fields or the reason why it has none.
+    lines: list[str], first: int, fields: _Fields, width: int, unbroken: list[int], is_last: bool
+) -> tuple[list[list[str] | None], list[str | None]] | None:
+    """For each line from `first` on its fields or the reason why it has none, for about FRAME_ROWS.
 
     A record of several lines stands on its first; the others are `continued`. Without `is_last`
-    a record that the lines do not end is left for the next call.
+    a record that the lines do not end is left for the next call. None: no line is left.
     """
     rows: list[list[str] | None] = []
     reasons: list[str | None] = []
-    while len(rows) < len(lines):
-        start = len(rows)
+    start = first
+    while start < len(lines) and len(rows) < FRAME_ROWS:
         line = lines[start]
         end, reason, row = start + 1, None, None
         if not line or line.isspace():
@@ -139,11 +141,13 @@ def _parse(
             row = line.split(fields.separator)
         if row is not None and len(row) != width:
             row, reason = None, "wrong_number_of_columns"
-        if row is not None and not line.isascii() and NOT_UTF8.search("".join(row)):
+        is_ascii = line.isascii() and end == start + 1
+        if row is not None and not is_ascii and NOT_UTF8.search("".join(row)):
             row, reason = None, "not_utf8"
         rows += [row, *[None] * (end - start - 1)]
         reasons += [reason, *["continued"] * (end - start - 1)]
-    return rows, reasons
+        start = end
+    return (rows, reasons) if rows else None
 
 
 def _end_of_record(lines: list[str], start: int, fields: _Fields) -> int:

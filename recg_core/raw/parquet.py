@@ -22,6 +22,7 @@ READ_ERRORS = (
     pl.exceptions.PolarsError,
     pl.exceptions.PanicException,
     OSError,
+    UnicodeError,
 )
 
 
@@ -43,7 +44,7 @@ def read_parquet(
         UserError: when a column's type cannot be its role's, or the file is no Parquet.
     """
     parquet = _open(path)
-    size, num_rows = path.stat().st_size, max(parquet.metadata.num_rows, 1)
+    size, num_rows = path.stat().st_size, parquet.metadata.num_rows
     line = 1
     try:
         for batch in parquet.iter_batches(CHUNK_ROWS, columns=sorted(set(columns.values()))):
@@ -53,20 +54,23 @@ def read_parquet(
             frame = frame.with_row_index("line", offset=line)
             yield frame.with_columns(pl.col("line").cast(pl.Int64))
             line += frame.height
-            advance(size * frame.height // num_rows)
+            advance(size * frame.height // max(num_rows, 1))
     except READ_ERRORS as error:
         raise _damaged(path, error) from error
+    if line != num_rows + 1:  # where a page's header is damaged, the rest is taken for empty
+        raise _damaged(path, f"{line - 1} of its {num_rows} rows are there")
 
 
 def _open(path: Path) -> Any:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, page_checksum_verification=True)
     except READ_ERRORS as error:
         raise _damaged(path, error) from error
 
 
-def _damaged(path: Path, error: BaseException) -> UserError:
-    return UserError(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})")
+def _damaged(path: Path, error: object) -> UserError:
+    found = str(error).partition("\n")[0]
+    return UserError(f"{path}: not a readable Parquet file ({found}); fetch or write it again")
 
 
 def _typed(path: Path, role: str, values: pl.Series) -> pl.Series:

@@ -25,9 +25,10 @@ STRING = r"""'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+\""""
 PRINTED_LIST = re.compile(rf"(?s)\[\s*(?:(?:{STRING}|None|nan|null)(?:\s*,\s*|\s+|(?=\])))*+\]")
 
 NUMBER = r"^[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?$"
+HOUR, SIXTY = "(?:[01][0-9]|2[0-3])", "[0-5][0-9]"
 ISO_8601 = (
-    r"^(?<date>[0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ](?<time>[0-9]{2}:[0-9]{2}(?::[0-9]{2})?)"
-    r"(?:[.,](?<fraction>[0-9]+))? ?(?<zone>Z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)?)?$"
+    rf"^(?<date>[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})(?:[T ](?<time>{HOUR}:{SIXTY}(?::{SIXTY})?)"
+    rf"(?:[.,](?<fraction>[0-9]+))? ?(?<zone>Z|UTC|GMT|[+-]{HOUR}(?::?{SIXTY})?)?)?$"
 )
 # For each unit: the least plausible time, the least implausible one, and what is wrong outside.
 # They stand for March 1973 and the year 5138: a clock in another unit falls far outside.

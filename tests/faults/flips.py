@@ -59,7 +59,7 @@ def run(count: int, seed: int, folder: Path) -> Outcomes:
         _flip(folder / flip.path, flip.bit)
         for out in flip.stage.outs:  # as DVC does
             _remove(folder / out)
-        outcomes.note(_outcome(flip, folder, whole, shown), str(flip))
+        outcomes.add(_outcome(flip, folder, whole, shown), str(flip))
         _restore(folder, whole)
     return outcomes
 
