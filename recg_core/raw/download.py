@@ -11,8 +11,9 @@ import requests
 import urllib3
 from tqdm import tqdm
 
+from recg_core.base.access import writing
 from recg_core.base.errors import UserError
-from recg_core.base.files import read_json, sha256_file, write_json
+from recg_core.base.files import locked_file, read_json, sha256_file, write_json
 
 log = logging.getLogger(__name__)
 
@@ -100,21 +101,24 @@ def download(
         sha256: the digest that the file must have.
 
     Raises:
-        UserError: when the server refuses or stays unreachable, the digest is another, or the
-            disk is full. What was loaded is kept for the next call, except with a wrong digest.
+        UserError: when the server refuses or stays unreachable, the digest is another, the
+            disk is full, or another process is loading the same file. What was loaded is kept for
+            the next call, except with a wrong digest.
     """
     retry = retry or Retry()
     name = url.rstrip("/").rsplit("/", 1)[-1]
-    partial_dir.mkdir(parents=True, exist_ok=True)
+    with writing(partial_dir):
+        partial_dir.mkdir(parents=True, exist_ok=True)
     part = _Part(partial_dir / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{name}.part")
     wanted = None if sha256 is None else sha256.lower()
-    if _is_kept(part, wanted):
-        return part.path
-    digest = _load_all(url, part, retry)
-    if wanted not in (None, digest):
+    with locked_file(part.path):
+        if _is_kept(part, wanted):
+            return part.path
+        digest = _load_all(url, part, retry)
+        if wanted in (None, digest):
+            return part.path
         part.remove()
         raise UserError(f"{url}: its SHA-256 is {digest}, expected {sha256}; the file was deleted")
-    return part.path
 
 
 def _is_kept(part: _Part, wanted: str | None) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 
+from recg_core.base.access import reading
 from recg_core.report.cells import Grid
 from recg_core.report.layout import Drawing
 
@@ -27,9 +28,12 @@ def curve_drawings(folder: Path, grid: Grid) -> list[Drawing]:
 
 def _lines(path: Path) -> list[list[tuple[float, float]]]:
     """Epoch and metric of every seed; none where the model has no curves."""
-    if not path.is_file():
-        return []
-    frame = pl.read_csv(path).select("seed", "epoch", METRIC).drop_nulls()
+    with reading(path, "run the train stage again"):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return []
+        frame = pl.read_csv(content).select("seed", "epoch", METRIC).drop_nulls()
     return [
         [(float(epoch), float(value)) for epoch, value in part.select("epoch", METRIC).iter_rows()]
         for part in frame.partition_by("seed", maintain_order=True)

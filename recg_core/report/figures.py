@@ -6,6 +6,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from recg_core.base.access import reading
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_json
@@ -26,6 +27,8 @@ def load_figures(folder: Path, out: Path) -> list[Figure]:
     Raises:
         UserError: when a JSON has other keys or its image is missing or of another type.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is no folder; run the figures stage")
     return [
         build(_figure, read_json(path), str(path), path=path, out=out)
         for path in sorted(folder.rglob("*.json"))
@@ -41,7 +44,8 @@ def _figure(
         raise ValueError(f"image '{image}': expected one of {sorted(TYPES)}")
     if not file.is_file():
         raise UserError(f"{file}: no such file, though {path.name} names it")
-    encoded = base64.b64encode(file.read_bytes()).decode("ascii")
+    with reading(file):
+        encoded = base64.b64encode(file.read_bytes()).decode("ascii")
     labels = takewhile(lambda entry: isinstance(entry, str), rows[0] if rows else columns)
     table = Table(
         path.stem,
