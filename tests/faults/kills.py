@@ -37,9 +37,10 @@ def count(event, arguments):
         done += 1
         if done == at:
             os.kill(os.getpid(), number)
+script, sys.argv[0] = sys.argv[0], "-m"  # as Python has it until it runs the script
 sys.addaudithook(count)
 try:
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    runpy.run_module(script, run_name="__main__", alter_sys=True)
 finally:
     if not at:
         open(count_file, "w").write(str(done))
@@ -126,12 +127,13 @@ def _outcome(stage: Stage, calm: Calm, project: Path, chance: random.Random) -> 
     if alive := _alive(process.pid):
         os.killpg(process.pid, signal.SIGKILL)
         return "hang", f"{how}: processes live on: {alive}"
-    if "Traceback" in stderr or "leaked" in stderr:
-        return "traceback", f"{how}: {stderr[-800:]}"
     found = outs_of(stage, project)
+    done = run_stage(stage.command, project)  # first, so that the next case begins well
+    # A process that was just being started may say that a killed parent sends it nothing.
+    if number == signal.SIGINT and ("Traceback" in stderr or "leaked" in stderr):
+        return "traceback", f"{how}: {stderr[-800:]}"
     if half := [name for name, content in found.items() if calm.outs.get(name) != content]:
         return "silent", f"{how}: half-written {half}"
-    done = run_stage(stage.command, project)
     if done is None:
         return "hang", f"{how}: the next run"
     if done.status:
