@@ -152,7 +152,7 @@ def test_a_killed_run_resumes_at_its_last_finished_shard(tmp_path: Path, stop_at
     killed = CountingEncoder(stop_at=stop_at)
     with pytest.raises(KeyboardInterrupt):
         encode_items(items, killed, tmp_path / "killed", CONFIG)
-    assert len(list((tmp_path / "killed").iterdir())) == stop_at - 1
+    assert len(list((tmp_path / "killed").glob("*"))) == stop_at - 1  # nor the folder, when none
     resumed = CountingEncoder()
     encode_items(items, resumed, tmp_path / "killed", CONFIG)
     assert len(resumed.texts) == 11 - 3 * (stop_at - 1)

@@ -1,6 +1,7 @@
 """Writing files and folders so that a partial one never looks whole."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from recg_core.base.access import reading, writing
 from recg_core.base.errors import UserError
 from recg_core.base.seal import UNSEALED, check_seal, seal
 
@@ -20,21 +22,26 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it to `path` when the block succeeds.
 
     The temporary file is removed when the block fails, whatever the reason, so that readers see
-    either the old content or the whole new one.
+    either the old content or the whole new one, also after a power cut. What a killed process left
+    behind is used up by the next call.
 
     Raises:
-        UserError: when the disk is full or the folder cannot be written.
+        UserError: when the disk is full, the folder cannot be written, or another process is
+            writing `path`.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with writing(path, temporary):
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: could not be written ({error.strerror or error})") from error
-    finally:
-        with contextlib.suppress(NotADirectoryError):
-            temporary.unlink(missing_ok=True)
+        with _locked(temporary, path, os.O_CREAT | os.O_RDWR) as descriptor:
+            try:
+                os.ftruncate(descriptor, 0)
+                yield temporary
+                _sync(temporary)
+                os.replace(temporary, path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+                raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -52,16 +59,14 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: when the file is missing or no JSON.
+        UserError: when the file is missing, cannot be read, or is no JSON.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; run the stage that writes it") from error
-    except ValueError as error:
-        raise UserError(
-            f"{path}: not valid JSON ({error}); run the stage that writes it"
-        ) from error
+    remedy = "run the stage that writes it"
+    with reading(path, remedy):
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path}: not valid JSON ({error}); {remedy}") from error
 
 
 def write_sealed(path: Path, content: bytes) -> None:
@@ -125,9 +130,13 @@ def _json_text(content: Any) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+    """The SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        UserError: when it cannot be read.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with reading(path), path.open("rb") as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -141,31 +150,140 @@ def sha256_json(content: Any) -> str:
 
 @contextlib.contextmanager
 def replaced_folder(folder: Path, marker: str) -> Iterator[Path]:
+    """`new_folder`, but refuse to replace what this project did not write.
+
+    Args:
+        marker: a file that every such folder holds, so that a folder of other content, named by
+            mistake, is refused instead of deleted.
+
+    Raises:
+        UserError: when `folder` holds something but not `marker`, and as `new_folder` does.
+    """
+    check_replaceable(folder, marker)
+    with new_folder(folder) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
     """Give an empty folder beside `folder`; let it take `folder`'s place when the block succeeds.
 
     It is removed when the block fails, whatever the reason. What a killed process left behind is
     removed by the next call, since the temporary name depends on `folder` alone.
 
     Args:
-        folder: what the block makes anew. Its old content goes.
-        marker: a file that every such folder holds, so that a folder of other content, named by
-            mistake, is refused instead of deleted.
+        folder: what the block makes anew. Its old content goes, in one step.
 
     Raises:
-        UserError: when `folder` holds something but not `marker`, or the disk is full.
+        UserError: when the disk is full, the place cannot be written, or another process is
+            writing `folder`.
     """
-    check_replaceable(folder, marker)
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    place = folder.resolve() if folder.is_symlink() else folder
+    temporary = place.with_name(f".{place.name}.tmp")
+    replaced = place.with_name(f".{place.name}.old.tmp")
+    with writing(folder, temporary), locked_folder(temporary, folder):
+        try:
+            shutil.rmtree(replaced, ignore_errors=True)
+            _clear(temporary)
+            yield temporary
+            for path in (*temporary.rglob("*"), temporary):
+                _sync(path)
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(place, replaced)
+            os.rename(temporary, place)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path, said: Path | None = None) -> Iterator[None]:
+    """Make `folder` if it is missing, and write in it alone: the lock ends with the process.
+
+    A block that fails before it writes anything leaves no folder.
+
+    Args:
+        said: what errors name instead.
+
+    Raises:
+        UserError: when another process has locked it, or it cannot be written.
+    """
+    with writing(said or folder), _locked(folder, said or folder, os.O_DIRECTORY):
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            raise
+
+
+@contextlib.contextmanager
+def locked_file(path: Path) -> Iterator[None]:
+    """Do alone what is done under the name `path`, of a file beside it that goes with the lock.
+
+    Raises:
+        UserError: when another process has locked it, or it cannot be written.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    with writing(path, lock), _locked(lock, path, os.O_CREAT | os.O_RDWR):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(place: Path, said: Path, flags: int) -> Iterator[int]:
+    """Open and lock `place`, made if it is missing; on a file system without locks only open it."""
+    while True:
+        if flags & os.O_DIRECTORY:
+            place.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(place, flags, 0o666)
+        try:
+            _lock(descriptor, said)
+            # Its last owner may have moved it away between the opening and the locking.
+            if _is_at(descriptor, place):
+                yield descriptor
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int, said: Path) -> None:
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: could not be written ({error.strerror or error})") from error
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"{said}: another run is writing it; wait until it has ended") from None
+    except OSError:
+        return  # a file system without locks
+
+
+def _is_at(descriptor: int, place: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(place))
+    except FileNotFoundError:
+        return False
+
+
+def _sync(path: Path) -> None:
+    """Have the content of a file, or the names in a folder, on disk before going on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # which not every file system can
+            raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def check_replaceable(folder: Path, marker: str) -> None:
@@ -174,16 +292,17 @@ def check_replaceable(folder: Path, marker: str) -> None:
     Raises:
         UserError: when `folder` is a file, or holds something but not `marker`.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is no folder; name another")
-    if folder.exists() and not (folder / marker).is_file():
-        # Hidden files are those of DVC, which deletes what a stage wrote before it runs again.
-        others = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-        if others:
-            raise UserError(
-                f"{folder}: would be replaced, but holds {others} and no {marker}; delete it or "
-                "name another folder"
-            )
+    with writing(folder):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder}: is no folder; name another")
+        if folder.exists() and not (folder / marker).is_file():
+            # Hidden files are those of DVC, which deletes what a stage wrote before it runs again.
+            others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+            if others:
+                raise UserError(
+                    f"{folder}: would be replaced, but holds {others} and no {marker}; delete it "
+                    "or name another folder"
+                )
 
 
 def link_or_copy(path: Path, to: Path) -> None:

@@ -8,9 +8,13 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
+from recg_core.base.access import reading
 from recg_core.base.config import T, build, convert
 from recg_core.base.errors import UserError
+
+MAX_DEPTH = 100  # of sections and lists in each other
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,13 @@ def read_params(path: Path) -> Params:
     """Read `params.yaml` as YAML 1.2 (`1e-3` is a number).
 
     Raises:
-        UserError: when the file is missing or no YAML.
+        UserError: when the file is missing, cannot be read, or is no YAML.
     """
+    with reading(path, "run from the project's folder"):
+        text = path.read_text(encoding="utf-8")
     try:
-        values = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; run from the project's folder") from error
+        _check_depth(path, text)
+        values = YAML(typ="safe").load(text)
     except YAMLError as error:
         mark, problem = (getattr(error, name, None) for name in ("problem_mark", "problem"))
         # Not the error's own words, which quote parts of a line that may hold a password.
@@ -80,6 +85,16 @@ def check_name(name: str, place: str) -> None:
     """
     if not re.fullmatch(r"[A-Za-z0-9_]+", name) or name == "none":
         raise UserError(f"{place}: '{name}' is no name; use letters, digits and _")
+
+
+def _check_depth(path: Path, text: str) -> None:
+    """Refuse what would overflow the stack of the parser, which is written in C and crashes."""
+    depth = 0
+    for event in YAML(typ="safe").parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            line = event.start_mark.line + 1
+            raise UserError(f"{path}:{line}: sections and lists more than {MAX_DEPTH} deep")
 
 
 def _check_grid(params: Params) -> None:

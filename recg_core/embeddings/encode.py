@@ -19,7 +19,13 @@ from tqdm import tqdm
 
 from recg_core.base.config import require_positive
 from recg_core.base.errors import UserError
-from recg_core.base.files import check_replaceable, link_or_copy, replaced_folder, sha256_file
+from recg_core.base.files import (
+    check_replaceable,
+    link_or_copy,
+    locked_folder,
+    replaced_folder,
+    sha256_file,
+)
 from recg_core.domains.shards import (
     MANIFEST_NAME,
     Manifest,
@@ -79,10 +85,22 @@ def encode_items(
 
     Raises:
         UserError: when there is no item, the encoder returns NaN, infinity or a zero row (the items
-            are named and nothing of them is written), or a shard cannot be written.
+            are named and nothing of them is written), a shard cannot be written, or another process
+            is writing `folder`.
     """
+    with locked_folder(folder):
+        return _encode_items(items, encoder, folder, config, max_minutes, known)
+
+
+def _encode_items(
+    items: pl.DataFrame,
+    encoder: Encoder,
+    folder: Path,
+    config: EncodeConfig,
+    max_minutes: float | None,
+    known: Sequence[Path],
+) -> Manifest | None:
     layout = lay_out(items, encoder, folder, config.rows_per_shard, known)
-    folder.mkdir(parents=True, exist_ok=True)
     old = _usable_manifest(folder, layout.fingerprint)
     for path in [*layout.unusable, *folder.glob(".*.tmp")]:  # the latter of a killed process
         path.unlink()
@@ -133,11 +151,12 @@ def update_embeddings(
         UserError: as `encode_items` does, and when `out` holds something else than embeddings.
     """
     check_replaceable(out, MANIFEST_NAME)
-    manifest = encode_items(items, encoder, work, config, max_minutes, known=(out,))
-    if manifest is not None:
-        with replaced_folder(out, MANIFEST_NAME) as folder:
-            for name in (*(entry.name for entry in manifest.shards), MANIFEST_NAME):
-                link_or_copy(work / name, folder / name)
+    with locked_folder(work):
+        manifest = _encode_items(items, encoder, work, config, max_minutes, known=(out,))
+        if manifest is not None:
+            with replaced_folder(out, MANIFEST_NAME) as folder:
+                for name in (*(entry.name for entry in manifest.shards), MANIFEST_NAME):
+                    link_or_copy(work / name, folder / name)
     return manifest
 
 

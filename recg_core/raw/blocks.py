@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from recg_core.base.access import reading
 from recg_core.base.errors import UserError
 
 T = TypeVar("T")
@@ -49,9 +50,10 @@ def read_blocks(path: Path, advance: Advance, encoding: str = "utf-8") -> Iterat
 
     Raises:
         UserError: on a file that is no text, text in another encoding, a gzip stream that is cut
-            or damaged (with the offset in the file), or a line above `LINE_BYTES`.
+            or damaged (with the offset in the file), a line above `LINE_BYTES`, or a file that
+            cannot be read.
     """
-    with path.open("rb") as stream:
+    with reading(path), path.open("rb") as stream:
         start = stream.read(4)
         stream.seek(0)
         named_gzip = path.suffix == ".gz"

@@ -19,8 +19,9 @@ import requests
 import urllib3
 from tqdm import tqdm
 
+from recg_core.base.access import writing
 from recg_core.base.errors import UserError
-from recg_core.base.files import read_sealed_json, sha256_file, write_sealed_json
+from recg_core.base.files import locked_file, read_sealed_json, sha256_file, write_sealed_json
 from recg_core.base.secrets import HIDDEN, without_secrets
 
 log = logging.getLogger(__name__)
@@ -137,25 +138,26 @@ def download(
 
     Raises:
         UserError: when the address is none, the server refuses or stays unreachable, the digest is
-            another, or the disk is full. What was loaded is kept for the next call, except with a
-            wrong digest.
+            another, the disk is full, or another process is loading the same file. What was loaded
+            is kept for the next call, except with a wrong digest.
     """
     request = _Request(url, None if sha256 is None else sha256.lower(), retry or Retry())
     _check_address(url)
-    partial_dir.mkdir(parents=True, exist_ok=True)
+    with writing(partial_dir):
+        partial_dir.mkdir(parents=True, exist_ok=True)
     part = request.part_in(partial_dir)
-    if _is_kept(part, request.sha256):
-        return part.path
-    with _quiet_libraries():
+    with locked_file(part.path), _quiet_libraries():
+        if _is_kept(part, request.sha256):
+            return part.path
         digest = _load_all(request, part)
         if request.sha256 not in (None, digest) and "joined" in part.version:
             log.info("%s: its parts are of different files; loading it anew", request.shown)
             part.remove()
             digest = _load_all(request, part)
-    if request.sha256 not in (None, digest):
+        if request.sha256 in (None, digest):
+            return part.path
         part.remove()
         raise UserError(f"{url}: its SHA-256 is {digest}, expected {sha256}; the file was deleted")
-    return part.path
 
 
 def _check_address(url: str) -> None:

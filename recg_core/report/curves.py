@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from recg_core.base.access import reading
 from recg_core.base.errors import UserError
 from recg_core.report.cells import Cells, Model
 from recg_core.report.escape import markup_text
@@ -37,9 +38,11 @@ def _lines(
 ) -> list[list[tuple[float, float]]]:
     """Epoch and metric of every seed; none where the model has no curves."""
     path = folder / model.variant / source / f"{model.backbone}.csv"
-    if not path.is_file():
-        return []
-    content = path.read_bytes()
+    with reading(path, "run the train stage again"):
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return []
     certificate = cells.by_key[model, source, source].certificate
     if hashlib.sha256(content).hexdigest() != certificate.curve_sha256:
         raise UserError(

@@ -7,6 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from recg_core.base.access import reading
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import is_sealed_json, read_json, read_sealed_json
@@ -30,6 +31,8 @@ def load_figures(folder: Path, out: Path) -> list[Figure]:
         UserError: when a JSON has other keys or its image is missing or of another type, or what
             this project drew is damaged.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is no folder; run the figures stage")
     return [
         build(_figure, _content(path), str(path), path=path, out=out)
         for path in sorted(folder.rglob("*.json"))
@@ -53,7 +56,8 @@ def _figure(
         raise ValueError(f"image '{image}': expected one of {sorted(TYPES)}")
     if not file.is_file():
         raise UserError(f"{file}: no such file, though {path.name} names it")
-    pixels = file.read_bytes()
+    with reading(file):
+        pixels = file.read_bytes()
     if image_sha256 not in (None, hashlib.sha256(pixels).hexdigest()):
         raise UserError(f"{file}: is damaged, its SHA-256 is not that in {path.name}; {_DRAW}")
     encoded = base64.b64encode(pixels).decode("ascii")

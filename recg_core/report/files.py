@@ -1,12 +1,11 @@
 """The report's folders of many small files, each written as a whole."""
 
-import contextlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from recg_core.base.errors import UserError
+from recg_core.base.files import new_folder
 from recg_core.report.analysis import Analysis
 from recg_core.report.cells import metrics_folder
 from recg_core.report.layout import Table
@@ -41,21 +40,11 @@ def replace_files(folder: Path, files: Mapping[str, str]) -> None:
         UserError: when `folder` holds files of another kind, or the disk is full.
     """
     _check_replaceable(folder, {Path(name).suffix for name in files})
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    # What a killed process left behind.
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
+    with new_folder(folder) as temporary:
         for name, text in files.items():
             path = temporary / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: could not be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _check_replaceable(folder: Path, suffixes: set[str]) -> None:

@@ -7,11 +7,9 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from recg_core.domains.pool import Pool
 from recg_core.models.backbone_code import backbone_sha256
 from recg_core.models.card import MODEL_FILE, ModelCard, ModelSpec
 from recg_core.training.config import TrainConfig, check_seeds
+from recg_core.training.processes import run_in_processes
 
 CODE = ("domains", "models", "training")  # packages that decide what training gives
 
@@ -193,19 +192,9 @@ def run_tasks(tasks: Sequence[Task], threads: int, device: str | None) -> list[O
             return [train_task(task) for task in tasks]
         finally:
             torch.set_num_threads(before)
-    # Forked from a process that has loaded torch and nothing else: safe, and loaded only once.
-    context = get_context("forkserver" if hasattr(os, "fork") else "spawn")
-    if hasattr(context, "set_forkserver_preload"):
-        context.set_forkserver_preload(["recg_core.training.trainer"])
     level = logging.getLogger().getEffectiveLevel()
-    with ProcessPoolExecutor(workers, context, _start_worker, (threads, level)) as executor:
-        try:
-            return list(executor.map(_train_quietly, tasks))
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a training process was killed, probably for lack of memory; set train.threads to "
-                "the number of cores, so that one model is trained at a time"
-            ) from error
+    train = partial(_train_in_process, threads, level)
+    return run_in_processes(train, tasks, workers, ["recg_core.training.trainer"])
 
 
 def _has_gpu() -> bool:
@@ -218,16 +207,9 @@ def _has_gpu() -> bool:
     return choose_device().type != "cpu"
 
 
-def _start_worker(threads: int, level: int) -> None:
+def _train_in_process(threads: int, level: int, task: Task) -> Outcome:
     import torch
 
     torch.set_num_threads(threads)
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
-
-
-def _train_quietly(task: Task) -> Outcome:
-    """Ends a worker without a traceback on Ctrl-C; the parent process reports the interruption."""
-    try:
-        return train_task(task)
-    except KeyboardInterrupt:
-        os._exit(130)
+    return train_task(task)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults import inputs, large
+from tests.faults import flips, inputs, kills, large, machine
 from tests.faults.outcomes import BAD, GOOD, Outcomes
 
 # A kind of fault: its name, its module's `run`, and how many a full run has.
@@ -14,6 +14,9 @@ Run = Callable[[int, int, Path], Outcomes]
 KINDS: tuple[tuple[str, Run, int], ...] = (
     ("inputs", inputs.run, 2000),
     ("large", large.run, 20),
+    ("flips", flips.run, 300),
+    ("kills", kills.run, 200),
+    ("machine", machine.run, machine.FULL),
 )
 
 
