@@ -15,6 +15,7 @@ from recg_core.base.errors import UserError
 from recg_core.domains.domain import load_domain
 from recg_core.models.ranking.ranks import read_ranks
 from recg_core.serving.catalogue import Catalogue
+from recg_core.serving.output import write_recommendations
 from recg_core.serving.tables import choose_columns
 from stages import run_app
 from stages.cli import app
@@ -362,3 +363,23 @@ def command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 def test_a_folder_of_something_else_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds neither bundle\.json nor model\.json"):
         Recommender.load(tmp_path)
+
+
+def test_the_package_carries_a_bundle(tmp_path: Path) -> None:
+    """Of real data: what goes together in meaning is recommended together."""
+    model = Recommender.load(device="cpu")
+    titles = ["Acoustic guitar strings", "Electric guitar strap", "Digital kitchen scale",
+              "Stainless cooking pot", "Guitar tuner", "Chef's knife"]  # fmt: skip
+    items = {"id": [f"x{n}" for n in range(6)], "title": titles}
+    shop = model.fit_catalogue(items, cache=tmp_path)
+    for history, expected in ((["x0"], {"x1", "x4"}), (["x2"], {"x3", "x5"})):
+        assert {each.item_id for each in shop.recommend(history, k=2)} == expected
+
+
+def test_a_title_is_no_formula_in_a_spreadsheet(shop: Catalogue, tmp_path: Path) -> None:
+    shop.add_items({"isbn": ["x1"], "name": ["=cmd|' /C calc'!A0"], "price": [1]}, columns=COLUMNS)
+    found = shop.recommend_batch(["u0"], where={"item_id": "x1"})
+    write_recommendations(found, tmp_path / "out.csv")
+    assert not pl.read_csv(tmp_path / "out.csv")["title"][0].startswith("=")
+    with pytest.raises(UserError, match="expected a name that ends in"):
+        write_recommendations(found, tmp_path / "out.xlsx")

@@ -83,12 +83,8 @@ def read_sealed(path: Path, remedy: str) -> bytes:
     Raises:
         UserError: when the file is missing or damaged.
     """
-    try:
+    with reading(path, remedy):
         content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; {remedy}") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
     again = f"delete it and {remedy} (`dvc repro`), or take it from DVC's cache (`dvc checkout`)"
     check_seal(content, str(path), again)
     return content

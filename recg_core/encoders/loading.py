@@ -34,7 +34,11 @@ def load_tokenizer(name: str) -> Any:
     """
     folder = resolve(name)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder,
+            trust_remote_code=False,
+            clean_up_tokenization_spaces=False,  # of decoding, which nobody does here
+        )
     except (OSError, ValueError) as error:
         raise UserError(
             f"model {name!r}: {folder} has no tokenizer that loads ({error})"

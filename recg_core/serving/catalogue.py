@@ -24,6 +24,7 @@ from recg_core.serving.vectors import as_domain, encode_texts
 log = logging.getLogger(__name__)
 
 BECAUSE = 3  # history items that are named as reasons
+LEAST_SHARE = 0.01  # of one
 REASON = ("item_id", "share")
 BATCH_SCHEMA: dict[str, Any] = {
     "user_id": pl.String,
@@ -300,7 +301,11 @@ class Catalogue:
         share_LK = loss_LK / loss_LK.sum(axis=0).clip(min=_SMALLEST)
         reasons = []
         for share_L in share_LK.T:
-            best = [p for p in np.argsort(-share_L, kind="stable")[:BECAUSE] if share_L[p] > 0]
+            best = [
+                p
+                for p in np.argsort(-share_L, kind="stable")[:BECAUSE]
+                if share_L[p] >= LEAST_SHARE
+            ]
             ids = [self._domain.item_ids[history[position] - 1] for position in best]
             reasons.append(tuple(zip(ids, (float(share_L[p]) for p in best), strict=True)))
         return reasons

@@ -7,6 +7,7 @@ import polars as pl
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import atomic_path
+from recg_core.report.escape import csv_text
 
 
 def write_recommendations(found: pl.DataFrame, path: Path) -> None:
@@ -25,7 +26,13 @@ def write_recommendations(found: pl.DataFrame, path: Path) -> None:
         elif path.suffix == ".jsonl":
             found.write_ndjson(temporary)
         else:
-            reasons = [
-                json.dumps(reason, ensure_ascii=False) for reason in found["because"].to_list()
-            ]
-            found.with_columns(because=pl.Series(reasons, dtype=pl.String)).write_csv(temporary)
+            _for_spreadsheets(found).write_csv(temporary)
+
+
+def _for_spreadsheets(found: pl.DataFrame) -> pl.DataFrame:
+    """Without lists, and without titles that a spreadsheet would take for a formula."""
+    reasons = [json.dumps(reason, ensure_ascii=False) for reason in found["because"].to_list()]
+    return found.with_columns(
+        title=pl.Series([csv_text(title) for title in found["title"]], dtype=pl.String),
+        because=pl.Series(reasons, dtype=pl.String),
+    )
