@@ -11,7 +11,9 @@ from stages import run
 
 
 def main(
-    params: Annotated[Path, typer.Option(help="The params to check.")] = Path("params.yaml"),
+    params: Annotated[Path, typer.Option(help="The params to check.", readable=False)] = Path(
+        "params.yaml"
+    ),
     out: Annotated[Path | None, typer.Option(help="JSON to write when nothing is wrong.")] = None,
 ) -> None:
     """Report all mistakes of the params together: exit status 1 if there is one."""

@@ -33,7 +33,7 @@ CELLS = [
 
 RESULTS = ("dvc.lock", "cells/", "results/")
 TERMINAL = 120  # columns
-LOCK_BYTES = 60_000 / 36  # of each stage: 60 kB for the default grid
+LOCK_BYTES = 60 * 1024 / 37  # of each stage: 60 KiB for the default grid
 
 
 class Clone:
@@ -159,7 +159,7 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
         [f"{stage}@{domain}" for stage in ("fetch", "preprocess", "encode") for domain in DOMAINS]
         + [f"{stage}@garden-{variant}" for stage in ("train", "cluster") for variant in MODELS]
         + [f"evaluate@{variant}" for variant in MODELS]
-        + ["pool", "backbones", "baselines", "figures", "slices", "report"]
+        + ["check", "pool", "backbones", "baselines", "figures", "slices", "report"]
     )
     first, report = clone.cells(), clone.report()
     assert set(CELLS) < first.keys()
@@ -167,7 +167,7 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
     assert "data/" not in clone.git("ls-files", "--others", "--exclude-standard")
     lock = (clone.folder / "dvc.lock").read_text(encoding="utf-8")
     num_stages = len(re.findall(r"^  \S+:$", lock, flags=re.MULTILINE))
-    assert num_stages == 3 * len(DOMAINS) + 3 * len(MODELS) + 6
+    assert num_stages == 3 * len(DOMAINS) + 3 * len(MODELS) + 7
     assert len(lock) <= num_stages * LOCK_BYTES
 
     # What DVC and `recg` show fits a terminal, and names every cell.
@@ -187,7 +187,7 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
     # One param of one variant reaches that variant's stages and the report alone.
     output = clone.dvc("exp", "run", "--set-param", "variants.recg.generalization.alpha=2.0")
     assert ran(output) == [
-        "cluster@garden-recg", "evaluate@recg", "figures", "report", "train@garden-recg",
+        "check", "cluster@garden-recg", "evaluate@recg", "figures", "report", "train@garden-recg",
     ]  # fmt: skip
     second = clone.cells()
     changed = {name for name in first if first[name] != second[name]}
@@ -215,7 +215,7 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
     clone.git("checkout", "params.yaml")
     again = clone.dvc("repro")
     assert cached(again) == [
-        "cluster@garden-recg", "evaluate@recg", "figures", "train@garden-recg",
+        "check", "cluster@garden-recg", "evaluate@recg", "figures", "train@garden-recg",
     ]  # fmt: skip
     assert ran(again) == ["report"]
     assert clone.report() == report
@@ -223,7 +223,7 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
 
     # Other cut-offs run the report alone, and every cell is named.
     output = clone.dvc("exp", "run", "--set-param", "report.ks=[1,10]")
-    assert ran(output) == ["report"]
+    assert ran(output) == ["check", "report"]
     told = clone.dvc("metrics", "diff")
     assert width_at_default(told) <= TERMINAL
     assert re.search(r" recall@1 +- +0\.\d", told)
