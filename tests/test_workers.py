@@ -51,7 +51,7 @@ def test_the_work_of_a_killed_worker_is_done_again(cluster: None, tmp_path: Path
 
 def test_a_workers_message_arrives_without_its_traceback(cluster: None, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
-        encode_items(ITEMS, RefusingEncoder(), tmp_path, EncodeConfig(3, workers=2))
+        encode_items(ITEMS, RefusingEncoder(), tmp_path / "out", EncodeConfig(3, workers=2))
     assert str(caught.value) == "the model is no model"
     assert not list(tmp_path.iterdir())
 
