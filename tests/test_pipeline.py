@@ -1,9 +1,11 @@
 """The whole pipeline under DVC, in a clone of its own: it runs, rests, and re-runs what it must."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from itertools import product
@@ -239,3 +241,28 @@ def test_the_pipeline_is_drawn(clone: Clone) -> None:
     drawn = clone.dvc("dag", "--dot")
     assert all(stage in drawn for stage in read_yaml("dvc.yaml")["stages"])
     assert '"pool" -> "train@garden-recg"' in drawn
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("seconds", [9, 22])
+def test_a_killed_run_goes_on_to_the_same_results(seconds: int, tmp_path: Path) -> None:
+    """`dvc repro` with all that it started dies at once, wherever it is."""
+    clones = []
+    for name in ("killed", "calm"):
+        (tmp_path / name / "project").mkdir(parents=True)
+        clones.append(Clone(tmp_path / name / "project"))
+    killed, calm = clones
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"], cwd=killed.folder, env=killed.environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for clone in clones:
+        clone.dvc("repro")
+    assert killed.report() == calm.report()
+    left = [path for path in killed.folder.rglob(".*.tmp") if ".dvc" not in path.parts]
+    assert not left
