@@ -157,7 +157,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) -> None:
     """One test, since each step starts where the last one ended and the first takes a minute."""
     # A first run makes every cell and the report.
-    assert ran(clone.dvc("repro")) == sorted(
+    output = clone.dvc("repro")
+    assert re.findall("Running stage '(.*)':", output)[0] == "check"
+    assert ran(output) == sorted(
         [f"{stage}@{domain}" for stage in ("fetch", "preprocess", "encode") for domain in DOMAINS]
         + [f"{stage}@garden-{variant}" for stage in ("train", "cluster") for variant in MODELS]
         + [f"evaluate@{variant}" for variant in MODELS]
