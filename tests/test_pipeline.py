@@ -35,7 +35,7 @@ CELLS = [
 
 RESULTS = ("dvc.lock", "cells/", "results/")
 TERMINAL = 120  # columns
-LOCK_BYTES = 60 * 1024 / 37  # of each stage: 60 KiB for the default grid
+LOCK_BYTES = 60_000 / 37  # of each stage: 60 kB for the default grid
 
 
 class Clone:
