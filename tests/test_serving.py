@@ -306,6 +306,14 @@ def test_columns_are_found_by_their_usual_names() -> None:
     }
 
 
+def test_a_column_that_is_named_must_be_there() -> None:
+    with pytest.raises(UserError, match=r"x: no column\(s\) \['blrb'\]; its columns are"):
+        choose_columns(["id", "title", "blurb"], "items", {"description": "blrb"}, "x")
+    given = {"item_id": "isbn", "user_id": "who"}  # the items call it id
+    assert choose_columns(["id", "title"], "items", given, "x")["item_id"] == "id"
+    assert choose_columns(["who", "isbn"], "histories", given, "x")["item_id"] == "isbn"
+
+
 def test_a_second_call_encodes_nothing(
     recommender: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,17 +117,20 @@ def choose_columns(
     Raises:
         UserError: when a role that is needed has no column.
     """
+    given = given or {}
     simple = {"".join(filter(str.isalnum, name)).lower(): name for name in reversed(found)}
     chosen = {}
     for role in ROLES[kind]:
         usual = next((simple[name] for name in USUAL_NAMES[role].split() if name in simple), None)
-        column = (given or {}).get(role, usual)
-        if column is not None and column in found:
+        # The id of an item may have a name of its own in each table.
+        column = given.get(role, usual) if role != "item_id" or given.get(role) in found else usual
+        if column is not None:
             chosen[role] = column
-    other = {role for roles in ROLES.values() for role in roles}
-    texts = {role: column for role, column in (given or {}).items() if role not in other}
     if kind == "items":
-        chosen |= texts
+        others = {role for roles in ROLES.values() for role in roles}
+        chosen |= {role: column for role, column in given.items() if role not in others}
+    if unknown := sorted(set(chosen.values()) - set(found)):
+        raise UserError(f"{label}: no column(s) {unknown}; its columns are {list(found)}")
     missing = [role for role in NEEDED[kind] if role not in chosen]
     if missing:
         raise UserError(
