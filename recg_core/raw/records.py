@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from recg_core.raw.formats import FORMATS, check_columns
 from recg_core.raw.rejects import FILE_LINES
-from recg_core.raw.source import SCALAR_ROLES, RawTable, TimestampUnit
+from recg_core.raw.source import RawTable, TimestampUnit
 from recg_core.raw.values import canonical, parse_times
 
 INTERACTION_ROLES = ("user_id", "item_id", "timestamp")
@@ -71,13 +71,11 @@ def _wrong_id(role: str) -> pl.Expr:
 def _frames(folder: Path, table: RawTable, roles: tuple[str, ...]) -> Iterator[pl.DataFrame]:
     """Frames of (line, *roles, other roles, reason), with what the format tells as the reason."""
     absent = [pl.lit(None, pl.String).alias(role) for role in roles if role not in table.columns]
-    # A key that few objects have may be in none of the first lines.
-    is_sparse = table.format == "jsonl"
-    required = {r: c for r, c in table.columns.items() if r in SCALAR_ROLES or not is_sparse}
     others = [role for role in table.columns if role not in roles]
     for number, name in enumerate(table.files):
         path = folder / name
-        check_columns(path, table.format, required, table.layout)
+        if table.format != "jsonl":  # whose objects have the keys that they have
+            check_columns(path, table.format, table.columns, table.layout)
         size = path.stat().st_size
         with tqdm(total=size, desc=name, unit="B", unit_scale=True, disable=None) as bar:
             read = FORMATS[table.format].read
