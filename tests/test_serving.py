@@ -205,6 +205,8 @@ def test_old_scores_do_not_move_when_items_come(shop: Catalogue) -> None:
     shop.add_items({"isbn": ["x1"], "name": ["a purple hat"], "price": [3]}, columns=COLUMNS)
     assert shop.score(["b1", "b2"], items) == before
     assert "x1" in [each.item_id for each in shop.recommend(["b1"], k=99)]
+    with pytest.raises(UserError, match=r"the catalogue's items have \['price'\]"):
+        shop.add_items({"isbn": ["x2"], "name": ["a hat"]})
     with pytest.raises(UserError, match="'x1' is in the catalogue already"):
         shop.add_items({"isbn": ["x1"], "name": ["again"], "price": [3]}, columns=COLUMNS)
 

@@ -46,7 +46,7 @@ class Recommendation:
         score: comparable between the items of one user only.
         because: items of the history and their shares in the score, the largest first.
         basis: what it goes by: `history`, or for users without a known one `popularity` or
-            `diversity` of the catalogue.
+            `diversity` of the catalogue; `similarity` of texts for `similar_items`.
     """
 
     rank: int
@@ -89,7 +89,10 @@ class Catalogue:
         Raises:
             UserError: when one is in the catalogue already, or a table cannot be read.
         """
-        new = read_catalogue(items, columns).select(self.items.columns)
+        new = read_catalogue(items, columns)
+        if missing := sorted(set(self.items.columns) - set(new.columns)):
+            raise UserError(f"items: the catalogue's items have {missing}; name their columns")
+        new = new.select(self.items.columns)
         there = [item_id for item_id in new["item_id"] if item_id in self._place]
         if there:
             raise UserError(f"items: {there[0]!r} is in the catalogue already")
