@@ -237,7 +237,7 @@ def csv_lines(rows: list[dict[str, Any]], separator: str) -> list[str]:
     ]
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(RECORDS)
 def test_every_format_gives_the_same_tables(
     tmp_path_factory: pytest.TempPathFactory, records: list[tuple[Any, Any]]
