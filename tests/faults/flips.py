@@ -15,6 +15,7 @@ from tests.project import Stage, bytes_below, pipeline, run_command, run_stages,
 
 SECONDS = 120  # after which a stage hangs; the slowest takes five
 # Nothing but what people read: outputs that are no stage's input.
+UNREAD = ("params.yaml", "data/ok.json")  # by people, and by nobody
 SHOWN = ("results/report", "results/heatmap.svg", "results/item_space.json", "results/validation")
 # What is read again without being a dependency: unfinished work, and what `recg show` shows.
 AGAIN = {".work/embeddings": "encode", ".work/train": "train", "cells": "show"}
@@ -67,7 +68,7 @@ def run(count: int, seed: int, folder: Path) -> Outcomes:
 def _draw(drawn: random.Random, whole: dict[str, bytes], stages: list[Stage]) -> Flip:
     kinds: dict[tuple[str, str, str], list[str]] = {}
     for path, content in whole.items():
-        if content and path != "params.yaml" and not path.startswith(SHOWN):
+        if content and path not in UNREAD and not path.startswith(SHOWN):
             first, second, *_ = Path(path).parts
             kinds.setdefault((first, second, Path(path).suffix), []).append(path)
     path = drawn.choice(kinds[drawn.choice(sorted(kinds))])
