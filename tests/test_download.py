@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -163,11 +163,19 @@ def test_a_changed_remote_file_is_fetched_anew(
     assert part.read_bytes() == CONTENT[::-1]
 
 
+@pytest.mark.parametrize(
+    "modified",
+    [
+        pytest.param(lambda: None, id="no validator"),
+        # It may change again within the second that Last-Modified is exact to.
+        pytest.param(lambda: formatdate(usegmt=True), id="changed just now"),
+    ],
+)
 def test_without_a_validator_nothing_is_continued(
-    server: tuple[str, Behaviour], tmp_path: Path
+    modified: Callable[[], str | None], server: tuple[str, Behaviour], tmp_path: Path
 ) -> None:
     url, behaviour = server
-    behaviour.etag = None
+    behaviour.etag, behaviour.modified = None, modified()
     behaviour.drops = [300_000]
     assert download(f"{url}/file.gz", tmp_path, retry=FAST).read_bytes() == CONTENT
     assert [request.get("Range") for request in behaviour.requests] == [None, None]
@@ -291,17 +299,6 @@ def test_a_part_of_which_the_server_does_not_say_what_it_is_of_is_never_joined(
     behaviour.heeds_if_range = behaviour.says_which_part_it_is_of = False
     behaviour.drops.clear()
     assert download(f"{url}/file.gz", tmp_path, retry=FAST).read_bytes() == CONTENT[::-1]
-
-
-def test_a_file_that_was_changed_just_now_is_not_told_apart_by_its_time(
-    server: tuple[str, Behaviour], tmp_path: Path
-) -> None:
-    """It may change again within the second that Last-Modified is exact to."""
-    url, behaviour = server
-    behaviour.etag, behaviour.modified = None, formatdate(usegmt=True)
-    behaviour.drops = [300_000]
-    assert download(f"{url}/file.gz", tmp_path, retry=FAST).read_bytes() == CONTENT
-    assert [request.get("Range") for request in behaviour.requests] == [None, None]
 
 
 def test_without_a_validator_a_known_digest_allows_to_continue(

@@ -187,10 +187,10 @@ def _without_unused_rating(raw: Path, table: RawTable, config: PreprocessConfig)
 
 
 def _check_rejects(raw: Path, rejects: Rejects, table: str, config: PreprocessConfig) -> None:
-    if rejects.total > config.max_reject_share * rejects.num_records:
+    if rejects.share > config.max_reject_share:
         reason, example = rejects.commonest()
         raise UserError(
-            f"{raw / example.rsplit(':', 1)[0]}: {rejects.total / rejects.num_records:.2%} of "
+            f"{raw / example.rsplit(':', 1)[0]}: {rejects.share:.2%} of "
             f"{rejects.num_records} lines of {table} are unusable, more than "
             f"preprocess.max_reject_share = {config.max_reject_share}; the commonest reason is "
             f"{reason} ({rejects.counts[reason]} lines, e.g. {example}); "

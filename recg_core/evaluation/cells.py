@@ -8,7 +8,6 @@ from recg_core.evaluation.certificate import Saw, overlap_share, write_cell
 from recg_core.models.card import ModelCard, read_card
 from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
 from recg_core.models.trained import load_seeds
-from recg_core.models.variant import IdItemsConfig
 
 
 def evaluate_model(
@@ -32,7 +31,7 @@ def evaluate_model(
         UserError: when the model or its patterns do not fit the embeddings or each other.
     """
     card = read_card(model)
-    transfers = not isinstance(card.spec.variant.items, IdItemsConfig)
+    transfers = not card.spec.variant.by_id
     if not transfers:
         targets = [target for target in targets if target.name == source.name]
     seeds = load_seeds(model, patterns, targets)
@@ -61,7 +60,7 @@ def saw_of_model(card: ModelCard, source: Domain, target: Domain) -> Saw:
     """What a trained model saw of the target before it was asked to rank there."""
     variant = card.spec.variant
     used = source.name == target.name or variant.counts
-    by_text = not isinstance(variant.items, IdItemsConfig)
+    by_text = not variant.by_id
     fitted = target.name in {source.name, *card.pool_domains, *source.encoder_domains}
     # Centred items and an anchor subtract the mean of the target's texts.
     centered = variant.centered or variant.anchor is not None

@@ -16,6 +16,7 @@ from torch import Tensor
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.evaluation.certificate import NO_SOURCE, Saw, write_cell
+from recg_core.models.items import centered
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
 from recg_core.models.ranking.full_rank import ScoreBatch, rank_holdout, stack_seeds
 
@@ -103,7 +104,7 @@ def training_free_scorers(
     raw_NH = torch.from_numpy(target.text)
     yield from _similarity_scorers("raw", history, raw_NH, config)
     prior_N = torch.from_numpy(np.log1p(counts_N).astype(np.float32)) * config.popularity
-    centered_NH = raw_NH - raw_NH.mean(dim=0)
+    centered_NH = centered(raw_NH, target.text_mean)
     yield from _similarity_scorers("centered", history, centered_NH, config, prior_N)
 
 

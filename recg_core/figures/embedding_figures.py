@@ -35,7 +35,6 @@ from recg_core.models.patterns import (
     pattern_variance_share,
 )
 from recg_core.models.trained import load_seeds
-from recg_core.models.variant import IdItemsConfig
 
 METHODS = {"tsne": "t-SNE", "pca": "PCA"}
 TEXT = "text"  # the embeddings before any model
@@ -121,7 +120,7 @@ def write_embedding_figures(
     places = list(product(sources, backbones, variants))
     for source, backbone, variant in tqdm(places, "figures", unit="model", disable=None):
         place = Path(variant, source, backbone)
-        if not isinstance(read_card(models / place).spec.variant.items, IdItemsConfig):
+        if not read_card(models / place).spec.variant.by_id:
             found = measure_model(models / place, patterns / place, domains, sample, config)
             measured[source][backbone, variant] = found
             numbers.setdefault(source, {})[f"{backbone}-{variant}"] = found.numbers

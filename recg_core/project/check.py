@@ -17,6 +17,7 @@ from recg_core.figures.embedding_figures import FiguresConfig
 from recg_core.models.variant import VariantConfig
 from recg_core.raw.items import TEXT_RULES
 from recg_core.raw.readers import READERS, Reader
+from recg_core.raw.source import TEXT_ROLES
 from recg_core.report.config import ReportConfig
 from recg_core.training.config import FusionConfig, TrainConfig, check_seeds
 from recg_core.training.generalization import checked_readings
@@ -93,9 +94,9 @@ def _check_domain(params: Params, domain: str, reader: Reader, encoder: Encoder 
             f"preprocess.text_rule: {config.text_rule} asks for a text that the items of {domain} "
             f"do not have; theirs are {list(contents.texts)}"
         )
-    optional = ("title", "features", "description")  # empty where they are missing
     if encoder is not None:
-        unknown = set(check_placeholders(encoder.template)) - {*contents.texts, *optional}
+        # The usual texts are empty where a domain has none.
+        unknown = set(check_placeholders(encoder.template)) - {*contents.texts, *TEXT_ROLES}
         if unknown:
             raise UserError(
                 f"encoders: the template names {sorted(unknown)}, which the items of {domain} do "

@@ -29,7 +29,10 @@ def delimited_columns(path: Path, layout: TextLayout) -> list[str]:
     """
     if layout.header is not None:
         return list(layout.header)
-    first = next(_lines(path, lambda _: None, layout), [""])[0]
+    return _names(path, next(_lines(path, lambda _: None, layout), [""])[0], layout)
+
+
+def _names(path: Path, first: str, layout: TextLayout) -> list[str]:
     names = _Fields(layout).split(first)
     if names is None or NOT_UTF8.search(first):
         raise UserError(f"{path}:1: is no line of column names; see `quotes:` and `encoding:`")
@@ -47,13 +50,15 @@ def read_delimited(
     path: Path, columns: Mapping[str, str], layout: TextLayout, advance: Advance
 ) -> Iterator[pl.DataFrame]:
     """One row a physical line; see `recg_core.raw.formats`."""
-    names = delimited_columns(path, layout)
+    blocks = _lines(path, advance, layout)
+    if layout.header is None:
+        first, *waiting = next(blocks, [""])
+        names, line = _names(path, first, layout), 2
+    else:
+        names, waiting, line = list(layout.header), [], 1
     places = {role: names.index(column) for role, column in columns.items()}
     unbroken = [place for role, place in places.items() if role in SCALAR_ROLES]
     fields = _Fields(layout)
-    blocks = _lines(path, advance, layout)
-    waiting = [] if layout.header is not None else next(blocks, [""])[1:]
-    line = 1 if layout.header is not None else 2
     is_last = False
     while not is_last:
         block = next(blocks, None)

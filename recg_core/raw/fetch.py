@@ -1,6 +1,7 @@
 """A domain's raw folder, made anew by the reader that its row names."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,14 @@ def fetch(
     reader = build_kind(READERS, row, address, key="reader")
     with replaced_folder(out, SOURCE_FILE) as folder:
         files = reader.fetch(Place(domain, folder, partial_dir))
-        tables = [table for table in (files.interactions, files.items) if table is not None]
-        names = [name for table in tables for name in table.files]
         source = Source(
             interactions=files.interactions,
             items=files.items,
             timestamp_unit=files.timestamp_unit,
-            sha256={name: sha256_file(folder / name) for name in names},
+            sha256={},
             row=row_without_secrets(dict(row)),
         )
+        digests = {name: sha256_file(folder / name) for name in source.files}
+        source = replace(source, sha256=digests)
         write_source(folder, source)
     return source

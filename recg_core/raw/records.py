@@ -11,11 +11,10 @@ from tqdm import tqdm
 
 from recg_core.raw.formats import FORMATS, check_columns
 from recg_core.raw.rejects import FILE_LINES
-from recg_core.raw.source import RawTable, TimestampUnit
+from recg_core.raw.source import TEXT_ROLES, RawTable, TimestampUnit
 from recg_core.raw.values import canonical, parse_times
 
 INTERACTION_ROLES = ("user_id", "item_id", "timestamp")
-TEXT_ROLES = ("title", "features", "description")
 
 
 def read_interactions(folder: Path, table: RawTable, unit: TimestampUnit) -> Iterator[pl.DataFrame]:
@@ -48,8 +47,8 @@ def read_interactions(folder: Path, table: RawTable, unit: TimestampUnit) -> Ite
 def read_items(folder: Path, table: RawTable) -> Iterator[pl.DataFrame]:
     """Read items as frames (line, item_id, title, features, description, …, reason).
 
-    As `read_interactions`; the texts are as found (String or List(String), null where missing).
-    Other roles of the table are texts too and follow in the table's order.
+    As `read_interactions`; the texts are as found (String, null where missing). Other roles of the
+    table are texts too and follow in the table's order.
     """
     for frame in _frames(folder, table, ("item_id", *TEXT_ROLES)):
         yield frame.with_columns(reason=pl.coalesce("reason", _wrong_id("item_id")))

@@ -64,6 +64,11 @@ class Rejects:
         """How many lines should hold a record."""
         return self.num_lines - sum(self.no_records.values())
 
+    @property
+    def share(self) -> float:
+        """The share of the records that is rejected; 0 where there are none."""
+        return self.total / max(self.num_records, 1)
+
     def commonest(self) -> tuple[str, str]:
         """The commonest reason and the first line that has it, as `file:line`."""
         reason = max(sorted(self.counts), key=lambda name: self.counts[name])

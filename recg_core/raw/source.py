@@ -12,8 +12,9 @@ from recg_core.base.files import read_sealed_json, sha256_file, write_sealed_jso
 SOURCE_FILE = "source.json"
 FileFormat = Literal["jsonl", "csv", "parquet"]
 TimestampUnit = Literal["s", "ms", "order"]
-# Every other role is a text of an item: title, features, description and what else a row names.
+# Every other role is a text of an item: these, and what else a row names.
 SCALAR_ROLES = ("user_id", "item_id", "timestamp", "rating")
+TEXT_ROLES = ("title", "features", "description")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ class Source:
     sha256: dict[str, str]  # of each file, by name
     row: dict[str, Any]  # the params that it was fetched with, without secrets
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of all files."""
+        interactions = () if self.interactions is None else self.interactions.files
+        return (*interactions, *self.items.files)
+
 
 def write_source(folder: Path, source: Source) -> None:
     """Write the `source.json` of a raw folder."""
@@ -76,8 +83,7 @@ def read_source(folder: Path) -> Source:
     """
     path = folder / SOURCE_FILE
     source = build(Source, read_sealed_json(path, "run the fetch stage"), str(path))
-    tables = [source.items] if source.interactions is None else [source.interactions, source.items]
-    for name in (name for table in tables for name in table.files):
+    for name in source.files:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: no such file, though {path} names it; fetch again")
         if sha256_file(folder / name) != source.sha256.get(name):

@@ -15,9 +15,8 @@ from recg_core.encoders import CorpusEncoder, Encoder, build_encoder, fit_corpus
 from recg_core.models.card import PATTERNS_FILE, Origin, read_card
 from recg_core.models.device import choose_device
 from recg_core.models.patterns import load_patterns, save_patterns
-from recg_core.models.recommender import create_model
-from recg_core.models.tensors import load_tensors, save_tensors, seed_path
-from recg_core.models.trained import TrainedModel, load_trained
+from recg_core.models.tensors import save_tensors, seed_path
+from recg_core.models.trained import TrainedModel, load_recommender, load_trained
 
 BUNDLE_FILE = "bundle.json"
 ENCODER_FILE = "encoder.safetensors"
@@ -84,9 +83,7 @@ def load_bundle(
         )
     card = build(BundleCard, content, str(folder / BUNDLE_FILE))
     spec, place = card.origin.spec, choose_device(device)
-    recommender = create_model(spec)
-    recommender.load_state_dict(load_tensors(seed_path(folder, card.seed), "train"))
-    recommender = recommender.eval().to(place)
+    recommender = load_recommender(spec, folder, card.seed).to(place)
     patterns = None
     if spec.variant.patterns is not None:
         dim = recommender.backbone.dim

@@ -12,7 +12,9 @@ import torch
 
 from recg_core.base.errors import UserError
 from recg_core.domains.sequences import Ragged
+from recg_core.domains.shards import fingerprint_of
 from recg_core.encoders import Encoder
+from recg_core.models.anchor import anchor_items
 from recg_core.models.ranking.full_rank import ScoreBatch
 from recg_core.models.trained import TrainedModel
 from recg_core.raw.values import canonical_text
@@ -73,7 +75,9 @@ class Catalogue:
         self._encoder = encoder
         self._cache = cache
         self._events = pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.String})
-        text = encode_texts(items, encoder, cache)
+        # Once, since it may read all of a model's files.
+        self._fingerprint = fingerprint_of(encoder.identity())
+        text = self._encoded(items)
         # Frozen, so that items that come later do not move the scores of these.
         self._text_mean = text.mean(axis=0)
         self._take_items(text)
@@ -96,7 +100,7 @@ class Catalogue:
         there = [item_id for item_id in new["item_id"] if item_id in self._place]
         if there:
             raise UserError(f"items: {there[0]!r} is in the catalogue already")
-        text = encode_texts(new, self._encoder, self._cache)
+        text = self._encoded(new)
         self.items = pl.concat([self.items, new])
         self._take_items(np.concatenate([self._domain.text, text]))
 
@@ -144,17 +148,15 @@ class Catalogue:
         Raises:
             UserError: when the catalogue has none of the history's items, or not an excluded one.
         """
-        ids = [canonical_text(str(item_id)) for item_id in history]
-        known = [item_id for item_id in ids if item_id in self._place]
-        if ids and not known:
-            raise UserError(f"history: the catalogue has no item {', '.join(map(repr, ids[:5]))}")
-        if len(known) < len(ids):
-            unknown = [item_id for item_id in ids if item_id not in self._place]
-            log.warning("history: the catalogue has no item %s", ", ".join(map(repr, unknown[:5])))
+        rows, unknown = self._found(history)
+        if unknown:
+            said = f"history: {_has_no(unknown)}"
+            if not len(rows):
+                raise UserError(said)
+            log.warning("%s", said)
         allowed_N = self._allowed(where)
         allowed_N[self._rows(exclude, "exclude") - 1] = False
-        history_row = one_row(self._rows(known, "history"))
-        return self._top(history_row, k, allowed_N, seen=seen, because=because)[0]
+        return self._top(one_row(rows), k, allowed_N, seen=seen, because=because)[0]
 
     def recommend_batch(
         self,
@@ -214,15 +216,19 @@ class Catalogue:
             UserError: when the catalogue does not have the item.
         """
         row = self._rows([item], "item")
-        text_NH = self._domain.text - self._text_mean
-        text_NH /= np.linalg.norm(text_NH, axis=1, keepdims=True).clip(min=_SMALLEST)
-        cosine_N = torch.from_numpy(text_NH @ text_NH[row[0] - 1])
-        found, scores = top_items(lambda _: cosine_N[None], len(text_NH), one_row(row), k)
+        near_NH = self._vectors.near_NH
+        if near_NH is None:
+            near_NH = anchor_items(torch.from_numpy(self._domain.text), self._text_mean)
+        cosine_N = near_NH @ near_NH[row[0] - 1]
+        found, scores = top_items(lambda _: cosine_N[None], len(near_NH), one_row(row), k)
         return self._named(found[0], scores[0], "similarity")
+
+    def _encoded(self, items: pl.DataFrame) -> np.ndarray:
+        return encode_texts(items, self._encoder, self._fingerprint, self._cache)
 
     def _take_items(self, text: np.ndarray) -> None:
         """Make everything that depends on the items alone."""
-        self._domain = as_domain(self.items, text, self._text_mean, self._encoder)
+        self._domain = as_domain(self.items, text, self._text_mean, self._fingerprint)
         self._place = {item_id: row for row, item_id in enumerate(self._domain.item_ids, start=1)}
         self._vectors = self._trained.item_vectors(self._domain)
         self._histories = index_histories(self._events, self._domain.item_ids)
@@ -232,13 +238,19 @@ class Catalogue:
             self._domain, history, self._histories.items, vectors=self._vectors
         )
 
-    def _rows(self, item_ids: Sequence[str], label: str) -> np.ndarray:
-        """item_idx of ids."""
+    def _found(self, item_ids: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+        """item_idx of the ids that the catalogue has, and the others."""
         ids = [canonical_text(str(item_id)) for item_id in item_ids]
-        if unknown := [item_id for item_id in ids if item_id not in self._place]:
-            names = ", ".join(map(repr, unknown[:5]))
-            raise UserError(f"{label}: the catalogue has no item {names}")
-        return np.array([self._place[item_id] for item_id in ids], dtype=np.int32)
+        rows = [self._place[item_id] for item_id in ids if item_id in self._place]
+        unknown = [item_id for item_id in ids if item_id not in self._place]
+        return np.array(rows, dtype=np.int32), unknown
+
+    def _rows(self, item_ids: Sequence[str], label: str) -> np.ndarray:
+        """item_idx of ids, all of which the catalogue must have."""
+        rows, unknown = self._found(item_ids)
+        if unknown:
+            raise UserError(f"{label}: {_has_no(unknown)}")
+        return rows
 
     def _allowed(self, where: Mapping[str, Any] | pl.Expr | None) -> np.ndarray:
         """Which items are as `where` asks, bool [N]."""
@@ -328,3 +340,7 @@ class Catalogue:
                 zip(rows, scores, because, strict=True), start=1
             )
         ]
+
+
+def _has_no(unknown: Sequence[str]) -> str:
+    return f"the catalogue has no item {', '.join(map(repr, unknown[:5]))}"

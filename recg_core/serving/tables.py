@@ -13,9 +13,9 @@ from recg_core.base.errors import UserError
 from recg_core.raw.formats import FORMATS, check_columns
 from recg_core.raw.items import read_raw_items
 from recg_core.raw.readers.table import TableFile, describe
-from recg_core.raw.records import read_interactions, read_items
+from recg_core.raw.records import INTERACTION_ROLES, read_interactions, read_items
 from recg_core.raw.rejects import Rejects
-from recg_core.raw.source import RawTable, TextLayout
+from recg_core.raw.source import TEXT_ROLES, RawTable, TextLayout
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ USUAL_NAMES = {
 }
 NEEDED = {"items": ("item_id", "title"), "histories": ("user_id", "item_id")}
 ROLES = {
-    "items": ("item_id", "title", "features", "description"),
-    "histories": ("user_id", "item_id", "timestamp"),
+    "items": ("item_id", *TEXT_ROLES),
+    "histories": INTERACTION_ROLES,
 }
 
 
@@ -93,7 +93,7 @@ def _raw_table(given: Table, kind: str, columns: Mapping[str, str] | None) -> It
         paths, file_format, layout = describe(files, kind)
         found = FORMATS[file_format].columns(paths[0], layout)
         chosen = choose_columns(found, kind, columns, str(paths[0]))
-        for path in paths:
+        for path in paths[1:]:
             check_columns(path, file_format, chosen, layout)
         yield RawTable(tuple(map(str, paths)), file_format, chosen, layout)
         return
@@ -147,7 +147,7 @@ def _check(rejects: Rejects, kind: str) -> None:
     said = (
         f"{rejects.total} of {rejects.num_records} lines of {kind} are unusable, most by {reason}"
     )
-    if rejects.total > MAX_REJECT_SHARE * rejects.num_records:
+    if rejects.share > MAX_REJECT_SHARE:
         raise UserError(f"{example}: {said}; mend the file")
     log.warning("%s: %s; they are left out", example, said)
 

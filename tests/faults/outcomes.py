@@ -16,7 +16,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import TimeoutError as TimePassed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 GOOD, BAD = ("right", "refused"), ("silent", "traceback", "hang")
@@ -59,12 +58,7 @@ class Watched:
     def __enter__(self) -> "Watched":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._end()
 
     def call(self, judge: Callable[..., tuple[str, str]], *arguments: Any) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from recg_core.raw.source import SCALAR_ROLES, RawTable, TimestampUnit
+from recg_core.raw.source import SCALAR_ROLES, TEXT_ROLES, RawTable, TimestampUnit
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Contents:
         texts: of the items, by the names that templates have for them.
     """
 
-    texts: tuple[str, ...] = ("title", "features", "description")
+    texts: tuple[str, ...] = TEXT_ROLES
     has_interactions: bool = True
     has_ratings: bool = True
 
@@ -66,7 +66,7 @@ def check_text_names(texts: dict[str, str]) -> None:
     Raises:
         ValueError: naming it.
     """
-    taken = (*SCALAR_ROLES, "title", "features", "description", "line", "reason", "item_idx")
+    taken = (*SCALAR_ROLES, *TEXT_ROLES, "line", "reason", "item_idx")
     for name in texts:
         if not name.isidentifier() or name in taken:
             raise ValueError(f"texts: {name!r} is no name for a text; use letters, not {taken}")
