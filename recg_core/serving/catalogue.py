@@ -1,7 +1,7 @@
 """A catalogue that a recommender has been shown: who may like what of it."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from recg_core.models.anchor import anchor_items
 from recg_core.models.ranking.full_rank import ScoreBatch
 from recg_core.models.trained import TrainedModel
 from recg_core.raw.values import canonical_text
-from recg_core.serving.histories import index_histories, left_out, one_row
+from recg_core.serving.histories import left_out, no_histories, one_row
 from recg_core.serving.tables import Table, read_catalogue, read_histories
 from recg_core.serving.topk import nearness_to_centres, top_items
 from recg_core.serving.vectors import as_domain, encode_texts
@@ -62,6 +62,8 @@ class Recommendation:
 class Catalogue:
     """Items that a recommender has been shown, and what users have met of them.
 
+    What is added replaces parts and changes none, so that a shallow copy stays as it is.
+
     Attributes:
         items: (item_id, title, features, description, …), one row an item.
         users: the ids of the users with histories.
@@ -74,7 +76,7 @@ class Catalogue:
         self._trained = trained
         self._encoder = encoder
         self._cache = cache
-        self._events = pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.String})
+        self._histories = no_histories()
         # Once, since it may read all of a model's files.
         self._fingerprint = fingerprint_of(encoder.identity())
         text = self._encoded(items)
@@ -93,7 +95,18 @@ class Catalogue:
         Raises:
             UserError: when one is in the catalogue already, or a table cannot be read.
         """
-        new = read_catalogue(items, columns)
+        self.extend_items(read_catalogue(items, columns))
+
+    def add_histories(self, histories: Table, *, columns: Mapping[str, str] | None = None) -> None:
+        """Add events after those that are there; unknown items are named in the log.
+
+        Raises:
+            UserError: when the table cannot be read.
+        """
+        self.extend_histories(read_histories(histories, columns))
+
+    def extend_items(self, new: pl.DataFrame) -> None:
+        """`add_items` of what `read_catalogue` has read."""
         if missing := sorted(set(self.items.columns) - set(new.columns)):
             raise UserError(f"items: the catalogue's items have {missing}; name their columns")
         new = new.select(self.items.columns)
@@ -104,22 +117,12 @@ class Catalogue:
         self.items = pl.concat([self.items, new])
         self._take_items(np.concatenate([self._domain.text, text]))
 
-    def add_histories(self, histories: Table, *, columns: Mapping[str, str] | None = None) -> None:
-        """Add events after those that are there; unknown items are named in the log.
-
-        Raises:
-            UserError: when the table cannot be read.
-        """
-        self._events = pl.concat([self._events, read_histories(histories, columns)])
-        self._histories = index_histories(self._events, self._domain.item_ids)
-        if unknown := self._histories.unknown:
-            names = ", ".join(map(repr, list(unknown)[:3]))
-            log.warning(
-                "%d of %d events name items that the catalogue does not have, such as %s",
-                sum(unknown.values()),
-                len(self._events),
-                names,
-            )
+    def extend_histories(self, events: pl.DataFrame) -> None:
+        """`add_histories` of what `read_histories` has read."""
+        self._histories = self._histories.with_events(events, self._place)
+        unknown = self.unknown_items(events["item_id"].unique(maintain_order=True))
+        if unknown:
+            log.warning("histories: %s", _has_no(unknown))
 
     def add_user(self, user_id: str, history: Sequence[str]) -> None:
         """Add one user's history, item ids oldest first."""
@@ -179,12 +182,7 @@ class Catalogue:
             UserError: naming a user without any history.
         """
         chosen = self.users if users is None else [str(user) for user in users]
-        place = {user: row for row, user in enumerate(self.users)}
-        unknown = [user for user in chosen if user not in place]
-        if unknown:
-            raise UserError(f"users: no history of {', '.join(map(repr, unknown[:5]))}")
-        rows = np.array([place[user] for user in chosen], dtype=np.int64)
-        history = self._histories.items.take(rows)
+        history = self._histories_of(chosen)
         found = self._top(history, k, self._allowed(where), seen=seen, because=because)
         records = [
             {
@@ -196,6 +194,26 @@ class Catalogue:
             for each in of_user
         ]
         return pl.DataFrame(records, schema=BATCH_SCHEMA)
+
+    def history(self, user_id: str) -> list[str]:
+        """The items of a user's history that the catalogue has, oldest first.
+
+        Raises:
+            UserError: when there is none of that user.
+        """
+        return [self._domain.item_ids[item - 1] for item in self._histories_of([user_id]).values]
+
+    def titles(self, item_ids: Sequence[str]) -> list[str]:
+        """The titles of items.
+
+        Raises:
+            UserError: naming an item that the catalogue does not have.
+        """
+        return self.items["title"].gather((self._rows(item_ids, "items") - 1).tolist()).to_list()
+
+    def unknown_items(self, item_ids: Iterable[str]) -> list[str]:
+        """The ids that the catalogue does not have."""
+        return [item_id for item_id in item_ids if item_id not in self._place]
 
     def score(self, history: Sequence[str], items: Sequence[str]) -> list[float]:
         """Scores of items for someone with this history, which must not be empty.
@@ -231,19 +249,25 @@ class Catalogue:
         self._domain = as_domain(self.items, text, self._text_mean, self._fingerprint)
         self._place = {item_id: row for row, item_id in enumerate(self._domain.item_ids, start=1)}
         self._vectors = self._trained.item_vectors(self._domain)
-        self._histories = index_histories(self._events, self._domain.item_ids)
+        self._histories = self._histories.with_items(self._place)
 
     def _scorer(self, history: Ragged) -> ScoreBatch:
         return self._trained.scorer(
             self._domain, history, self._histories.items, vectors=self._vectors
         )
 
+    def _histories_of(self, users: Sequence[str]) -> Ragged:
+        """A row for each user, all of whom must have one."""
+        row_of = self._histories.row_of
+        if unknown := [user for user in users if user not in row_of]:
+            raise UserError(f"users: no history of {', '.join(map(repr, unknown[:5]))}")
+        return self._histories.items.take(np.array([row_of[u] for u in users], dtype=np.int64))
+
     def _found(self, item_ids: Sequence[str]) -> tuple[np.ndarray, list[str]]:
         """item_idx of the ids that the catalogue has, and the others."""
         ids = [canonical_text(str(item_id)) for item_id in item_ids]
         rows = [self._place[item_id] for item_id in ids if item_id in self._place]
-        unknown = [item_id for item_id in ids if item_id not in self._place]
-        return np.array(rows, dtype=np.int32), unknown
+        return np.array(rows, dtype=np.int32), self.unknown_items(ids)
 
     def _rows(self, item_ids: Sequence[str], label: str) -> np.ndarray:
         """item_idx of ids, all of which the catalogue must have."""
