@@ -160,7 +160,7 @@ def model_card(card: BundleCard, cells: list[dict[str, Any]]) -> str:
             the value of the best training-free row.
     """
     variant = card.origin.spec.variant
-    reads = "item texts and the counts of observed histories" if variant.counts else "item texts"
+    reads = "item texts and observed histories" if variant.reads_histories else "item texts"
     lines = [
         "# A recommender for catalogues that it has never seen",
         "",

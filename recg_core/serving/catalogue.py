@@ -16,10 +16,9 @@ from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.domains.shards import fingerprint_of
 from recg_core.encoders import Encoder
-from recg_core.models.anchor import LogCounts
 from recg_core.models.near import HalfItems, UnitItems
 from recg_core.models.rows import EVERY, Items, Rows, Scorer
-from recg_core.models.trained import ItemVectors, TrainedModel
+from recg_core.models.trained import Evidence, ItemVectors, TrainedModel
 from recg_core.raw.values import canonical_text
 from recg_core.serving.histories import Histories, left_out, no_histories, one_row
 from recg_core.serving.tables import Table, read_catalogue, read_histories
@@ -104,7 +103,7 @@ class Catalogue:
         self._item_ids = items["item_id"].to_list()
         self._place = {item_id: row for row, item_id in enumerate(self._item_ids, start=1)}
         self._rough: tuple[Tensor, UnitItems] | None = None
-        self._evidence: tuple[Histories, LogCounts | None] | None = None
+        self._evidence: tuple[Histories, Evidence] | None = None
 
     @property
     def users(self) -> list[str]:
@@ -287,7 +286,7 @@ class Catalogue:
         """Of the catalogue's items, by their exact vectors unless others are given."""
         if self._evidence is None or self._evidence[0] is not self._histories:
             observed = self._histories.items
-            self._evidence = self._histories, self._trained.evidence(observed, len(self.items))
+            self._evidence = self._histories, self._trained.evidence(self._vectors, observed)
         return self._trained.scorer_of(vectors or self._vectors, self._evidence[1], history)
 
     def _histories_of(self, users: Sequence[str]) -> Ragged:
