@@ -122,12 +122,18 @@ def _sequence_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
 
 def _set_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
     """Regression of every item on the other items of its users, whatever their order."""
-    user = np.repeat(np.arange(len(observed)), observed.lengths)
-    shape = len(observed), num_items
-    met = sp.csr_matrix((np.ones(len(user)), (user, observed.values - 1)), shape=shape)
-    met.data[:] = 1.0
+    met = item_sets(observed, num_items)
     gram = (met.T @ met).tocsr()
     return local_ridge(gram, gram, strength=SET_RIDGE, predictors=PREDICTORS)
+
+
+def item_sets(histories: Ragged, num_items: int) -> sp.csr_matrix:
+    """1 where a user has met an item, however often, [users, N]."""
+    user = np.repeat(np.arange(len(histories)), histories.lengths)
+    shape = len(histories), num_items
+    met = sp.csr_matrix((np.ones(len(user)), (user, histories.values - 1)), shape=shape)
+    met.data[:] = 1.0
+    return met
 
 
 def like_texts(items: NearItems) -> sp.csr_matrix:
