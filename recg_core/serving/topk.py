@@ -12,9 +12,9 @@ from recg_core.models.rows import EVERY, Items, Rows, Scorer
 
 WHOLE_ITEMS = MAX_KERNEL_ITEMS  # up to here all items are scored together
 BATCH_BYTES = 1 << 28  # of the scores of a small catalogue at a time
-USERS_AT_ONCE = 256  # in a large one, with
-SCORES_AT_ONCE = 1 << 21  # scores, or
-TILE_ITEMS = 1 << 16  # items if that is less
+USERS_AT_ONCE = 4096  # in a large one: the more, the more of their history items are the same;
+SCORES_AT_ONCE = 1 << 23  # of so many users and as many items as that leaves, or
+TILE_ITEMS = 1 << 16  # so many, if that is less
 FEW = 8  # a selection of less than one item in so many is scored alone
 CENTRE_ITEMS = 20_000  # that the centres of a large catalogue are found from
 
