@@ -22,7 +22,7 @@ from recg_core.models.trained import Evidence, ItemVectors, TrainedModel
 from recg_core.raw.values import canonical_text
 from recg_core.serving.histories import Histories, left_out, no_histories, one_row
 from recg_core.serving.tables import Table, read_catalogue, read_histories
-from recg_core.serving.topk import nearness_to_centres, top_items, top_of_chosen
+from recg_core.serving.topk import candidates, nearness_to_centres, top_items, top_of_chosen
 from recg_core.serving.vectors import as_domain, encode_texts, mean_of
 
 log = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ BATCH_SCHEMA: dict[str, Any] = {
     "because": pl.List(pl.Struct({"item_id": pl.String, "share": pl.Float64})),
     "basis": pl.String,
 }
-ROUGH_DIM = 64  # of the shorter vectors
-CANDIDATES = 2000  # that are scored exactly, at least, and
+ROUGH_DIM = 128  # of the shorter vectors
+ITEMS_OF_CANDIDATE = 100  # one item in so many is scored exactly, or more:
 CANDIDATES_OF_K = 20  # for each item asked for
 _SMALLEST = 1e-12
 
@@ -351,8 +351,9 @@ class Catalogue:
         rough = self._rough_vectors() if asked.approximate else None
         if rough is None:
             return top_items(scorer, num_items, excluded, asked.k, asked.allowed_N)
-        first, size = self._scorer(history, rough), max(CANDIDATES, CANDIDATES_OF_K * asked.k)
-        chosen, _ = top_items(first, num_items, excluded, size, asked.allowed_N)
+        size = max(CANDIDATES_OF_K * asked.k, num_items // ITEMS_OF_CANDIDATE)
+        first = self._scorer(history, rough)
+        chosen = candidates(first, num_items, excluded, size, asked.allowed_N)
         return top_of_chosen(scorer, chosen, asked.k)
 
     def _rough_vectors(self) -> ItemVectors | None:
