@@ -127,4 +127,3 @@ def open_log(folder: Path) -> Iterator[EventLog]:
 
 def _digest(last: bytes, content: bytes) -> bytes:
     return hashlib.sha256(last + content).hexdigest()[:_DIGITS].encode()
-

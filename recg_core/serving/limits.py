@@ -75,9 +75,7 @@ async def _refuse(receive: Receive, send: Send, status: int, said: str) -> None:
     A connection that is closed while the client sends is reset, and the answer lost with it.
     """
     answer = JSONResponse({"error": said}, status, {"connection": "close"})
-    await send(
-        {"type": "http.response.start", "status": status, "headers": answer.raw_headers}
-    )
+    await send({"type": "http.response.start", "status": status, "headers": answer.raw_headers})
     await send({"type": "http.response.body", "body": answer.body, "more_body": True})
     with anyio.move_on_after(LINGER_SECONDS):
         message = await receive()

@@ -12,7 +12,7 @@ from recg_core.base.errors import UserError
 from recg_core.serving.catalogue import Catalogue
 from recg_core.serving.eventlog import EventLog
 from recg_core.serving.search import TitleSearch
-from recg_core.serving.tables import read_catalogue, read_histories
+from recg_core.serving.tables import read_catalogue
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ class LiveCatalogue:
         columns = self.catalogue.items.columns
         if unknown := sorted({name for row in rows for name in row} - set(columns)):
             raise UserError(f"items: have no field(s) {unknown}; theirs are {columns}")
-        table = {name: [row.get(name) for row in rows] for name in columns}
-        frame = pl.DataFrame(table, strict=False, infer_schema_length=None)
+        table = {name: [_text(row.get(name)) for row in rows] for name in columns}
+        frame = pl.DataFrame(table, schema=dict.fromkeys(columns, pl.String))
         new = read_catalogue(frame, {name: name for name in columns})
         with self._adding:
             grown = copy.copy(self.catalogue)
@@ -76,10 +76,13 @@ class LiveCatalogue:
     def add_events(self, rows: Sequence[tuple[str, str]]) -> list[str]:
         """Add events (user_id, item_id), those of a user oldest first; the unknown items of them.
 
+        Args:
+            rows: their ids in the spelling of `canonical_text`.
+
         Raises:
-            UserError: when one cannot be added, or the log not be written; then none is.
+            UserError: when the log cannot be written; then none is added.
         """
-        new = read_histories(pl.DataFrame(rows, schema=EVENT, orient="row"))
+        new = pl.DataFrame(rows, schema=EVENT, orient="row")
         with self._adding:
             grown = copy.copy(self.catalogue)
             grown.extend_histories(new)
@@ -107,3 +110,8 @@ class LiveCatalogue:
         if visits:
             self.catalogue.extend_histories(pl.DataFrame(visits, schema=EVENT, orient="row"))
         log.info("%s: %d item(s) and %d event(s)", events.path, len(new), len(visits))
+
+
+def _text(value: str | Sequence[str] | None) -> str | None:
+    """A field; the parts of a list one after the other."""
+    return value if value is None or isinstance(value, str) else " ".join(value)

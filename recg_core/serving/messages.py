@@ -20,16 +20,13 @@ MAX_EVENTS = 10_000  # of a request
 MAX_QUERY = 200  # characters
 
 
-
 def _canonical(text: str) -> str:
     if not (found := canonical_text(text)):
         raise ValueError("expected an id, got white space or invisible characters")
     return found
 
 
-Id = Annotated[
-    str, StringConstraints(min_length=1, max_length=512), AfterValidator(_canonical)
-]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=512), AfterValidator(_canonical)]
 Text = Annotated[str, StringConstraints(max_length=100_000)]
 K = Annotated[int, Field(ge=1, le=MAX_K, description="How many items, at most.")]
 
@@ -41,17 +38,21 @@ class _Strict(BaseModel):
 class RecommendRequest(_Strict):
     """For whom, how many, and of which items."""
 
-    user_id: Id | None = Field(None, description="Whose history counts, as the server has it.")
+    user_id: Id | None = Field(
+        default=None, description="Whose history counts, as the server has it."
+    )
     history: list[Id] | None = Field(
-        None, max_length=MAX_HISTORY, description="Item ids, oldest first; it may be empty."
+        default=None, max_length=MAX_HISTORY, description="Item ids, oldest first; it may be empty."
     )
     k: K = 10
-    exclude: list[Id] = Field([], max_length=1000, description="Items not wanted.")
+    exclude: list[Id] = Field(default=[], max_length=1000, description="Items not wanted.")
     where: dict[Text, Text | list[Text]] = Field(
-        {}, max_length=16, description="Column of the items -> the value, or values, it must have."
+        default={},
+        max_length=16,
+        description="Column of the items -> the value, or values, it must have.",
     )
-    seen: bool = Field(False, description="Whether items of the history may come again.")
-    because: bool = Field(False, description="Say which items of the history it goes by.")
+    seen: bool = Field(default=False, description="Whether items of the history may come again.")
+    because: bool = Field(default=False, description="Say which items of the history it goes by.")
 
     @model_validator(mode="after")
     def _one_history(self) -> "RecommendRequest":
@@ -60,10 +61,20 @@ class RecommendRequest(_Strict):
         return self
 
 
-class ItemsRequest(_Strict):
-    """Items by the columns of the catalogue: item_id, title, features, description, …"""
+class NewItem(BaseModel):
+    """An item by the columns of the catalogue: item_id, title, features, description, …"""
 
-    items: list[dict[Text, Text | list[Text] | None]] = Field(min_length=1, max_length=MAX_ITEMS)
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Text, Text | list[Text] | None]
+
+    item_id: Id
+    title: Text
+
+
+class ItemsRequest(_Strict):
+    """Items that the catalogue does not have."""
+
+    items: list[NewItem] = Field(min_length=1, max_length=MAX_ITEMS)
 
 
 class Event(_Strict):
@@ -105,7 +116,7 @@ class Recommendations(BaseModel):
     """The best items, the best first."""
 
     recommendations: list[Recommended]
-    unknown: list[str] = Field([], description="Items of the history that nobody knows.")
+    unknown: list[str] = Field(default=[], description="Items of the history that nobody knows.")
 
 
 class Found(BaseModel):
@@ -138,4 +149,3 @@ class Failure(BaseModel):
     """What was wrong, in one line."""
 
     error: str
-

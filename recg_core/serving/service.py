@@ -44,6 +44,11 @@ PAGE = Path(__file__).with_name("page.html")
 DESCRIPTION = 'Of one catalogue. A failure is `{"error": "what was wrong, in one line"}`.'
 REFUSED = {"model": Failure, "description": "It cannot be done; `error` says why."}
 UNION_TAG = re.compile(r"^(list\[)?constrained-str\]?$")  # pydantic's names for parts of a union
+PLAINLY = {
+    "extra_forbidden": "there is no such field",
+    "missing": "is missing",
+    "model_attributes_type": "expected a JSON object, sent as application/json",
+}
 Result = TypeVar("Result")
 
 
@@ -95,16 +100,15 @@ class Service:
         found = await self._read(lambda: shop.similar_items(item_id, k))
         return Recommendations(recommendations=_described(shop, found))
 
-    async def search(
-        self, q: Annotated[str, Query(max_length=MAX_QUERY)], k: K = 10
-    ) -> Found:
+    async def search(self, q: Annotated[str, Query(max_length=MAX_QUERY)], k: K = 10) -> Found:
         """Items whose titles have the words, or words that begin with them, best first."""
         found = await self._read(lambda: self._live.search.find(q, k))
         return Found(items=[Item(item_id=item_id, title=title) for item_id, title in found])
 
     async def add_items(self, wanted: ItemsRequest) -> AddedItems:
         """Add items; when this answers they are on disk and may be recommended."""
-        return AddedItems(added=await self._write(lambda: self._live.add_items(wanted.items)))
+        items = [item.model_dump() for item in wanted.items]
+        return AddedItems(added=await self._write(lambda: self._live.add_items(items)))
 
     async def add_events(self, wanted: EventsRequest) -> AddedEvents:
         """Add events; when this answers they are on disk and count."""
@@ -207,12 +211,16 @@ def _refused_request(request: Request, error: Any) -> JSONResponse:
     if first["type"] == "json_invalid":
         return _answer(400, f"the body is no JSON ({first['ctx']['error']})")
     place = [str(part) for part in first["loc"][1:] if not UNION_TAG.match(str(part))]
-    said = first["msg"].removeprefix("Value error, ")
+    said = PLAINLY.get(first["type"], first["msg"].removeprefix("Value error, "))
     return _answer(422, f"{'.'.join(place) or 'the body'}: {said[:1].lower()}{said[1:]}")
 
 
 def _refused_route(request: Request, error: Any) -> JSONResponse:
-    known = {404: f"there is no {request.url.path}", 405: f"{request.method} is not allowed here"}
+    known = {
+        400: "the body is no JSON",
+        404: f"there is no {request.url.path}",
+        405: f"{request.method} is not allowed here",
+    }
     said = known.get(error.status_code, str(error.detail))
     return JSONResponse({"error": said}, error.status_code, error.headers)
 
