@@ -7,10 +7,14 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recg_core.base.access import reason
 from recg_core.base.errors import UserError
 from recg_core.serving.eventlog import EventLog, open_log
+
+if TYPE_CHECKING:
+    from recg_core.serving.live import LiveCatalogue
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +62,7 @@ def serve(config: ServeConfig) -> None:
         events = None if config.state is None else stack.enter_context(open_log(config.state))
         if events is None:
             log.warning("without --state, what is added ends with this process")
-        _run(config, place, events)
+        run(_live(config, events), place)
 
 
 @contextlib.contextmanager
@@ -94,19 +98,24 @@ def _check_extra() -> None:
             raise UserError(said) from error
 
 
-def _run(config: ServeConfig, place: socket.socket, events: EventLog | None) -> None:
-    # Imported here: they take seconds, and some of them belong to the extra.
-    import torch
-    import uvicorn
-
+def _live(config: ServeConfig, events: EventLog | None) -> "LiveCatalogue":
+    # Imported here: what fails at once need not wait for torch.
     from recg_core.serving.live import LiveCatalogue
     from recg_core.serving.recommender import Recommender
-    from recg_core.serving.service import create_app
 
     model = Recommender.load(config.bundle, device=config.device)
     shop = model.fit_catalogue(config.items, config.histories, columns=config.columns)
-    live = LiveCatalogue(shop, events)
-    torch.set_num_threads(1)  # of a request: there are as many of them at once as cores
+    return LiveCatalogue(shop, events)
+
+
+def run(live: "LiveCatalogue", place: socket.socket) -> None:
+    """Serve a catalogue at a bound socket until the process is told to end."""
+    import torch
+    import uvicorn
+
+    from recg_core.serving.service import create_app
+
+    torch.set_num_threads(1)  # of a request: as many of them as there are cores compute at once
     settings = uvicorn.Config(
         create_app(live),
         log_config=None,
