@@ -95,6 +95,15 @@ def test_what_is_asked_for_is_what_comes(client: TestClient) -> None:
     assert answer["unknown"] == ["zz"]
 
 
+def test_what_strangers_get_follows_what_is_added(client: TestClient) -> None:
+    stranger = lambda: ids(client.post("/recommend", json={"history": [], "k": 1}))  # noqa: E731
+    before = stranger()
+    assert stranger() == before
+    events = [{"user_id": f"v{n}", "item_id": "x5"} for n in range(3)]
+    client.post("/events", json={"events": events})
+    assert stranger() == ["x5"] != before
+
+
 def test_of_a_long_history_the_latest_count_and_all_are_seen(shop: Catalogue) -> None:
     shop.add_user("long", ["x5", *["x0"] * MAX_HISTORY])
     with TestClient(create_app(LiveCatalogue(shop))) as client:
