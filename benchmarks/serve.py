@@ -4,7 +4,8 @@ The package's own bundle over random unit vectors of 384 dimensions and the even
 served by a process as `recg serve` does, state folder included. `wrk` asks for the best ten for
 histories of ten items, one request at a time and sixteen. Beside it stand what an exact ranking has
 to do at least, the product of ten vectors with all items and its top ten, on as many threads as
-requests are computed by, and requests that compute nothing.
+requests are computed by, and requests that compute nothing. The second table is what one event
+costs beside a million.
 """
 
 import argparse
@@ -17,14 +18,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import torch
 
-from benchmarks.recommend import HISTORY, catalogue
+from benchmarks.recommend import HISTORY, catalogue, median_of
 from recg_core.serving.eventlog import open_log
+from recg_core.serving.histories import no_histories
 from recg_core.serving.live import LiveCatalogue
 from recg_core.serving.server import bound_socket, run
 
 CONNECTIONS = (1, 16)
+EVENTS = 1_000_000
 JSON_POST = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
@@ -54,7 +59,7 @@ def wrk(address: str, connections: int, seconds: int, script: Path | None) -> st
     command += [] if script is None else ["-s", str(script)]
     done = subprocess.run([*command, address], capture_output=True, text=True, check=True)
     assert "Non-2xx" not in done.stdout, done.stdout
-    latency = [re.search(rf"{p}%\s+(\S+)", done.stdout)[1] for p in (50, 99)]  # type: ignore[index]
+    latency = [re.search(rf"(?m)^\s+{p}%\s+(\S+)", done.stdout)[1] for p in (50, 99)]  # type: ignore[index]
     rate = float(re.search(r"Requests/sec:\s+(\S+)", done.stdout)[1])  # type: ignore[index]
     return f"{rate:,.0f} | {latency[0]} | {latency[1]}"
 
@@ -77,8 +82,32 @@ def bare_rate(num_items: int, seconds: float) -> float:
         return sum(pool.map(work, range(cores))) / seconds
 
 
+def growth_row() -> str:
+    """Histories of `EVENTS` events made at once, and with one event more, as a row of a table."""
+    rng = np.random.default_rng(0)
+    item_idx = {f"i{n}": n + 1 for n in range(10_000)}
+    columns = {"user_id": EVENTS // 7, "item_id": len(item_idx)}
+    events = pl.DataFrame(
+        {
+            name: [f"{name[0]}{n}" for n in rng.integers(0, num, EVENTS)]
+            for name, num in columns.items()
+        }
+    )
+    found = no_histories().with_events(events, item_idx)
+    whole = median_of(5, lambda: no_histories().with_events(events, item_idx))
+    times = [
+        median_of(15, lambda: found.with_events(pl.DataFrame(event), item_idx))  # noqa: B023
+        for event in (
+            {"user_id": ["u1"], "item_id": ["i1"]},
+            {"user_id": ["new"], "item_id": ["i1"]},
+            {"user_id": ["u1"], "item_id": ["unknown"]},
+        )
+    ]
+    return " | ".join(f"{1e3 * seconds:,.1f}" for seconds in (whole, *times))
+
+
 def main() -> None:
-    """Print a table."""
+    """Print two tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=10_000)
     parser.add_argument("--seconds", type=int, default=10)
@@ -107,8 +136,12 @@ def main() -> None:
                 print(f"| {label} | {connections} | {row} |", flush=True)
         server.terminate()
         server.join()
-    print(f"| the product alone, in {os.cpu_count()} threads | | "
-          f"{bare_rate(given.items, given.seconds):,.0f} | | |")  # fmt: skip
+    bare = bare_rate(given.items, given.seconds)
+    print(f"| the product alone, in {os.cpu_count()} threads | | {bare:,.0f} | | |\n")
+    print(
+        "| all events, ms | one more | of a new user | of an unknown item |\n|---:|---:|---:|---:|"
+    )
+    print(f"| {growth_row()} |")
 
 
 if __name__ == "__main__":

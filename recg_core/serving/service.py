@@ -54,9 +54,11 @@ Result = TypeVar("Result")
 
 
 class Service:
-    """The endpoints. What computes runs on threads, as many as there are cores: more would only
-    make all requests wait for each other. What adds has a thread of its own, so that reading does
-    not wait for a disk or for texts that are being encoded.
+    """The endpoints.
+
+    What computes runs on threads, as many as there are cores: more would only make all requests
+    wait for each other. What adds has a thread of its own, so that reading does not wait for a disk
+    or for texts that are being encoded.
     """
 
     def __init__(self, live: LiveCatalogue) -> None:
@@ -153,9 +155,10 @@ class Strangers:
 
     def recommend(self, shop: Catalogue, wanted: RecommendRequest) -> Recommendations:
         """As `_recommend`; threads may meet here and do the same work twice."""
-        if self._of[0] is not shop:
-            self._of = shop, {}
-        kept, key = self._of[1], wanted.model_dump_json()
+        of = self._of
+        if of[0] is not shop:
+            of = self._of = shop, {}
+        kept, key = of[1], wanted.model_dump_json()
         if key not in kept:
             found = _recommend(shop, wanted)
             if len(kept) >= MAX_STRANGERS:
