@@ -36,18 +36,18 @@ class BodyLimit:
             return
         body, more = bytearray(), True
         with anyio.move_on_after(self._seconds) as waiting:
-            while more:
+            while more and len(body) <= self._max_body:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     return
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
-                if len(body) > self._max_body:
-                    await _refuse(receive, send, 413, too_large)
-                    return
         if waiting.cancelled_caught:
             said = f"the body did not arrive within {self._seconds:g} seconds"
             await _refuse(receive, send, 408, said)
+            return
+        if len(body) > self._max_body:
+            await _refuse(receive, send, 413, too_large)
             return
         given = False
 

@@ -53,7 +53,9 @@ class LiveCatalogue:
         return 0 if self._log is None else self._log.size
 
     def add_items(self, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Add items by the columns of the catalogue; how many there were with an id of their own.
+        """Add items by the columns of the catalogue, and say how many came.
+
+        Those without text are left out, and of several with one id all but the first.
 
         Raises:
             UserError: when one cannot be added, or the log not be written; then none is.
@@ -74,10 +76,10 @@ class LiveCatalogue:
         return len(new)
 
     def add_events(self, rows: Sequence[tuple[str, str]]) -> list[str]:
-        """Add events (user_id, item_id), those of a user oldest first; the unknown items of them.
+        """Add events, and say which of their items the catalogue does not have.
 
         Args:
-            rows: their ids in the spelling of `canonical_text`.
+            rows: (user_id, item_id) in the spelling of `canonical_text`, a user's oldest first.
 
         Raises:
             UserError: when the log cannot be written; then none is added.

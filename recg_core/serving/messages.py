@@ -126,7 +126,7 @@ class Found(BaseModel):
 
 
 class AddedItems(BaseModel):
-    """How many are on disk; items without text, or given twice, are left out."""
+    """How many are on disk; items without text, or with the id of another, are left out."""
 
     added: int
 
