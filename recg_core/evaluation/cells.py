@@ -5,6 +5,8 @@ from pathlib import Path
 
 from recg_core.domains.domain import Domain
 from recg_core.evaluation.certificate import Saw, overlap_share, write_cell
+from recg_core.evaluation.describe import describe_variant
+from recg_core.evaluation.examples import example_recommendations
 from recg_core.models.card import ModelCard, read_card
 from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
 from recg_core.models.trained import load_seeds
@@ -37,11 +39,13 @@ def evaluate_model(
     seeds = load_seeds(model, patterns, targets)
     for target in targets:
         holdout, observed = target.sequences.holdout("test"), target.sequences.observed("test")
-        ranks = {}
+        ranks, examples = {}, None
         for seed, trained in seeds.items():
             scorer = trained.scorer(target, holdout.history, observed)
             label = f"{trained.label} on {target.name}"
             ranks[seed] = rank_holdout(scorer, holdout, target.num_items, label=label)
+            if examples is None:  # of the first seed
+                examples = example_recommendations(scorer, holdout)
         write_cell(
             folder,
             f"{source.name}_to_{target.name}",
@@ -53,6 +57,8 @@ def evaluate_model(
             target=target.name,
             transfers=transfers,
             curve_sha256=card.curve_sha256,
+            description=describe_variant(card.spec.variant),
+            examples=examples or (),
         )
 
 

@@ -44,9 +44,9 @@ def title_of(metric: str) -> str:
     return f"{ {'recall': 'Recall', 'ndcg': 'NDCG'}[name] }@{k}"
 
 
-def range_of(low: float, high: float) -> str:
+def range_of(low: float, high: float, form: str = ".2f") -> str:
     """The ends of an interval of fractions, in points with their signs."""
-    return f"{100 * low:+.2f} to {100 * high:+.2f}"
+    return f"{100 * low:+{form}} to {100 * high:+{form}}"
 
 
 def yes_or_no(value: bool) -> str:
