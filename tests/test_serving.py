@@ -58,7 +58,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = with_value(params, "grid.backbones", ["sasrec"])
     run_stages(
         folder, params, "fetch", "preprocess", "encode", "pool", "backbones", "train", "cluster",
-        "evaluate",
+        "evaluate", "baselines",
     )  # fmt: skip
     return folder
 
@@ -119,7 +119,7 @@ def test_a_bundle_recommends_what_the_model_did(project: Path, tmp_path: Path) -
         ]
         assert frames[0].equals(frames[1])
         readme = (tmp_path / variant / "README.md").read_text()
-        assert "nothing is trained there" in readme.replace("\n", " ")
+        assert "Nothing is trained on the catalogue" in readme
 
 
 def test_a_bundle_with_another_encoder_is_refused(

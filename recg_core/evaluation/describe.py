@@ -31,7 +31,7 @@ def describe_variant(variant: VariantConfig) -> str:
             f"{patterns.temperature:g})"
         )
     if variant.anchor is not None:
-        counts = " and how often items occur in its histories" if variant.counts else ""
+        counts = " and by how often items occur in the histories there" if variant.counts else ""
         parts.append(
             "elsewhere ranks by likeness to the history alone, with learned rules of how users "
             f"move{counts}"
