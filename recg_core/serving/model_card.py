@@ -17,8 +17,8 @@ from recg_core.report.wording import title_of
 
 TAGS = ("recommendation", "sequential-recommendation", "cross-domain", "zero-shot")
 _COUNTED = (
-    " Occurrences were counted in all users' histories up to their own test item, so those of other "
-    "users may be later than it."
+    " Occurrences were counted in all users' histories up to their own test item, so those of "
+    "other users may be later than it."
 )
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 

@@ -19,7 +19,7 @@ from recg_core.serving.bundle import (
     save_bundle,
 )
 from recg_core.serving.catalogue import Catalogue
-from recg_core.serving.tables import Table, read_catalogue
+from recg_core.serving.tables import Table, check_columns_of, read_catalogue
 
 BUNDLE_PATTERNS = ("*.json", "*.safetensors", "README.md")
 
@@ -140,6 +140,8 @@ class Recommender:
         Raises:
             UserError: when a table cannot be read, or an item cannot be encoded.
         """
+        if histories is not None:
+            check_columns_of(histories, columns)
         frame = read_catalogue(items, columns)
         store = default_cache() if cache is None else Path(cache)
         catalogue = Catalogue(self.trained, self.encoder, frame, store)
