@@ -277,9 +277,9 @@ def test_tables_may_be_of_any_kind(recommender: Recommender, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        ({"isbn": [], "name": []}, "no item with text"),
+        ({"isbn": [], "name": []}, "^items: holds no item with text"),
         ({"isbn": ["a"], "name": [" "]}, "no item with text"),
-        ({"isbn": ["a", None], "name": ["x", "y"]}, "1 of 2 lines of items are unusable"),
+        ({"isbn": ["a", None], "name": ["x", "y"]}, "^items:2: 1 of 2 lines of items are unusable"),
         ({"a": [1], "b": ["x"]}, "which column is item_id and which is title"),
         (3, "items: is no table"),
         ("missing.csv", "no such file"),

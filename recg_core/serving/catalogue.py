@@ -9,20 +9,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from torch import Tensor
 
 from recg_core.base.errors import UserError
+from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.domains.shards import fingerprint_of
 from recg_core.encoders import Encoder
-from recg_core.models.anchor import anchor_items
-from recg_core.models.ranking.full_rank import ScoreBatch
-from recg_core.models.trained import TrainedModel
+from recg_core.models.anchor import LogCounts
+from recg_core.models.near import HalfItems, UnitItems
+from recg_core.models.rows import EVERY, Items, Rows, Scorer
+from recg_core.models.trained import ItemVectors, TrainedModel
 from recg_core.raw.values import canonical_text
 from recg_core.serving.checks import checked_ids, checked_k
-from recg_core.serving.histories import index_histories, left_out, one_row
+from recg_core.serving.histories import Histories, left_out, no_histories, one_row
 from recg_core.serving.tables import Table, read_catalogue, read_histories
-from recg_core.serving.topk import nearness_to_centres, top_items
-from recg_core.serving.vectors import as_domain, encode_texts
+from recg_core.serving.topk import nearness_to_centres, top_items, top_of_chosen
+from recg_core.serving.vectors import as_domain, encode_texts, mean_of
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,9 @@ BATCH_SCHEMA: dict[str, Any] = {
     "because": pl.List(pl.Struct({"item_id": pl.String, "share": pl.Float64})),
     "basis": pl.String,
 }
+ROUGH_DIM = 64  # of the shorter vectors
+CANDIDATES = 2000  # that are scored exactly, at least, and
+CANDIDATES_OF_K = 20  # for each item asked for
 _SMALLEST = 1e-12
 
 
@@ -60,8 +66,21 @@ class Recommendation:
     basis: str = "history"
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked for beside the history."""
+
+    k: int
+    allowed_N: np.ndarray
+    seen: bool
+    because: bool
+    approximate: bool
+
+
 class Catalogue:
     """Items that a recommender has been shown, and what users have met of them.
+
+    What is added replaces parts and changes none, so that a shallow copy stays as it is.
 
     Attributes:
         items: (item_id, title, features, description, …), one row an item.
@@ -75,13 +94,18 @@ class Catalogue:
         self._trained = trained
         self._encoder = encoder
         self._cache = cache
-        self._events = pl.DataFrame(schema={"user_id": pl.String, "item_id": pl.String})
+        self._histories = no_histories()
         # Once, since it may read all of a model's files.
         self._fingerprint = fingerprint_of(encoder.identity())
-        text = self._encoded(items)
+        text = encode_texts(items, encoder, self._fingerprint, cache, reuse=True)
         # Frozen, so that items that come later do not move the scores of these.
-        self._text_mean = text.mean(axis=0)
-        self._take_items(text)
+        self._text_mean = mean_of(text)
+        self._text = Rows([torch.from_numpy(text)])
+        self._vectors = trained.item_vectors(self._as_domain(items, text))
+        self._item_ids = items["item_id"].to_list()
+        self._place = {item_id: row for row, item_id in enumerate(self._item_ids, start=1)}
+        self._rough: tuple[Tensor, UnitItems] | None = None
+        self._evidence: tuple[Histories, LogCounts | None] | None = None
 
     @property
     def users(self) -> list[str]:
@@ -94,16 +118,7 @@ class Catalogue:
         Raises:
             UserError: when one is in the catalogue already, or a table cannot be read.
         """
-        new = read_catalogue(items, columns)
-        if missing := sorted(set(self.items.columns) - set(new.columns)):
-            raise UserError(f"items: the catalogue's items have {missing}; name their columns")
-        new = new.select(self.items.columns)
-        there = [item_id for item_id in new["item_id"] if item_id in self._place]
-        if there:
-            raise UserError(f"items: {there[0]!r} is in the catalogue already")
-        text = self._encoded(new)
-        self.items = pl.concat([self.items, new])
-        self._take_items(np.concatenate([self._domain.text, text]))
+        self.extend_items(read_catalogue(items, columns))
 
     def add_histories(self, histories: Table, *, columns: Mapping[str, str] | None = None) -> None:
         """Add events after those that are there; unknown items are named in the log.
@@ -111,16 +126,33 @@ class Catalogue:
         Raises:
             UserError: when the table cannot be read.
         """
-        self._events = pl.concat([self._events, read_histories(histories, columns)])
-        self._histories = index_histories(self._events, self._domain.item_ids)
-        if unknown := self._histories.unknown:
-            names = ", ".join(map(repr, list(unknown)[:3]))
-            log.warning(
-                "%d of %d events name items that the catalogue does not have, such as %s",
-                sum(unknown.values()),
-                len(self._events),
-                names,
-            )
+        self.extend_histories(read_histories(histories, columns))
+
+    def extend_items(self, new: pl.DataFrame) -> None:
+        """`add_items` of what `read_catalogue` has read."""
+        if missing := sorted(set(self.items.columns) - set(new.columns)):
+            raise UserError(f"items: the catalogue's items have {missing}; name their columns")
+        new = new.select(self.items.columns)
+        there = [item_id for item_id in new["item_id"] if item_id in self._place]
+        if there:
+            raise UserError(f"items: {there[0]!r} is in the catalogue already")
+        text = encode_texts(new, self._encoder, self._fingerprint, self._cache, reuse=False)
+        domain = self._as_domain(new, text)
+        self._vectors = self._trained.more_items(self._vectors, domain)
+        self._text = self._text.with_more(Rows([torch.from_numpy(text)]))
+        self.items = pl.concat([self.items, new])
+        places = {name: row for row, name in enumerate(domain.item_ids, len(self._item_ids) + 1)}
+        self._item_ids = self._item_ids + domain.item_ids
+        self._place = self._place | places
+        self._histories = self._histories.with_items(self._place)
+        self._evidence = None
+
+    def extend_histories(self, events: pl.DataFrame) -> None:
+        """`add_histories` of what `read_histories` has read."""
+        self._histories = self._histories.with_events(events, self._place)
+        unknown = self.unknown_items(events["item_id"].unique(maintain_order=True))
+        if unknown:
+            log.warning("histories: %s", _has_no(unknown))
 
     def add_user(self, user_id: str, history: Sequence[str]) -> None:
         """Add one user's history, item ids oldest first."""
@@ -136,6 +168,7 @@ class Catalogue:
         where: Mapping[str, Any] | pl.Expr | None = None,
         seen: bool = False,
         because: bool = False,
+        approximate: bool = False,
     ) -> list[Recommendation]:
         """The `k` best items for someone with this history, fewer where fewer are allowed.
 
@@ -146,6 +179,8 @@ class Catalogue:
                 the columns of `items`.
             seen: whether items of the history may come again.
             because: say which items of the history it goes by.
+            approximate: score exactly only some thousand items, which shorter vectors find; it
+                changes nothing in a catalogue of less than some 170,000 items.
 
         Raises:
             UserError: when the catalogue has none of the history's items, or not an excluded one.
@@ -158,7 +193,8 @@ class Catalogue:
             log.warning("%s", said)
         allowed_N = self._allowed(where)
         allowed_N[self._rows(exclude, "exclude") - 1] = False
-        return self._top(one_row(rows), k, allowed_N, seen=seen, because=because)[0]
+        asked = _Asked(checked_k(k), allowed_N, seen, because, approximate)
+        return self._top(one_row(rows), asked)[0]
 
     def recommend_batch(
         self,
@@ -168,11 +204,13 @@ class Catalogue:
         where: Mapping[str, Any] | pl.Expr | None = None,
         seen: bool = False,
         because: bool = False,
+        approximate: bool = False,
     ) -> pl.DataFrame:
         """The `k` best items of users with histories, as a frame with a row an item.
 
         Args:
             users: their ids; None: all of them.
+            approximate: see `recommend`.
 
         Returns:
             (user_id, rank, item_id, title, score, because, basis); see `Recommendation`.
@@ -181,14 +219,30 @@ class Catalogue:
             UserError: naming a user without any history.
         """
         chosen = self.users if users is None else checked_ids(users, "users")
-        place = {user: row for row, user in enumerate(self.users)}
-        unknown = [user for user in chosen if user not in place]
-        if unknown:
-            raise UserError(f"users: no history of {', '.join(map(repr, unknown[:5]))}")
-        rows = np.array([place[user] for user in chosen], dtype=np.int64)
-        history = self._histories.items.take(rows)
-        found = self._top(history, k, self._allowed(where), seen=seen, because=because)
+        history = self._histories_of(chosen)
+        asked = _Asked(checked_k(k), self._allowed(where), seen, because, approximate)
+        found = self._top(history, asked)
         return as_frame(zip(chosen, found, strict=True))
+
+    def history(self, user_id: str) -> list[str]:
+        """The items of a user's history that the catalogue has, oldest first.
+
+        Raises:
+            UserError: when there is none of that user.
+        """
+        return [self._item_ids[item - 1] for item in self._histories_of([user_id]).values]
+
+    def titles(self, item_ids: Sequence[str]) -> list[str]:
+        """The titles of items.
+
+        Raises:
+            UserError: naming an item that the catalogue does not have.
+        """
+        return self.items["title"].gather((self._rows(item_ids, "items") - 1).tolist()).to_list()
+
+    def unknown_items(self, item_ids: Iterable[str]) -> list[str]:
+        """The ids that the catalogue does not have."""
+        return [item_id for item_id in item_ids if item_id not in self._place]
 
     def score(self, history: Sequence[str], items: Sequence[str]) -> list[float]:
         """Scores of items for someone with this history, which must not be empty.
@@ -199,8 +253,8 @@ class Catalogue:
         history_row, wanted = self._rows(history, "history"), self._rows(items, "items")
         if not len(history_row):
             raise UserError("history: is empty; scores go by it")
-        scores_N = self._scorer(one_row(history_row))(np.zeros(1, dtype=np.int64))[0]
-        return [float(scores_N[row - 1]) for row in wanted]
+        scorer, first = self._scorer(one_row(history_row)), np.zeros(1, dtype=np.int64)
+        return [float(score) for score in scorer(first, wanted.astype(np.int64) - 1)[0]]
 
     def similar_items(self, item: str, k: int = 10) -> list[Recommendation]:
         """The items whose texts are nearest to that of an item, by cosine.
@@ -209,34 +263,38 @@ class Catalogue:
             UserError: when the catalogue does not have the item.
         """
         k, row = checked_k(k), self._rows([item], "item")
-        near_NH = self._vectors.near_NH
-        if near_NH is None:
-            near_NH = anchor_items(torch.from_numpy(self._domain.text), self._text_mean)
-        cosine_N = near_NH @ near_NH[row[0] - 1]
-        found, scores = top_items(lambda _: cosine_N[None], len(near_NH), one_row(row), k)
+        near = self._vectors.near
+        if near is None:
+            near = HalfItems(self._text, torch.from_numpy(self._text_mean))
+
+        def score(_: np.ndarray, items: Items = EVERY) -> Tensor:
+            return near.cosine(row - 1, items)
+
+        found, scores = top_items(score, len(near), one_row(row), k)
         return self._named(found[0], scores[0], "similarity")
 
-    def _encoded(self, items: pl.DataFrame) -> np.ndarray:
-        return encode_texts(items, self._encoder, self._fingerprint, self._cache)
+    def _as_domain(self, items: pl.DataFrame, text: np.ndarray) -> Domain:
+        return as_domain(items, text, self._text_mean, self._fingerprint)
 
-    def _take_items(self, text: np.ndarray) -> None:
-        """Make everything that depends on the items alone."""
-        self._domain = as_domain(self.items, text, self._text_mean, self._fingerprint)
-        self._place = {item_id: row for row, item_id in enumerate(self._domain.item_ids, start=1)}
-        self._vectors = self._trained.item_vectors(self._domain)
-        self._histories = index_histories(self._events, self._domain.item_ids)
+    def _scorer(self, history: Ragged, vectors: ItemVectors | None = None) -> Scorer:
+        """Of the catalogue's items, by their exact vectors unless others are given."""
+        if self._evidence is None or self._evidence[0] is not self._histories:
+            observed = self._histories.items
+            self._evidence = self._histories, self._trained.evidence(observed, len(self.items))
+        return self._trained.scorer_of(vectors or self._vectors, self._evidence[1], history)
 
-    def _scorer(self, history: Ragged) -> ScoreBatch:
-        return self._trained.scorer(
-            self._domain, history, self._histories.items, vectors=self._vectors
-        )
+    def _histories_of(self, users: Sequence[str]) -> Ragged:
+        """A row for each user, all of whom must have one."""
+        row_of = self._histories.row_of
+        if unknown := [user for user in users if user not in row_of]:
+            raise UserError(f"users: no history of {', '.join(map(repr, unknown[:5]))}")
+        return self._histories.items.take(np.array([row_of[u] for u in users], dtype=np.int64))
 
     def _found(self, item_ids: Sequence[str]) -> tuple[np.ndarray, list[str]]:
         """item_idx of the ids that the catalogue has, and the others."""
         ids = [canonical_text(item_id) for item_id in item_ids]
         rows = [self._place[item_id] for item_id in ids if item_id in self._place]
-        unknown = [item_id for item_id in ids if item_id not in self._place]
-        return np.array(rows, dtype=np.int32), unknown
+        return np.array(rows, dtype=np.int32), self.unknown_items(ids)
 
     def _rows(self, item_ids: Sequence[str], label: str) -> np.ndarray:
         """item_idx of ids, all of which the catalogue must have."""
@@ -274,23 +332,46 @@ class Catalogue:
             raise UserError("where: the expression does not say yes or no of each item")
         return np.resize(found.to_numpy(), len(self.items))
 
-    def _top(
-        self, history: Ragged, k: int, allowed_N: np.ndarray, *, seen: bool, because: bool
-    ) -> list[list[Recommendation]]:
-        k = checked_k(k)
-        excluded = history.take(np.arange(len(history)), 0) if seen else history
+    def _top(self, history: Ragged, asked: "_Asked") -> list[list[Recommendation]]:
+        k, allowed_N = asked.k, asked.allowed_N
+        excluded = history.take(np.arange(len(history)), 0) if asked.seen else history
         known = np.flatnonzero(history.lengths > 0)
         chosen: dict[int, list[Recommendation]] = {}
         if len(known):
-            scorer = self._scorer(history.take(known))
-            found = top_items(scorer, len(self.items), excluded.take(known), k, allowed_N)
+            found = self._best(history.take(known), excluded.take(known), asked)
             for row, items, scores in zip(known.tolist(), *found, strict=True):
                 reasons = None
-                if because:
+                if asked.because:
                     reasons = self._reasons(history.take(np.array([row])).values, items)
                 chosen[row] = self._named(items, scores, "history", reasons)
         strangers = [] if len(known) == len(history) else self._for_strangers(k, allowed_N)
         return [chosen.get(row, strangers) for row in range(len(history))]
+
+    def _best(
+        self, history: Ragged, excluded: Ragged, asked: "_Asked"
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """See `top_items`."""
+        scorer, num_items = self._scorer(history), len(self.items)
+        rough = self._rough_vectors() if asked.approximate else None
+        if rough is None:
+            return top_items(scorer, num_items, excluded, asked.k, asked.allowed_N)
+        first, size = self._scorer(history, rough), max(CANDIDATES, CANDIDATES_OF_K * asked.k)
+        chosen, _ = top_items(first, num_items, excluded, size, asked.allowed_N)
+        return top_of_chosen(scorer, chosen, asked.k)
+
+    def _rough_vectors(self) -> ItemVectors | None:
+        """Shorter vectors, which rank nearly as the others do; None where they are not worth it."""
+        near = self._vectors.near
+        if not isinstance(near, HalfItems):
+            return None
+        if self._rough is None:
+            directions = near.directions(ROUGH_DIM)
+            self._rough = directions, near.projected(directions)
+        directions, rough = self._rough
+        if len(rough) < len(near):
+            rough = rough.with_more(near.projected(directions, slice(len(rough), None)))
+            self._rough = directions, rough
+        return self._vectors._replace(near=rough)
 
     def _for_strangers(self, k: int, allowed_N: np.ndarray) -> list[Recommendation]:
         """What is popular; without any histories, the items nearest to `k` centres of the texts."""
@@ -300,9 +381,13 @@ class Catalogue:
             scores_N = np.bincount(events, minlength=len(self.items) + 1)[1:].astype(np.float32)
             basis = "popularity"
         else:
-            scores_N, basis = nearness_to_centres(self._domain.text, k, allowed_N), "diversity"
+            scores_N, basis = nearness_to_centres(self._text, k, allowed_N), "diversity"
         scores_1N = torch.from_numpy(scores_N)[None]
-        (items,), (scores,) = top_items(lambda _: scores_1N, len(scores_N), nothing, k, allowed_N)
+
+        def score(_: np.ndarray, items: Items = EVERY) -> Tensor:
+            return scores_1N[:, items]
+
+        (items,), (scores,) = top_items(score, len(scores_N), nothing, k, allowed_N)
         return self._named(items, scores, basis)
 
     def _reasons(
@@ -313,9 +398,10 @@ class Catalogue:
         The shares are of the sum of what it would lose without each of them alone.
         """
         if len(history) == 1:
-            return [((self._domain.item_ids[history[0] - 1], 1.0),)] * len(items)
-        scores = self._scorer(left_out(history))(np.arange(len(history) + 1))
-        chosen_LK = scores[:, torch.from_numpy(items).long() - 1].cpu().numpy()
+            return [((self._item_ids[history[0] - 1], 1.0),)] * len(items)
+        scorer = self._scorer(left_out(history))
+        scores = scorer(np.arange(len(history) + 1), items.astype(np.int64) - 1)
+        chosen_LK = scores.cpu().numpy()
         loss_LK = (chosen_LK[0] - chosen_LK[1:]).clip(min=0)
         share_LK = loss_LK / loss_LK.sum(axis=0).clip(min=_SMALLEST)
         reasons = []
@@ -325,7 +411,7 @@ class Catalogue:
                 for p in np.argsort(-share_L, kind="stable")[:BECAUSE]
                 if share_L[p] >= LEAST_SHARE
             ]
-            ids = [self._domain.item_ids[history[position] - 1] for position in best]
+            ids = [self._item_ids[history[position] - 1] for position in best]
             reasons.append(tuple(zip(ids, (float(share_L[p]) for p in best), strict=True)))
         return reasons
 

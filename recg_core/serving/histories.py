@@ -1,7 +1,7 @@
 """Histories by the numbers of a catalogue's items."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -11,28 +11,92 @@ from recg_core.domains.sequences import Ragged
 
 @dataclass(frozen=True)
 class Histories:
-    """What users have met, oldest first, by item_idx of a catalogue."""
+    """What users have met, oldest first, by item_idx of a catalogue.
+
+    More events, or more items, make another of it; what is there already is copied as flat arrays
+    and not looked at again, so that one event more costs milliseconds beside millions.
+
+    Attributes:
+        user_ids: in the order of their first event.
+        row_of: user_id -> row.
+        items: a row a user, of the items that the catalogue has; it may be empty.
+    """
 
     user_ids: list[str]
-    items: Ragged  # a row a user
-    unknown: dict[str, int]  # item ids that the catalogue does not have, and how often they occur
+    row_of: dict[str, int]
+    items: Ragged
+    _unknown: dict[str, int]  # ids that the catalogue does not have -> -1, -2, …
+    _events: Ragged  # a row a user, of all events: item_idx, or the number of an unknown id
+
+    def with_events(self, found: pl.DataFrame, item_idx: Mapping[str, int]) -> "Histories":
+        """With events (user_id, item_id) after those that are there.
+
+        Args:
+            found: a user's events oldest first.
+            item_idx: of all items of the catalogue by their ids.
+        """
+        users, ids = (found[name].unique(maintain_order=True) for name in ("user_id", "item_id"))
+        user_ids, row_of = self.user_ids, self.row_of
+        if strangers := [user for user in users if user not in row_of]:
+            user_ids = [*user_ids, *strangers]
+            row_of = row_of | dict(zip(strangers, range(len(row_of), len(user_ids)), strict=True))
+        unknown = self._unknown
+        if new := [name for name in ids if name not in item_idx and name not in unknown]:
+            unknown = unknown | {name: -1 - n for n, name in enumerate(new, start=len(unknown))}
+
+        row_E = _replaced(found["user_id"], users, [row_of[user] for user in users])
+        numbers = [item_idx[name] if name in item_idx else unknown[name] for name in ids]
+        item_E = _replaced(found["item_id"], ids, numbers)
+        known_E = item_E > 0
+        items = _appended(self.items, row_E[known_E], item_E[known_E], len(user_ids))
+        events = _appended(self._events, row_E, item_E, len(user_ids)) if unknown else items
+        return Histories(user_ids, row_of, items, unknown, events)
+
+    def with_items(self, item_idx: Mapping[str, int]) -> "Histories":
+        """The same events of a catalogue with more items, some of which may have been unknown.
+
+        Args:
+            item_idx: of all items of the catalogue by their ids.
+        """
+        still = [name for name in self._unknown if name not in item_idx]
+        if len(still) == len(self._unknown):
+            return self
+        unknown = {name: -1 - n for n, name in enumerate(still)}
+        numbers = [item_idx[name] if name in item_idx else unknown[name] for name in self._unknown]
+        values = self._events.values.copy()
+        values[values < 0] = np.array(numbers, dtype=np.int32)[-1 - values[values < 0]]
+        events = Ragged(values, self._events.offsets)
+        return replace(self, items=_positive(events), _unknown=unknown, _events=events)
 
 
-def index_histories(found: pl.DataFrame, item_ids: Sequence[str]) -> Histories:
-    """Histories (user_id, item_id) of a catalogue; a user of unknown items alone has an empty row.
+def no_histories() -> Histories:
+    """Those of a catalogue that nobody has visited."""
+    nothing = Ragged(np.empty(0, dtype=np.int32), np.zeros(1, dtype=np.int64))
+    return Histories([], {}, nothing, {}, nothing)
 
-    Args:
-        found: the rows of a user together, oldest first.
-    """
-    known = pl.DataFrame({"item_id": item_ids}, schema={"item_id": pl.String})
-    known = known.with_row_index("item", offset=1)
-    joined = found.join(known, on="item_id", how="left", maintain_order="left")
-    by_user = joined.group_by("user_id", maintain_order=True).agg(pl.col("item").drop_nulls())
-    lists = by_user["item"]
-    offsets = np.concatenate([[0], np.cumsum(lists.list.len().to_numpy(), dtype=np.int64)])
-    values = lists.explode(empty_as_null=False).to_numpy().astype(np.int32)
-    missing = joined.filter(pl.col("item").is_null())["item_id"].value_counts(sort=True)
-    return Histories(by_user["user_id"].to_list(), Ragged(values, offsets), dict(missing.rows()))
+
+def _replaced(values: pl.Series, distinct: pl.Series, numbers: list[int]) -> np.ndarray:
+    """The number of each value, int32."""
+    of = pl.DataFrame({"value": distinct, "number": pl.Series(numbers, dtype=pl.Int32)})
+    joined = pl.DataFrame({"value": values}).join(of, on="value", maintain_order="left")
+    return joined["number"].to_numpy()
+
+
+def _appended(rows: Ragged, row_E: np.ndarray, value_E: np.ndarray, num_rows: int) -> Ragged:
+    """With each value at the end of its row, in their order, and rows up to `num_rows`."""
+    order = np.argsort(row_E, kind="stable")
+    ends = np.full(num_rows, len(rows.values))
+    ends[: len(rows)] = rows.offsets[1:]
+    offsets = np.zeros(num_rows + 1, dtype=np.int64)
+    offsets[1:] = ends + np.cumsum(np.bincount(row_E, minlength=num_rows))
+    return Ragged(np.insert(rows.values, ends[row_E[order]], value_E[order]), offsets)
+
+
+def _positive(rows: Ragged) -> Ragged:
+    """The values above 0 of every row."""
+    kept = rows.values > 0
+    before = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
+    return Ragged(rows.values[kept], before[rows.offsets])
 
 
 def one_row(values: np.ndarray) -> Ragged:

@@ -116,11 +116,11 @@ def _raw_table(given: Table, kind: str, columns: Mapping[str, str] | None) -> It
     frame = _as_frame(given, kind)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{kind}.parquet"
+        frame.write_parquet(path)
+        chosen = choose_columns(frame.columns, kind, columns, kind)
         try:
-            frame.write_parquet(path)
-            chosen = choose_columns(frame.columns, kind, columns, kind)
             yield RawTable((str(path),), "parquet", chosen, TextLayout())
-        except UserError as error:
+        except UserError as error:  # of a file that the caller does not know
             raise UserError(str(error).replace(str(path), kind)) from error
 
 
