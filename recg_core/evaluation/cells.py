@@ -5,6 +5,8 @@ from pathlib import Path
 
 from recg_core.domains.domain import Domain
 from recg_core.evaluation.certificate import Saw, overlap_share, write_cell
+from recg_core.evaluation.describe import describe_variant
+from recg_core.evaluation.examples import example_recommendations
 from recg_core.models.card import ModelCard, model_names, read_card
 from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
 from recg_core.models.trained import Evidence, load_seeds
@@ -69,7 +71,7 @@ def evaluate_model(
     seeds = load_seeds(model, patterns, targets)
     for target in targets:
         holdout, observed = target.sequences.holdout("test"), target.sequences.observed("test")
-        ranks = {}
+        ranks, examples = {}, None
         for seed, trained in seeds.items():
             vectors = trained.item_vectors(target)
             if target.name not in evidence:
@@ -77,6 +79,8 @@ def evaluate_model(
             scorer = trained.scorer_of(vectors, evidence[target.name], holdout.history)
             label = f"{trained.label} on {target.name}"
             ranks[seed] = rank_holdout(scorer, holdout, target.num_items, label=label)
+            if examples is None:  # of the first seed
+                examples = example_recommendations(scorer, holdout)
         write_cell(
             folder,
             f"{source.name}_to_{target.name}",
@@ -88,6 +92,8 @@ def evaluate_model(
             target=target.name,
             transfers=transfers,
             curve_sha256=card.curve_sha256,
+            description=describe_variant(card.spec.variant),
+            examples=examples or (),
         )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.evaluation.certificate import NO_SOURCE, Saw, write_cell
+from recg_core.evaluation.examples import example_recommendations
 from recg_core.models.items import centered
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
 from recg_core.models.ranking.full_rank import ScoreBatch, rank_holdout, stack_seeds
@@ -84,6 +85,8 @@ def write_training_free(targets: Sequence[Domain], config: BaselinesConfig, fold
                 variant=name,
                 source=NO_SOURCE,
                 target=target.name,
+                description=describe_row(name, config),
+                examples=example_recommendations(score_batch, holdout),
             )
 
 
@@ -98,6 +101,30 @@ def saw_of_row(name: str, target: Domain) -> Saw:
         user_overlap=0.0,
         item_overlap=0.0,
     )
+
+
+def describe_row(name: str, config: BaselinesConfig) -> str:
+    """One sentence on what a training-free row ranks by."""
+    by_likeness = {
+        "last": "to the latest item",
+        "mean": "to the history, all items alike",
+        "recency": f"to the history, an item {config.decay:g} times the next younger one",
+        "lse": "to the history, near items above all (log-sum-exp, sharpness "
+        f"{config.sharpness:g})",
+    }
+    if not name.startswith("knn_"):
+        return {
+            "random": "All items alike: what chance gives.",
+            "popularity": "How often an item occurs in the target's histories.",
+        }[name]
+    _, rule, version = name.split("_")
+    words = f"Likeness of texts {by_likeness[rule]}"
+    return {
+        "raw": f"{words}.",
+        "centered": f"{words}; the mean of the target's texts is subtracted first.",
+        "popularity": f"{words}, centred, plus {config.popularity:g} times the log count in the "
+        "target's histories.",
+    }[version]
 
 
 def training_free_scorers(

@@ -13,7 +13,7 @@ from recg_core.base.errors import UserError
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.models.anchor import LogCounts, observed_counts
-from recg_core.models.card import MODEL_FILE, ModelSpec, Origin, read_card
+from recg_core.models.card import ModelSpec, Origin, read_card
 from recg_core.models.device import choose_device
 from recg_core.models.items import item_features
 from recg_core.models.near import NearItems, near_items, with_texts
@@ -214,8 +214,18 @@ def load_seeds(
     return {seed: load_trained(model, patterns, seed, device) for seed in card.seeds}
 
 
-def load_recommender(spec: ModelSpec, folder: Path, seed: int) -> SequentialRecommender:
+def load_recommender(
+    spec: ModelSpec,
+    folder: Path,
+    seed: int,
+    remedy: str = "run the train stage",
+    *,
+    cached: bool = True,
+) -> SequentialRecommender:
     """The recommender of a seed, on the CPU and in evaluation mode.
+
+    Args:
+        remedy: what makes the weights anew; see `read_sealed` for `cached`.
 
     Raises:
         UserError: when the weights are missing or were made for other dimensions.
@@ -223,10 +233,10 @@ def load_recommender(spec: ModelSpec, folder: Path, seed: int) -> SequentialReco
     path = seed_path(folder, seed)
     recommender = create_model(spec)
     try:
-        recommender.load_state_dict(load_tensors(path, "train"))
+        recommender.load_state_dict(load_tensors(path, remedy, cached=cached))
     except RuntimeError as error:
         raise UserError(
-            f"{path}: does not fit the model that {MODEL_FILE} describes ({error}); "
-            "run the train stage again"
+            f"{path}: does not fit the model that the JSON beside it describes "
+            f"({' '.join(str(error).split())}); {remedy}"
         ) from error
     return recommender.eval()
