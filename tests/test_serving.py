@@ -22,7 +22,7 @@ from stages import run_app
 from stages.cli import app
 from tests.project import run_stages, small_params, with_value
 
-VARIANTS = ["sem", "recg", "anchored", "anchored_counts", "recg_printed"]
+VARIANTS = ["sem", "recg", "anchored", "anchored_counts", "in_context", "recg_printed"]
 WORDS = [
     "red",
     "blue",

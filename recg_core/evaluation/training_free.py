@@ -116,6 +116,11 @@ def describe_row(name: str, config: BaselinesConfig) -> str:
         return {
             "random": "All items alike: what chance gives.",
             "popularity": "How often an item occurs in the target's histories.",
+            "visits_last": "How often an item came soon before or after the latest one in the "
+            "target's histories.",
+            "visits_knn": "How often an item came soon before or after those of the history, for "
+            "how often each occurs; all of the target's histories.",
+            "ease": "EASE, item-item weights in closed form from the target's histories.",
         }[name]
     _, rule, version = name.split("_")
     words = f"Likeness of texts {by_likeness[rule]}"

@@ -28,6 +28,7 @@ from recg_core.serving.vectors import as_domain, encode_texts, mean_of
 
 log = logging.getLogger(__name__)
 
+REREAD_GROWTH = 0.01  # of the events, after which a context is read again
 BECAUSE = 3  # history items that are named as reasons
 LEAST_SHARE = 0.01  # of one
 REASON = ("item_id", "share")
@@ -277,10 +278,24 @@ class Catalogue:
 
     def _scorer(self, history: Ragged, vectors: ItemVectors | None = None) -> Scorer:
         """Of the catalogue's items, by their exact vectors unless others are given."""
-        if self._evidence is None or self._evidence[0] is not self._histories:
-            observed = self._histories.items
-            self._evidence = self._histories, self._trained.evidence(self._vectors, observed)
-        return self._trained.scorer_of(vectors or self._vectors, self._evidence[1], history)
+        evidence = self._observed()
+        return self._trained.scorer_of(vectors or self._vectors, evidence, history)
+
+    def _observed(self) -> Evidence:
+        """What the model reads of all histories: counts at once, a context when it has grown.
+
+        Reading a context takes seconds to minutes, and one event in a hundred says little that
+        the others do not. A user's own history is always whole.
+        """
+        observed = self._histories.items
+        if self._evidence is not None:
+            read, evidence = self._evidence
+            whole = self._trained.recommender.in_context is None
+            growth = len(observed.values) / max(len(read.items.values), 1) - 1
+            if read is self._histories or (not whole and growth < REREAD_GROWTH):
+                return evidence
+        self._evidence = self._histories, self._trained.evidence(self._vectors, observed)
+        return self._evidence[1]
 
     def _histories_of(self, users: Sequence[str]) -> Ragged:
         """A row for each user, all of whom must have one."""
