@@ -18,7 +18,14 @@ from torch import Tensor
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout, Ragged, without_last
 from recg_core.models.card import ModelSpec, Origin
-from recg_core.models.in_context.context import EVIDENCE, Context, Reader, read_context
+from recg_core.models.in_context.context import (
+    EVIDENCE,
+    Context,
+    Reader,
+    like_texts,
+    read_context,
+    text_likeness,
+)
 from recg_core.models.in_context.scorer import InContext, evidence_of
 from recg_core.models.near import NearItems, near_items
 from recg_core.models.ranking.full_rank import validation_ndcg
@@ -46,6 +53,14 @@ class Examples(NamedTuple):
     evidence_BME: Tensor
     properties_BG: Tensor
     log_weight_BM: Tensor  # of how many items a candidate stands for
+
+
+class Asked(NamedTuple):
+    """The users of a source that have a next item."""
+
+    items: NearItems
+    history: Ragged  # before it
+    next_item: np.ndarray  # int64, item_idx
 
 
 def without_context(spec: ModelSpec) -> ModelSpec:
@@ -127,7 +142,16 @@ def learn_in_context(model: InContext, source: Domain, users: int, seed: int) ->
     """
     items = near_items(source.text, None, model.weight.device)
     random = np.random.default_rng(seed)
-    parts = [_examples(model, items, source, share, users, random) for share in SHARES]
+    training = source.sequences.training()
+    rows = np.flatnonzero(training.lengths >= 2)
+    next_item = training.values[training.offsets[rows + 1] - 1].astype(np.int64)
+    asked = Asked(items, without_last(training.take(rows)), next_item)
+    alike, likeness = like_texts(items), text_likeness(items, asked.history)
+    parts = []
+    for share in SHARES:
+        observed = asked.history.take(np.flatnonzero(random.random(len(rows)) < share))
+        reader = Reader(read_context(items, observed, alike), asked.history, likeness)
+        parts.append(_examples(model, reader, asked, users, random))
     found = Examples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     steps = EPOCHS * math.ceil(len(found.log_weight_BM) / BATCH)
@@ -151,52 +175,37 @@ def learn_in_context(model: InContext, source: Domain, users: int, seed: int) ->
 
 
 def _examples(
-    model: InContext,
-    items: NearItems,
-    source: Domain,
-    share: float,
-    users: int,
-    random: np.random.Generator,
+    model: InContext, reader: Reader, asked: Asked, users: int, random: np.random.Generator
 ) -> Examples:
-    """Examples for a context of a share of the histories, without each user's last item."""
-    training = source.sequences.training()
-    rows = np.flatnonzero(training.lengths >= 2)
-    known = without_last(training.take(rows))
-    next_item = training.values[training.offsets[rows + 1] - 1].astype(np.int64)
-    observed = known.take(np.flatnonzero(random.random(len(rows)) < share))
-    asked = np.sort(random.permutation(len(rows))[:users])
-    reader = Reader(read_context(items, observed), known)
+    """What a context says about some users."""
+    chosen = np.sort(random.permutation(len(asked.next_item))[:users])
     parts = []
-    for start in range(0, len(asked), _AT_ONCE):
-        chosen = asked[start : start + _AT_ONCE]
-        candidates_BM, weight_BM = _candidates(
-            model, reader, known.take(chosen), chosen, next_item[chosen], len(items), random
-        )
-        evidence = evidence_of(reader, chosen, candidates_BM)
-        parts.append(Examples(evidence, reader.properties(chosen), weight_BM))
+    for start in range(0, len(chosen), _AT_ONCE):
+        rows = chosen[start : start + _AT_ONCE]
+        candidates_BM, weight_BM = _candidates(model.scores(reader, rows), asked, rows, random)
+        evidence = evidence_of(reader, rows, candidates_BM)
+        parts.append(Examples(evidence, reader.properties(rows), weight_BM))
     return Examples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 def _candidates(
-    model: InContext,
-    reader: Reader,
-    history: Ragged,
-    rows: np.ndarray,
-    next_item: np.ndarray,
-    num_items: int,
-    random: np.random.Generator,
+    scores_BN: Tensor, asked: Asked, rows: np.ndarray, random: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """The next item, hard and easy candidates of users (0-based items [B, M]), and the logarithms
     of what each stands for; items of the history and repeated ones stand for nothing."""
-    device = model.weight.device
+    history, next_item, num_items = (
+        asked.history.take(rows),
+        asked.next_item[rows],
+        len(asked.items),
+    )
+    device = scores_BN.device
     target_B1 = torch.from_numpy(next_item - 1).to(device)[:, None]
     barred_BN = torch.zeros(len(rows), num_items, dtype=torch.bool, device=device)
     user = np.repeat(np.arange(len(rows)), history.lengths)
     barred_BN[torch.from_numpy(user), torch.from_numpy(history.values).long() - 1] = True
     barred_BN.scatter_(1, target_B1, True)
-    scores_BN = model.scores(reader, rows).masked_fill(barred_BN, _NEVER)
     hard = min(HARD, num_items)
-    hard_BM = scores_BN.topk(hard, dim=1).indices
+    hard_BM = scores_BN.masked_fill(barred_BN, _NEVER).topk(hard, dim=1).indices
     easy_BM = torch.from_numpy(random.integers(0, num_items, (len(rows), EASY))).to(device)
     hard_weight_BM = torch.zeros(hard_BM.shape, device=device)
     hard_weight_BM[barred_BN.gather(1, hard_BM)] = _NEVER

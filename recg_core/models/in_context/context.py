@@ -19,7 +19,7 @@ from recg_core.models.in_context.ridge import local_ridge
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
 from recg_core.models.near import NearItems
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
-from recg_core.models.rows import EVERY, Items
+from recg_core.models.rows import EVERY, Items, Scorer
 
 WINDOW = 5  # steps between two items that count as visited together
 VISIT_DECAY = 0.7  # of each further step
@@ -76,19 +76,20 @@ PROPERTIES = ("excess", "length", "known", "latest_count", "events_per_item", "n
 CENTER = (0.0, 1.8, 1.0, 3.0, 2.0, 7.0)
 
 
-def read_context(items: NearItems, observed: Ragged) -> Context:
+def read_context(items: NearItems, observed: Ragged, alike: sp.csr_matrix | None = None) -> Context:
     """Read the observed histories of a domain.
 
     Args:
         items: unit vectors of their texts.
         observed: histories of all users, one row a user; rows may be empty, and there may be none.
+        alike: `like_texts` of the items, where they are at hand.
     """
     num_items = len(items)
     counts_N2 = observed_counts(observed, num_items)
     count_N = counts_N2[:, 0].numpy().astype(np.float64)
     visits = co_visits(observed, num_items, window=WINDOW, decay=VISIT_DECAY, backward=BACKWARD)
     shrunk = sp.diags(1 / (count_N + SHRINKAGE)) @ visits
-    alike = like_texts(items)
+    alike = like_texts(items) if alike is None else alike
     shared = (shrunk @ alike).tocsr()
     parts = [
         strongest((alike[start : start + _ROWS_AT_ONCE] @ shared).tocsr(), SMOOTHED)
@@ -155,14 +156,14 @@ class Reader:
 
     Args:
         history: users' items, oldest first, one row or more, none of them empty.
+        likeness: `text_likeness` of the same histories, where it is at hand.
     """
 
-    def __init__(self, context: Context, history: Ragged) -> None:
+    def __init__(self, context: Context, history: Ragged, likeness: Scorer | None = None) -> None:
         self._context = context
         self._history = history
         self._device = context.items.rows.device
-        weigh = partial(_decayed, decay=DECAY, device=self._device)
-        self._near = kernel_scorer(history, context.items, weigh, SHARPNESS)
+        self._near = text_likeness(context.items, history) if likeness is None else likeness
 
     def properties(self, rows: np.ndarray) -> Tensor:
         """What is known of users, [B, G], in the order of `PROPERTIES` and about their means."""
@@ -203,6 +204,12 @@ class Reader:
 
     def _latest(self, rows: np.ndarray) -> np.ndarray:
         return self._history.values[self._history.offsets[rows + 1] - 1].astype(np.int64) - 1
+
+
+def text_likeness(items: NearItems, history: Ragged) -> Scorer:
+    """The sums over the history of what the row `knn_lse_centered` takes the logarithm of."""
+    weigh = partial(_decayed, decay=DECAY, device=items.rows.device)
+    return kernel_scorer(history, items, weigh, SHARPNESS)
 
 
 def _decayed(age: np.ndarray, decay: float, device: torch.device) -> Tensor:
