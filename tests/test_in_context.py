@@ -1,19 +1,25 @@
 """The in-context row: what it reads of histories, and that it reads nothing else."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recg_core.domains.sequences import Ragged
+from recg_core.evaluation.training_free import training_free_scorers
 from recg_core.models.in_context.context import EVIDENCE, Reader, read_context
 from recg_core.models.in_context.ridge import local_ridge
 from recg_core.models.in_context.scorer import InContext, evidence_of
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
 from recg_core.models.near import NearItems, near_items
+from recg_core.models.ranking.full_rank import ScoreBatch, validation_ndcg
 from recg_core.training.in_context import learn_in_context
 from tests.conftest import cycle_domain, ragged
+from tests.test_baselines import CONFIG, games, real_domain
 
 ITEMS = 12
 
@@ -185,3 +191,35 @@ def test_what_is_learned_finds_the_next_item_of_another_domain() -> None:
            torch.from_numpy(holdout.history.values).long() - 1] = -torch.inf  # fmt: skip
     found = scores.argmax(dim=1).numpy() + 1
     assert (found == holdout.target).mean() > 0.9
+
+
+@pytest.mark.real
+def test_on_real_histories_it_beats_its_parts_and_what_is_fitted_there() -> None:
+    """Weights learned on one domain, in another; NDCG@10 in the full catalogue."""
+    data = Path(__file__).parents[2] / "shared" / "data"
+    if not data.is_dir():
+        pytest.skip("the real data are not on this machine")
+    source = games(*real_domain(data, "Industrial_and_Scientific"))
+    target = games(*real_domain(data, "Musical_Instruments"))
+    model = InContext()
+    learn_in_context(model, source, users=1000, seed=0)
+    holdout = target.sequences.holdout("test").sample(4000)
+
+    def ndcg(scorer: ScoreBatch) -> float:
+        return validation_ndcg(scorer, holdout, target.num_items)
+
+    def in_context(observed: Ragged) -> float:
+        items = near_items(target.text, None, torch.device("cpu"))
+        return ndcg(model.scorer(read_context(items, observed), holdout.history))
+
+    observed = target.sequences.observed("test")
+    free = {
+        name: ndcg(scorer)
+        for name, scorer in training_free_scorers(target, holdout.history, observed, CONFIG)
+    }
+    nothing = observed.take(np.arange(0))
+    assert in_context(nothing) > 0.97 * free["knn_lse_centered"]
+    whole = in_context(observed)
+    assert whole > 1.3 * free["knn_lse_popularity"]
+    assert whole > max(value for name, value in free.items() if name != "ease")
+    assert whole > 0.97 * free["ease"]
