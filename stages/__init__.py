@@ -3,11 +3,18 @@
 Their commands stand in `dvc.yaml`.
 """
 
+import signal
+import sys
+
+# Of a script that is still importing there is nothing to clean up, and Ctrl-C shows no traceback:
+# so this stands before the other imports, which take a second.
+# Python runs this file before the script itself, whose name takes the place of "-m" afterwards.
+if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import contextlib
 import logging
 import os
-import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -21,11 +28,6 @@ from recg_core.base.errors import UserError
 # nothing on a quiet machine and slows small operations up to fiftyfold when other programs use the
 # cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-# Of a script that is still importing there is nothing to clean up, and Ctrl-C shows no traceback.
-# Python runs this file before the script itself, whose name takes the place of "-m" afterwards.
-if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 # Where unfinished work waits for the next run of its stage: DVC knows nothing of it.
 WORK = Path(".work")

@@ -16,12 +16,13 @@ from recg_core.evaluation.training_free import BaselinesConfig, training_free_sc
 from recg_core.models.anchor import (
     Anchor,
     AnchorInputs,
-    anchor_items,
+    LogCounts,
     last_positions,
     observed_counts,
     training_scores,
 )
 from recg_core.models.card import read_card
+from recg_core.models.near import anchor_items
 from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.models.tensors import save_tensors, seed_path
 from recg_core.models.trained import load_recommender
@@ -75,7 +76,9 @@ def plain_counts(histories: list[list[int]]) -> tuple[list[list[float]], float]:
 
 def test_scores_of_a_history_equal_a_plain_loop(anchor: Anchor, items: Tensor) -> None:
     counts, average = plain_counts(SEQUENCES)
-    found = anchor.scorer(ragged(SEQUENCES), items, torch.tensor(counts))(np.arange(3))
+    found = anchor.scorer(ragged(SEQUENCES), items, LogCounts.of(torch.tensor(counts)))(
+        np.arange(3)
+    )
     expected = [
         [plain_score(history, item, items, counts, average) for item in range(1, 7)]
         for history in SEQUENCES
@@ -102,7 +105,8 @@ def test_the_last_position_of_training_asks_the_question_of_inference(
     own, others = (
         scores[last] for scores in training_scores(anchor, inputs, padded, torch.tensor([1, 6]))
     )
-    expected = anchor.scorer(ragged(histories), items, inputs.counts_N2)(np.arange(3))
+    scorer = anchor.scorer(ragged(histories), items, LogCounts.of(inputs.counts_N2))
+    expected = scorer(np.arange(3))
     targets = torch.tensor([row[-1] for row in SEQUENCES])
     torch.testing.assert_close(own, expected[torch.arange(3), targets - 1])
     torch.testing.assert_close(others, expected[:, [0, 5]])
@@ -141,7 +145,7 @@ def test_untrained_it_ranks_like_the_training_free_row() -> None:
     holdout = sequences.holdout("test")
     anchor = Anchor(max_age=50, counts=False)
     scorer = anchor.scorer(
-        holdout.history, anchor_items(torch.from_numpy(text)), torch.zeros(30, 2)
+        holdout.history, anchor_items(torch.from_numpy(text)), LogCounts.of(torch.zeros(30, 2))
     )
     found = rank_holdout(scorer, holdout, 30)
     config = BaselinesConfig(decay=0.85, sharpness=8.0, popularity=0.1)

@@ -22,7 +22,7 @@ class Domain:
     name: str
     sequences: Sequences
     item_ids: list[str]  # of item_idx 1..N, in this order
-    text: np.ndarray  # float32 [N, H], row item_idx - 1
+    text: np.ndarray  # float32 [N, H], row item_idx - 1; float16 for a model that only ranks it
     encoder_fingerprint: str  # of the encoder that made `text`
     encoder_domains: tuple[str, ...] = ()  # whose item texts that encoder was fitted on
     text_mean: np.ndarray | None = None  # [H], what centring subtracts; None: the mean of `text`

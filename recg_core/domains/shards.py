@@ -7,7 +7,7 @@ shards of a killed run can be trusted without a manifest.
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -177,6 +177,28 @@ def load_embeddings(folder: Path, item_ids: Sequence[str]) -> np.ndarray:
         if rows.any():
             raise UserError(f"{folder}: {problem} for {_name_some(item_ids, rows)}; {_REPAIR}")
     return embeddings
+
+
+def embedding_blocks(folder: Path, item_ids: Sequence[str]) -> Iterator[np.ndarray]:
+    """The embeddings of all items of a folder, a shard at a time, float16 [n, dim].
+
+    Args:
+        folder: a complete folder of shards.
+        item_ids: all its items, in the order in which they were encoded.
+
+    Raises:
+        UserError: as `load_embeddings` does, and when the items are others, or in another order.
+    """
+    manifest = read_manifest(folder)
+    start = 0
+    for entry in manifest.shards:
+        shard = _read_listed(folder, entry, manifest)
+        if shard.item_ids != list(item_ids[start : start + entry.rows]):
+            raise UserError(f"{folder / entry.name}: holds other items; {_REPAIR}")
+        start += entry.rows
+        yield shard.embeddings
+    if start != len(item_ids):
+        raise UserError(f"{folder}: holds {start} of {len(item_ids)} items; {_REPAIR}")
 
 
 def check_embeddings(embeddings: np.ndarray, item_ids: Sequence[str], where: str) -> None:

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recg_core.domains.sequences import Ragged
-from recg_core.models.items import centered
+from recg_core.models.near import NearItems
 from recg_core.models.neighbors import kernel_scorer, weighted_sum
-from recg_core.models.ranking.full_rank import ScoreBatch
+from recg_core.models.rows import EVERY, Items, Scorer
 
 DECAY = 0.85  # initial weight of a history item relative to the next younger one
 SHARPNESS = 8.0  # initial factor of the cosine
@@ -78,25 +78,24 @@ class Anchor(nn.Module):
         return log_counts @ self.count_weight * (self.affinity * excess).exp()
 
     @torch.no_grad()
-    def scorer(self, history: Ragged, items_NH: Tensor, counts_N2: Tensor) -> ScoreBatch:
-        """A function from rows of `history` to the scores [B, N] of all items.
+    def scorer(self, history: Ragged, items: Tensor | NearItems, counts: "LogCounts") -> Scorer:
+        """A function from rows of `history` to the scores [B, N] of all items, or of some.
 
         Args:
-            items_NH: unit item vectors.
-            counts_N2: `observed_counts` of the domain.
+            items: unit item vectors, [N, H] where they are a tensor.
+            counts: of the domain.
         """
-        device = items_NH.device
+        device = counts.log_N2.device
         weigh = lambda age: self._weights(torch.from_numpy(age).to(device))  # noqa: E731
-        summed = kernel_scorer(history, items_NH, weigh, float(self.log_sharpness.exp()))
-        log_N2 = torch.log1p(counts_N2)
+        summed = kernel_scorer(history, items, weigh, float(self.log_sharpness.exp()))
         ones, lengths = torch.ones(len(history.values), device=device), history.lengths
-        excess_B1 = weighted_sum(history, count_excess(log_N2)[:, None], ones)
+        excess_B1 = weighted_sum(history, counts.excess_N[:, None], ones)
         excess_B1 /= torch.from_numpy(lengths).to(device).clamp(min=1)[:, None]
 
         @torch.no_grad()
-        def score(rows: np.ndarray) -> Tensor:
+        def score(rows: np.ndarray, items: Items = EVERY) -> Tensor:
             excess = excess_B1[torch.from_numpy(rows).to(device)]
-            return self._log(summed(rows)) + self.count_scores(log_N2, excess)
+            return self._log(summed(rows, items)) + self.count_scores(counts.log_N2[items], excess)
 
         return score
 
@@ -154,11 +153,6 @@ def last_positions(sequences_BL: Tensor) -> Tensor:
     return position_L == (sequences_BL > 0).sum(dim=1, keepdim=True) - 1
 
 
-def anchor_items(text: Tensor, text_mean: np.ndarray | None = None) -> Tensor:
-    """Unit vectors [N, H] of a domain's text embeddings after its mean is subtracted."""
-    return F.normalize(centered(text, text_mean), dim=1)
-
-
 def observed_counts(histories: Ragged, num_items: int) -> Tensor:
     """How often each item occurs in the histories, and among the `LATEST` last of each, [N, 2]."""
     latest = histories.take(np.arange(len(histories)), LATEST)
@@ -171,3 +165,16 @@ def count_excess(log_counts_N2: Tensor) -> Tensor:
     log_N = log_counts_N2[:, 0]
     count_N = torch.expm1(log_N)
     return log_N - (count_N * log_N).sum() / count_N.sum().clamp(min=1)
+
+
+class LogCounts(NamedTuple):
+    """How often a domain's items occur, as the anchor reads it."""
+
+    log_N2: Tensor  # log(1 + `observed_counts`)
+    excess_N: Tensor  # `count_excess` of it
+
+    @classmethod
+    def of(cls, counts_N2: Tensor) -> "LogCounts":
+        """Those of `observed_counts`."""
+        log_N2 = torch.log1p(counts_N2)
+        return cls(log_N2, count_excess(log_N2))

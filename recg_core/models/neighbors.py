@@ -11,11 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recg_core.domains.sequences import Ragged
-from recg_core.models.ranking.full_rank import ScoreBatch
+from recg_core.models.near import NearItems, UnitItems
+from recg_core.models.rows import EVERY, Items, Rows, Scorer
 
 # Up to here the whole item-item kernel is kept (4 GiB), if the histories have as many items; else
 # its rows are made for every batch.
 MAX_KERNEL_ITEMS = 32_768
+_KERNEL_BYTES = 1 << 28  # of the rows of a kernel that are made for a batch at a time
 
 
 def ages(history: Ragged) -> np.ndarray:
@@ -25,35 +27,50 @@ def ages(history: Ragged) -> np.ndarray:
 
 def kernel_scorer(
     history: Ragged,
-    items_NH: Tensor,
+    items: Tensor | NearItems,
     weigh: Callable[[np.ndarray], Tensor],
     sharpness: float,
     max_kernel_items: int = MAX_KERNEL_ITEMS,
-) -> ScoreBatch:
+) -> Scorer:
     """A function from rows of `history` to sum_i w_i exp(sharpness (x_i . x_j - 1)), [B, N].
 
     Args:
-        items_NH: unit item vectors x.
+        items: unit item vectors x, [N, H] where they are a tensor.
         weigh: gives the weights w of the `ages` of history items.
     """
+    near = UnitItems(Rows([items])) if isinstance(items, Tensor) else items
 
-    def kernel(history_items: Tensor) -> Tensor:
-        return (history_items @ items_NH.T).sub_(1).mul_(sharpness).exp_()
+    def kernel(chosen: np.ndarray, items: Items) -> Tensor:
+        return near.cosine(chosen, items).sub_(1).mul_(sharpness).exp_()
 
-    is_worth_it = len(items_NH) <= min(max_kernel_items, len(history.values))
-    kernel_NN = kernel(items_NH) if is_worth_it else None
+    is_worth_it = len(near) <= min(max_kernel_items, len(history.values))
+    kernel_NN = kernel(np.arange(len(near)), EVERY) if is_worth_it else None
 
-    def score(rows: np.ndarray) -> Tensor:
-        chosen = history.take(rows)
-        weights = weigh(ages(chosen))
+    def score(rows: np.ndarray, items: Items = EVERY) -> Tensor:
         if kernel_NN is not None:
-            return weighted_sum(chosen, kernel_NN, weights)
-        distinct, position = np.unique(chosen.values, return_inverse=True)
-        local = Ragged((position + 1).astype(np.int32), chosen.offsets)
-        table = kernel(items_NH[torch.from_numpy(distinct).long().to(items_NH.device) - 1])
-        return weighted_sum(local, table, weights)
+            chosen = history.take(rows)
+            return weighted_sum(chosen, kernel_NN[:, items], weigh(ages(chosen)))
+        width = len(range(len(near))[items]) if isinstance(items, slice) else len(items)
+        found = []
+        for part in _split(rows, history.lengths[rows], _KERNEL_BYTES // (4 * width + 1)):
+            chosen = history.take(part)
+            distinct, position = np.unique(chosen.values, return_inverse=True)
+            local = Ragged((position + 1).astype(np.int32), chosen.offsets)
+            found.append(weighted_sum(local, kernel(distinct - 1, items), weigh(ages(chosen))))
+        return found[0] if len(found) == 1 else torch.cat(found)
 
     return score
+
+
+def _split(rows: np.ndarray, lengths: np.ndarray, most: int) -> list[np.ndarray]:
+    """Rows in turn, so that those of a part have `most` values together, or are a single row."""
+    parts, start, size = [], 0, 0
+    for place, length in enumerate(lengths.tolist()):
+        if size + length > most and place > start:
+            parts.append(rows[start:place])
+            start, size = place, 0
+        size += length
+    return [*parts, rows[start:]]
 
 
 def weighted_sum(history: Ragged, table: Tensor, weights: Tensor) -> Tensor:

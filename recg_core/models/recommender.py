@@ -16,6 +16,7 @@ from recg_core.base.errors import UserError
 from recg_core.models.anchor import Anchor
 from recg_core.models.card import ModelSpec
 from recg_core.models.items import IdItems, TextItems
+from recg_core.models.rows import Rows
 from recg_core.models.variant import IdItemsConfig, VariantConfig
 
 ITEMS_AT_ONCE = 8192  # projected together outside training, so that memory stays flat
@@ -103,7 +104,7 @@ class SequentialRecommender(nn.Module):
         rows = [self.item_vectors(part) for part in features.split(ITEMS_AT_ONCE)]
         return torch.cat([rows[0].new_zeros((1, rows[0].shape[1])), *rows])
 
-    def user_vectors(self, table: Tensor, histories_BL: Tensor) -> Tensor:
+    def user_vectors(self, table: Tensor | Rows, histories_BL: Tensor) -> Tensor:
         """User vectors y [B, D] of histories over the rows of `table`."""
         inputs_BL, last_B = self.backbone.inference_views(histories_BL)
         states_BLD = self.states(table[inputs_BL.clamp(min=0)], inputs_BL)

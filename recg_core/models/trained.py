@@ -12,13 +12,14 @@ from torch import Tensor
 from recg_core.base.errors import UserError
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
-from recg_core.models.anchor import anchor_items, observed_counts
+from recg_core.models.anchor import LogCounts, observed_counts
 from recg_core.models.card import MODEL_FILE, ModelSpec, Origin, read_card
 from recg_core.models.device import choose_device
 from recg_core.models.items import item_features
+from recg_core.models.near import NearItems, near_items, with_texts
 from recg_core.models.patterns import Patterns, load_patterns
-from recg_core.models.ranking.full_rank import ScoreBatch
-from recg_core.models.recommender import SequentialRecommender, create_model
+from recg_core.models.recommender import ITEMS_AT_ONCE, SequentialRecommender, create_model
+from recg_core.models.rows import EVERY, Items, Rows, Scorer, joined
 from recg_core.models.tensors import load_tensors, seed_path
 
 USERS_AT_ONCE = 1024
@@ -27,8 +28,8 @@ USERS_AT_ONCE = 1024
 class ItemVectors(NamedTuple):
     """A domain's items as a model sees them."""
 
-    near_NH: Tensor | None  # for the anchor
-    table: Tensor | None  # [N + 1, D], for the rest of the model where it has a say
+    near: NearItems | None  # for the anchor
+    table: Rows | None  # [N + 1, D], for the rest of the model where it has a say
 
 
 @dataclass(frozen=True)
@@ -46,69 +47,100 @@ class TrainedModel:
     label: str
     patterns: Patterns | None = None
 
-    @torch.no_grad()
-    def scorer(
-        self,
-        domain: Domain,
-        history: Ragged,
-        observed: Ragged,
-        vectors: ItemVectors | None = None,
-    ) -> ScoreBatch:
-        """A function from rows of `history` to the scores [B, N] of all items of a domain.
-
-        A model with an anchor ranks another domain by the anchor alone: what the rest of it knows
-        is about the products of its source.
+    def scorer(self, domain: Domain, history: Ragged, observed: Ragged) -> Scorer:
+        """A function from rows of `history` to the scores [B, N] of a domain's items.
 
         Args:
             domain: its items; its interactions are not read.
             history: users' items, oldest first, as item_idx of the domain.
             observed: histories of all users of the domain, which a model with counts reads.
-            vectors: the domain's `item_vectors`, where they are at hand.
 
         Raises:
             UserError: when the model cannot read the domain's items; see `Origin.check`.
         """
-        near_NH, table = self.item_vectors(domain) if vectors is None else vectors
-        parts: list[ScoreBatch] = []
+        vectors = self.item_vectors(domain)
+        return self.scorer_of(vectors, self.evidence(observed, domain.num_items), history)
+
+    @torch.no_grad()
+    def scorer_of(
+        self, vectors: ItemVectors, evidence: LogCounts | None, history: Ragged
+    ) -> Scorer:
+        """`scorer` from what the model has read of the items and of the observed histories.
+
+        A model with an anchor ranks another domain by the anchor alone: what the rest of it knows
+        is about the products of its source.
+
+        Args:
+            vectors: `item_vectors`.
+            evidence: `evidence` for as many items.
+        """
+        near, table = vectors
+        parts: list[Scorer] = []
         anchor = self.recommender.anchor
-        if anchor is not None and near_NH is not None:
-            counts_N2 = observed_counts(observed, domain.num_items).to(near_NH.device)
-            parts.append(anchor.scorer(history, near_NH, counts_N2))
+        if anchor is not None and near is not None and evidence is not None:
+            parts.append(anchor.scorer(history, near, evidence))
         if table is not None:
             users = self.user_matrix(table, history)
             parts.append(product_scorer(users, table, self.patterns))
-        return parts[0] if len(parts) == 1 else lambda rows: parts[0](rows) + parts[1](rows)
+        if len(parts) == 1:
+            return parts[0]
+
+        def both(rows: np.ndarray, items: Items = EVERY) -> Tensor:
+            return parts[0](rows, items) + parts[1](rows, items)
+
+        return both
+
+    def evidence(self, observed: Ragged, num_items: int) -> LogCounts | None:
+        """What the model reads of the histories of all users; None where it reads nothing."""
+        if self.recommender.anchor is None:
+            return None
+        return LogCounts.of(observed_counts(observed, num_items).to(self.recommender.device))
 
     @torch.no_grad()
     def item_vectors(self, domain: Domain) -> ItemVectors:
-        """What `scorer` needs of a domain's items.
+        """What the model reads of a domain's items.
 
         Raises:
             UserError: when the model cannot read them; see `Origin.check`.
         """
         self.origin.check(domain, self.label)
-        near_NH = table = None
+        near = table = None
         if self.recommender.anchor is not None:
-            text_NH = torch.from_numpy(domain.text).to(self.recommender.device)
-            near_NH = anchor_items(text_NH, domain.text_mean)
-        if near_NH is None or domain.name == self.origin.source:
-            table = self.item_table(domain)
-        return ItemVectors(near_NH, table)
+            near = near_items(domain.text, domain.text_mean, self.recommender.device)
+        if near is None or domain.name == self.origin.source:
+            table = Rows([self.item_table(domain)])
+        return ItemVectors(near, table)
+
+    @torch.no_grad()
+    def more_items(self, vectors: ItemVectors, domain: Domain) -> ItemVectors:
+        """The vectors of items and then those of a domain's, whose mean must be theirs."""
+        near, table = vectors
+        if near is not None and domain.text_mean is not None:
+            near = with_texts(near, domain.text, domain.text_mean)
+        if table is not None:
+            table = table.with_more(Rows([self.item_table(domain)[1:]]))
+        return ItemVectors(near, table)
 
     @torch.no_grad()
     def item_table(self, domain: Domain) -> Tensor:
         """Vectors [N + 1, D] of all items of a domain; row 0, the padding, is zero."""
-        config = self.origin.spec.variant.items
-        features = item_features(config, domain.text, domain.text_mean)
-        return self.recommender.item_table(features.to(self.recommender.device))
+        config, text = self.origin.spec.variant.items, domain.text
+        # What is mapped from a file as halves is read a part at a time.
+        size = ITEMS_AT_ONCE if text.dtype == np.float16 else len(text)
+        tables = []
+        for start in range(0, len(text), size):
+            part_nH = text[start : start + size].astype(np.float32, copy=False)
+            features = item_features(config, part_nH, domain.text_mean)
+            tables.append(self.recommender.item_table(features.to(self.recommender.device)))
+        return torch.cat([tables[0], *(table[1:] for table in tables[1:])])
 
     @torch.no_grad()
-    def user_matrix(self, table: Tensor, histories: Ragged) -> Tensor:
+    def user_matrix(self, table: Tensor | Rows, histories: Ragged) -> Tensor:
         """User vectors [rows, D] of histories over the items of `table`, before any patterns."""
         last = self.recommender.backbone.history_length
         # Batches of like lengths, so that little is padding.
         order = np.argsort(np.minimum(histories.lengths, last), kind="stable")
-        users = table.new_empty((len(histories), table.shape[1]))
+        users = torch.empty((len(histories), table.shape[1]), device=table.device)
         for start in range(0, len(order), USERS_AT_ONCE):
             rows = order[start : start + USERS_AT_ONCE]
             histories_BL = torch.from_numpy(histories.padded(rows, last)).to(table.device)
@@ -117,11 +149,21 @@ class TrainedModel:
         return users
 
 
-def product_scorer(users: Tensor, table: Tensor, patterns: Patterns | None) -> ScoreBatch:
+def product_scorer(users: Tensor, table: Tensor | Rows, patterns: Patterns | None) -> Scorer:
     """Eq. 5: products of user vectors [rows, D], fused with any patterns, and items [N + 1, D]."""
     fused = users if patterns is None else patterns.fuse(users)
-    items_DN = table[1:].T
-    return lambda rows: fused[torch.from_numpy(rows).to(fused.device)] @ items_DN
+    vectors = Rows([table]) if isinstance(table, Tensor) else table
+
+    def score(rows: np.ndarray, items: Items = EVERY) -> Tensor:
+        users_BD = fused[torch.from_numpy(rows).to(fused.device)]
+        if isinstance(items, slice):
+            start, stop, _ = items.indices(len(vectors) - 1)
+            items = slice(start + 1, stop + 1)
+        else:
+            items = items + 1
+        return joined([users_BD @ block.T for block in vectors.blocks(items, len(vectors))])
+
+    return score
 
 
 def load_trained(model: Path, patterns: Path, seed: int, device: str | None = None) -> TrainedModel:

@@ -9,19 +9,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from torch import Tensor
 
 from recg_core.base.errors import UserError
+from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.domains.shards import fingerprint_of
 from recg_core.encoders import Encoder
-from recg_core.models.anchor import anchor_items
-from recg_core.models.ranking.full_rank import ScoreBatch
-from recg_core.models.trained import TrainedModel
+from recg_core.models.anchor import LogCounts
+from recg_core.models.near import HalfItems, UnitItems
+from recg_core.models.rows import EVERY, Items, Rows, Scorer
+from recg_core.models.trained import ItemVectors, TrainedModel
 from recg_core.raw.values import canonical_text
-from recg_core.serving.histories import left_out, no_histories, one_row
+from recg_core.serving.histories import Histories, left_out, no_histories, one_row
 from recg_core.serving.tables import Table, read_catalogue, read_histories
-from recg_core.serving.topk import nearness_to_centres, top_items
-from recg_core.serving.vectors import as_domain, encode_texts
+from recg_core.serving.topk import nearness_to_centres, top_items, top_of_chosen
+from recg_core.serving.vectors import as_domain, encode_texts, mean_of
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +40,9 @@ BATCH_SCHEMA: dict[str, Any] = {
     "because": pl.List(pl.Struct({"item_id": pl.String, "share": pl.Float64})),
     "basis": pl.String,
 }
+ROUGH_DIM = 64  # of the shorter vectors
+CANDIDATES = 2000  # that are scored exactly, at least, and
+CANDIDATES_OF_K = 20  # for each item asked for
 _SMALLEST = 1e-12
 
 
@@ -59,6 +65,17 @@ class Recommendation:
     basis: str = "history"
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked for beside the history."""
+
+    k: int
+    allowed_N: np.ndarray
+    seen: bool
+    because: bool
+    approximate: bool
+
+
 class Catalogue:
     """Items that a recommender has been shown, and what users have met of them.
 
@@ -79,10 +96,15 @@ class Catalogue:
         self._histories = no_histories()
         # Once, since it may read all of a model's files.
         self._fingerprint = fingerprint_of(encoder.identity())
-        text = self._encoded(items)
+        text = encode_texts(items, encoder, self._fingerprint, cache, reuse=True)
         # Frozen, so that items that come later do not move the scores of these.
-        self._text_mean = text.mean(axis=0)
-        self._take_items(text)
+        self._text_mean = mean_of(text)
+        self._text = Rows([torch.from_numpy(text)])
+        self._vectors = trained.item_vectors(self._as_domain(items, text))
+        self._item_ids = items["item_id"].to_list()
+        self._place = {item_id: row for row, item_id in enumerate(self._item_ids, start=1)}
+        self._rough: tuple[Tensor, UnitItems] | None = None
+        self._evidence: tuple[Histories, LogCounts | None] | None = None
 
     @property
     def users(self) -> list[str]:
@@ -113,9 +135,16 @@ class Catalogue:
         there = [item_id for item_id in new["item_id"] if item_id in self._place]
         if there:
             raise UserError(f"items: {there[0]!r} is in the catalogue already")
-        text = self._encoded(new)
+        text = encode_texts(new, self._encoder, self._fingerprint, self._cache, reuse=False)
+        domain = self._as_domain(new, text)
+        self._vectors = self._trained.more_items(self._vectors, domain)
+        self._text = self._text.with_more(Rows([torch.from_numpy(text)]))
         self.items = pl.concat([self.items, new])
-        self._take_items(np.concatenate([self._domain.text, text]))
+        places = {name: row for row, name in enumerate(domain.item_ids, len(self._item_ids) + 1)}
+        self._item_ids = self._item_ids + domain.item_ids
+        self._place = self._place | places
+        self._histories = self._histories.with_items(self._place)
+        self._evidence = None
 
     def extend_histories(self, events: pl.DataFrame) -> None:
         """`add_histories` of what `read_histories` has read."""
@@ -137,6 +166,7 @@ class Catalogue:
         where: Mapping[str, Any] | pl.Expr | None = None,
         seen: bool = False,
         because: bool = False,
+        approximate: bool = False,
     ) -> list[Recommendation]:
         """The `k` best items for someone with this history, fewer where fewer are allowed.
 
@@ -147,6 +177,8 @@ class Catalogue:
                 the columns of `items`.
             seen: whether items of the history may come again.
             because: say which items of the history it goes by.
+            approximate: score exactly only some thousand items, which shorter vectors find; it
+                changes nothing in a catalogue of less than some 170,000 items.
 
         Raises:
             UserError: when the catalogue has none of the history's items, or not an excluded one.
@@ -159,7 +191,8 @@ class Catalogue:
             log.warning("%s", said)
         allowed_N = self._allowed(where)
         allowed_N[self._rows(exclude, "exclude") - 1] = False
-        return self._top(one_row(rows), k, allowed_N, seen=seen, because=because)[0]
+        asked = _Asked(k, allowed_N, seen, because, approximate)
+        return self._top(one_row(rows), asked)[0]
 
     def recommend_batch(
         self,
@@ -169,11 +202,13 @@ class Catalogue:
         where: Mapping[str, Any] | pl.Expr | None = None,
         seen: bool = False,
         because: bool = False,
+        approximate: bool = False,
     ) -> pl.DataFrame:
         """The `k` best items of users with histories, as a frame with a row an item.
 
         Args:
             users: their ids; None: all of them.
+            approximate: see `recommend`.
 
         Returns:
             (user_id, rank, item_id, title, score, because, basis); see `Recommendation`.
@@ -183,7 +218,8 @@ class Catalogue:
         """
         chosen = self.users if users is None else [str(user) for user in users]
         history = self._histories_of(chosen)
-        found = self._top(history, k, self._allowed(where), seen=seen, because=because)
+        asked = _Asked(k, self._allowed(where), seen, because, approximate)
+        found = self._top(history, asked)
         records = [
             {
                 "user_id": user,
@@ -201,7 +237,7 @@ class Catalogue:
         Raises:
             UserError: when there is none of that user.
         """
-        return [self._domain.item_ids[item - 1] for item in self._histories_of([user_id]).values]
+        return [self._item_ids[item - 1] for item in self._histories_of([user_id]).values]
 
     def titles(self, item_ids: Sequence[str]) -> list[str]:
         """The titles of items.
@@ -224,8 +260,8 @@ class Catalogue:
         history_row, wanted = self._rows(history, "history"), self._rows(items, "items")
         if not len(history_row):
             raise UserError("history: is empty; scores go by it")
-        scores_N = self._scorer(one_row(history_row))(np.zeros(1, dtype=np.int64))[0]
-        return [float(scores_N[row - 1]) for row in wanted]
+        scorer, first = self._scorer(one_row(history_row)), np.zeros(1, dtype=np.int64)
+        return [float(score) for score in scorer(first, wanted.astype(np.int64) - 1)[0]]
 
     def similar_items(self, item: str, k: int = 10) -> list[Recommendation]:
         """The items whose texts are nearest to that of an item, by cosine.
@@ -234,27 +270,25 @@ class Catalogue:
             UserError: when the catalogue does not have the item.
         """
         row = self._rows([item], "item")
-        near_NH = self._vectors.near_NH
-        if near_NH is None:
-            near_NH = anchor_items(torch.from_numpy(self._domain.text), self._text_mean)
-        cosine_N = near_NH @ near_NH[row[0] - 1]
-        found, scores = top_items(lambda _: cosine_N[None], len(near_NH), one_row(row), k)
+        near = self._vectors.near
+        if near is None:
+            near = HalfItems(self._text, torch.from_numpy(self._text_mean))
+
+        def score(_: np.ndarray, items: Items = EVERY) -> Tensor:
+            return near.cosine(row - 1, items)
+
+        found, scores = top_items(score, len(near), one_row(row), k)
         return self._named(found[0], scores[0], "similarity")
 
-    def _encoded(self, items: pl.DataFrame) -> np.ndarray:
-        return encode_texts(items, self._encoder, self._fingerprint, self._cache)
+    def _as_domain(self, items: pl.DataFrame, text: np.ndarray) -> Domain:
+        return as_domain(items, text, self._text_mean, self._fingerprint)
 
-    def _take_items(self, text: np.ndarray) -> None:
-        """Make everything that depends on the items alone."""
-        self._domain = as_domain(self.items, text, self._text_mean, self._fingerprint)
-        self._place = {item_id: row for row, item_id in enumerate(self._domain.item_ids, start=1)}
-        self._vectors = self._trained.item_vectors(self._domain)
-        self._histories = self._histories.with_items(self._place)
-
-    def _scorer(self, history: Ragged) -> ScoreBatch:
-        return self._trained.scorer(
-            self._domain, history, self._histories.items, vectors=self._vectors
-        )
+    def _scorer(self, history: Ragged, vectors: ItemVectors | None = None) -> Scorer:
+        """Of the catalogue's items, by their exact vectors unless others are given."""
+        if self._evidence is None or self._evidence[0] is not self._histories:
+            observed = self._histories.items
+            self._evidence = self._histories, self._trained.evidence(observed, len(self.items))
+        return self._trained.scorer_of(vectors or self._vectors, self._evidence[1], history)
 
     def _histories_of(self, users: Sequence[str]) -> Ragged:
         """A row for each user, all of whom must have one."""
@@ -293,24 +327,48 @@ class Catalogue:
                 f"where: {str(error).splitlines()[0]}; the columns are {self.items.columns}"
             ) from error
 
-    def _top(
-        self, history: Ragged, k: int, allowed_N: np.ndarray, *, seen: bool, because: bool
-    ) -> list[list[Recommendation]]:
+    def _top(self, history: Ragged, asked: "_Asked") -> list[list[Recommendation]]:
+        k, allowed_N = asked.k, asked.allowed_N
         if k < 1:
             raise UserError(f"k: expected 1 or more, got {k}")
-        excluded = history.take(np.arange(len(history)), 0) if seen else history
+        excluded = history.take(np.arange(len(history)), 0) if asked.seen else history
         known = np.flatnonzero(history.lengths > 0)
         chosen: dict[int, list[Recommendation]] = {}
         if len(known):
-            scorer = self._scorer(history.take(known))
-            found = top_items(scorer, len(self.items), excluded.take(known), k, allowed_N)
+            found = self._best(history.take(known), excluded.take(known), asked)
             for row, items, scores in zip(known.tolist(), *found, strict=True):
                 reasons = None
-                if because:
+                if asked.because:
                     reasons = self._reasons(history.take(np.array([row])).values, items)
                 chosen[row] = self._named(items, scores, "history", reasons)
         strangers = [] if len(known) == len(history) else self._for_strangers(k, allowed_N)
         return [chosen.get(row, strangers) for row in range(len(history))]
+
+    def _best(
+        self, history: Ragged, excluded: Ragged, asked: "_Asked"
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """See `top_items`."""
+        scorer, num_items = self._scorer(history), len(self.items)
+        rough = self._rough_vectors() if asked.approximate else None
+        if rough is None:
+            return top_items(scorer, num_items, excluded, asked.k, asked.allowed_N)
+        first, size = self._scorer(history, rough), max(CANDIDATES, CANDIDATES_OF_K * asked.k)
+        chosen, _ = top_items(first, num_items, excluded, size, asked.allowed_N)
+        return top_of_chosen(scorer, chosen, asked.k)
+
+    def _rough_vectors(self) -> ItemVectors | None:
+        """Shorter vectors, which rank nearly as the others do; None where they are not worth it."""
+        near = self._vectors.near
+        if not isinstance(near, HalfItems):
+            return None
+        if self._rough is None:
+            directions = near.directions(ROUGH_DIM)
+            self._rough = directions, near.projected(directions)
+        directions, rough = self._rough
+        if len(rough) < len(near):
+            rough = rough.with_more(near.projected(directions, slice(len(rough), None)))
+            self._rough = directions, rough
+        return self._vectors._replace(near=rough)
 
     def _for_strangers(self, k: int, allowed_N: np.ndarray) -> list[Recommendation]:
         """What is popular; without any histories, the items nearest to `k` centres of the texts."""
@@ -320,9 +378,13 @@ class Catalogue:
             scores_N = np.bincount(events, minlength=len(self.items) + 1)[1:].astype(np.float32)
             basis = "popularity"
         else:
-            scores_N, basis = nearness_to_centres(self._domain.text, k, allowed_N), "diversity"
+            scores_N, basis = nearness_to_centres(self._text, k, allowed_N), "diversity"
         scores_1N = torch.from_numpy(scores_N)[None]
-        (items,), (scores,) = top_items(lambda _: scores_1N, len(scores_N), nothing, k, allowed_N)
+
+        def score(_: np.ndarray, items: Items = EVERY) -> Tensor:
+            return scores_1N[:, items]
+
+        (items,), (scores,) = top_items(score, len(scores_N), nothing, k, allowed_N)
         return self._named(items, scores, basis)
 
     def _reasons(
@@ -333,9 +395,10 @@ class Catalogue:
         The shares are of the sum of what it would lose without each of them alone.
         """
         if len(history) == 1:
-            return [((self._domain.item_ids[history[0] - 1], 1.0),)] * len(items)
-        scores = self._scorer(left_out(history))(np.arange(len(history) + 1))
-        chosen_LK = scores[:, torch.from_numpy(items).long() - 1].cpu().numpy()
+            return [((self._item_ids[history[0] - 1], 1.0),)] * len(items)
+        scorer = self._scorer(left_out(history))
+        scores = scorer(np.arange(len(history) + 1), items.astype(np.int64) - 1)
+        chosen_LK = scores.cpu().numpy()
         loss_LK = (chosen_LK[0] - chosen_LK[1:]).clip(min=0)
         share_LK = loss_LK / loss_LK.sum(axis=0).clip(min=_SMALLEST)
         reasons = []
@@ -345,7 +408,7 @@ class Catalogue:
                 for p in np.argsort(-share_L, kind="stable")[:BECAUSE]
                 if share_L[p] >= LEAST_SHARE
             ]
-            ids = [self._domain.item_ids[history[position] - 1] for position in best]
+            ids = [self._item_ids[history[position] - 1] for position in best]
             reasons.append(tuple(zip(ids, (float(share_L[p]) for p in best), strict=True)))
         return reasons
 

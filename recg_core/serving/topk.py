@@ -1,16 +1,26 @@
 """The exact top of a catalogue, in bounded memory."""
 
+import math
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 
 from recg_core.domains.sequences import Ragged
-from recg_core.models.ranking.full_rank import ScoreBatch
+from recg_core.models.neighbors import MAX_KERNEL_ITEMS
+from recg_core.models.rows import EVERY, Items, Rows, Scorer
 
-BATCH_BYTES = 1 << 28  # of scores at a time
+WHOLE_ITEMS = MAX_KERNEL_ITEMS  # up to here all items are scored together
+BATCH_BYTES = 1 << 28  # of the scores of a small catalogue at a time
+USERS_AT_ONCE = 256  # in a large one, with
+SCORES_AT_ONCE = 1 << 21  # scores, or
+TILE_ITEMS = 1 << 16  # items if that is less
+FEW = 8  # a selection of less than one item in so many is scored alone
+CENTRE_ITEMS = 20_000  # that the centres of a large catalogue are found from
 
 
 def top_items(
-    scorer: ScoreBatch,
+    scorer: Scorer,
     num_items: int,
     excluded: Ragged,
     k: int,
@@ -18,8 +28,11 @@ def top_items(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The `k` best items of every user, fewer where fewer are allowed.
 
+    A large catalogue is scored in tiles of items, and of each user the best so far are kept: no
+    more scores than a few million exist at a time, whatever the number of items and users.
+
     Args:
-        scorer: takes row numbers and returns scores [B, N], column j for item_idx j + 1.
+        scorer: takes row numbers and items.
         num_items: N.
         excluded: item_idx that a user does not get, one row a user.
         allowed_N: bool; None allows all.
@@ -27,42 +40,127 @@ def top_items(
     Returns:
         For each user item_idx, best first, equal scores in their order, and the scores.
     """
-    num_users = len(excluded)
-    batch = max(1, BATCH_BYTES // (8 * num_items))
     items: list[np.ndarray] = []
     scores: list[np.ndarray] = []
-    for start in range(0, num_users, batch):
-        rows = np.arange(start, min(start + batch, num_users))
-        scores_BN = scorer(rows).clone()
-        out = excluded.take(rows)
-        row_of = np.repeat(np.arange(len(rows)), out.lengths)
-        scores_BN[torch.from_numpy(row_of), torch.from_numpy(out.values).long() - 1] = -torch.inf
-        if allowed_N is not None:
-            scores_BN[:, torch.from_numpy(~allowed_N)] = -torch.inf
-        least_B = scores_BN.topk(min(k, num_items), dim=1).values[:, -1:]
-        candidates_BN = ((scores_BN >= least_B) & (scores_BN > -torch.inf)).cpu().numpy()
-        for row_N, candidate_N in zip(scores_BN.cpu().numpy(), candidates_BN, strict=True):
-            found = np.flatnonzero(candidate_N)
-            best = found[np.argsort(-row_N[found], kind="stable")[:k]]
-            items.append((best + 1).astype(np.int32))
-            scores.append(row_N[best])
+    whole = num_items <= WHOLE_ITEMS
+    users = max(1, BATCH_BYTES // (8 * num_items)) if whole else USERS_AT_ONCE
+    for start in range(0, len(excluded), users):
+        rows = np.arange(start, min(start + users, len(excluded)))
+        best = _Best(len(rows), k)
+        for tile, places in _tiles(num_items, len(rows), allowed_N):
+            scores_Bn = scorer(rows, tile)
+            best.add(_masked(scores_Bn, places, excluded.take(rows), allowed_N), places)
+        found_items, found_scores = best.lists()
+        items += found_items
+        scores += found_scores
     return items, scores
 
 
-def nearness_to_centres(text_NH: np.ndarray, k: int, allowed_N: np.ndarray) -> np.ndarray:
+def top_of_chosen(
+    scorer: Scorer, chosen: Sequence[np.ndarray], k: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The `k` best of the item_idx that were chosen for each user, as `top_items` returns them."""
+    items, scores = [], []
+    for row, candidates in enumerate(chosen):
+        score_C = scorer(np.array([row]), candidates.astype(np.int64) - 1)[0].cpu().numpy()
+        best = np.lexsort((candidates, -score_C))[:k]
+        items.append(candidates[best])
+        scores.append(score_C[best])
+    return items, scores
+
+
+def _tiles(
+    num_items: int, num_users: int, allowed_N: np.ndarray | None
+) -> Iterator[tuple[Items, np.ndarray]]:
+    """What is scored at a time, as a scorer takes it and as ascending rows of items."""
+    if num_items <= WHOLE_ITEMS:
+        yield EVERY, np.arange(num_items)
+        return
+    size = min(TILE_ITEMS, SCORES_AT_ONCE // num_users)
+    if allowed_N is not None and FEW * np.count_nonzero(allowed_N) < num_items:
+        chosen = np.flatnonzero(allowed_N)
+        for start in range(0, len(chosen), size):
+            yield chosen[start : start + size], chosen[start : start + size]
+        return
+    for start in range(0, num_items, size):
+        stop = min(start + size, num_items)
+        if allowed_N is None or allowed_N[start:stop].any():
+            yield slice(start, stop), np.arange(start, stop)
+
+
+def _masked(
+    scores_Bn: torch.Tensor, places: np.ndarray, out: Ragged, allowed_N: np.ndarray | None
+) -> torch.Tensor:
+    """Scores with -inf for what a user does not get."""
+    row_E, item_E = np.repeat(np.arange(len(out)), out.lengths), out.values - 1
+    column_E = np.searchsorted(places, item_E)
+    here = places[np.minimum(column_E, len(places) - 1)] == item_E
+    masked = scores_Bn.clone()
+    masked[torch.from_numpy(row_E[here]), torch.from_numpy(column_E[here])] = -torch.inf
+    if allowed_N is not None and not allowed_N[places].all():
+        masked[:, torch.from_numpy(~allowed_N[places])] = -torch.inf
+    return masked
+
+
+class _Best:
+    """The best items of some users among those that have been seen so far."""
+
+    def __init__(self, num_users: int, k: int) -> None:
+        self._k, self._num_users = k, num_users
+        self._row = np.empty(0, dtype=np.int64)
+        self._item = np.empty(0, dtype=np.int64)
+        self._score = np.empty(0, dtype=np.float32)
+        self._least_B = np.full(num_users, -np.inf, dtype=np.float32)  # that a new item must exceed
+
+    def add(self, scores_Bn: torch.Tensor, places: np.ndarray) -> None:
+        """Take the scores of items that come after those seen so far; -inf are left out."""
+        least_B1 = torch.from_numpy(self._least_B).to(scores_Bn.device)[:, None]
+        better_Bn = scores_Bn > least_B1
+        if self._k < scores_Bn.shape[1] and math.isinf(self._least_B.min(initial=0)):
+            better_Bn &= scores_Bn >= scores_Bn.topk(self._k, dim=1).values[:, -1:]
+        better = torch.nonzero(better_Bn).cpu().numpy()
+        if not len(better):
+            return
+        row = np.concatenate([self._row, better[:, 0]])
+        item = np.concatenate([self._item, places[better[:, 1]]])
+        score = np.concatenate([self._score, scores_Bn[better_Bn].cpu().numpy()])
+        order = np.lexsort((item, -score, row))
+        row = row[order]
+        counts = np.bincount(row, minlength=self._num_users)
+        place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        kept = order[place < self._k]
+        self._row, self._item, self._score = row[place < self._k], item[kept], score[kept]
+        full = np.flatnonzero(counts >= self._k)
+        last = np.cumsum(np.minimum(counts, self._k)) - 1
+        self._least_B[full] = self._score[last[full]]
+
+    def lists(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """item_idx of each user, best first, and their scores."""
+        bounds = np.cumsum(np.bincount(self._row, minlength=self._num_users))[:-1]
+        items = (self._item + 1).astype(np.int32)
+        return np.split(items, bounds), np.split(self._score, bounds)
+
+
+def nearness_to_centres(text: Rows, k: int, allowed_N: np.ndarray) -> np.ndarray:
     """Scores [N] by which the item nearest to each of `k` centres of the allowed texts comes first.
 
-    The centres are those of k-means; larger clusters score higher, all other items 0.
+    The centres are those of k-means; larger clusters score higher, all other items 0. Of many items
+    it looks at every second, third, ...
+
+    Args:
+        text: embeddings [N, H].
     """
     # Imported here: few catalogues have users without any history.
     from sklearn.cluster import MiniBatchKMeans
 
-    rows = np.flatnonzero(allowed_N)
-    scores_N = np.zeros(len(text_NH), dtype=np.float32)
+    allowed = np.flatnonzero(allowed_N)
+    rows = allowed[:: 1 + len(allowed) // CENTRE_ITEMS]
+    scores_N = np.zeros(len(text), dtype=np.float32)
     if not len(rows):
         return scores_N
-    kmeans = MiniBatchKMeans(min(k, len(rows)), n_init=1, random_state=0).fit(text_NH[rows])
-    distance = kmeans.transform(text_NH[rows])
+    chosen_RH = text[rows].cpu().numpy()
+    kmeans = MiniBatchKMeans(min(k, len(rows)), n_init=1, random_state=0).fit(chosen_RH)
+    distance = kmeans.transform(chosen_RH)
     sizes = np.bincount(kmeans.labels_, minlength=distance.shape[1])
     for cluster in np.argsort(sizes, kind="stable"):
         scores_N[rows[distance[:, cluster].argmin()]] = sizes[cluster]

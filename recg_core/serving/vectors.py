@@ -1,30 +1,40 @@
 """The vectors of a catalogue, kept between runs by the content of its texts."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from recg_core.base.errors import UserError
 from recg_core.base.files import sha256_json
+from recg_core.base.mapped import map_rows, write_rows
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged, Sequences
-from recg_core.domains.shards import load_embeddings
+from recg_core.domains.shards import embedding_blocks, read_manifest
 from recg_core.embeddings.encode import EncodeConfig, encode_items
 from recg_core.encoders import Encoder
 from recg_core.encoders.text import render_texts, text_sha256
 
+log = logging.getLogger(__name__)
+
 ROWS_PER_SHARD = 4096
+MAPPED_FILE = "vectors.safetensors"
 
 
 def encode_texts(
-    items: pl.DataFrame, encoder: Encoder, fingerprint: str, cache: Path
+    items: pl.DataFrame, encoder: Encoder, fingerprint: str, cache: Path, *, reuse: bool
 ) -> np.ndarray:
-    """The vectors of items (item_id, title, …), float32 [N, H].
+    """The vectors of items (item_id, title, …), float16 [N, H], mapped from a file.
+
+    The file holds the numbers of the shards one after the other, so that a catalogue of a million
+    items takes memory only for what is being read, which the operating system may take back.
 
     Args:
         fingerprint: of the encoder.
-        cache: holds a folder an encoder with a folder a catalogue. A text that stands in any of
-            them is not encoded again.
+        cache: holds a folder an encoder with a folder a catalogue.
+        reuse: look through all of them for the texts, of which none that stands there is encoded
+            again; this reads every vector, which a few new items are not worth.
 
     Raises:
         UserError: when an item cannot be encoded, or the cache cannot be written.
@@ -33,10 +43,26 @@ def encode_texts(
     texts = [text_sha256(text) for text in render_texts(items, encoder.template)]
     place = cache / fingerprint[:32]
     folder = place / sha256_json([ids, texts])[:32]
-    known = [path for path in place.glob("*") if path != folder]
+    path = folder / MAPPED_FILE
+    if path.is_file():
+        try:
+            return map_rows(path, "it is made again")
+        except UserError as error:
+            log.warning("not used: %s", error)
+    known = [path for path in place.glob("*") if path != folder] if reuse else []
     numbered = items.with_columns(item_idx=pl.int_range(1, len(items) + 1, dtype=pl.Int32))
     encode_items(numbered, encoder, folder, EncodeConfig(ROWS_PER_SHARD), known=known)
-    return load_embeddings(folder, ids)
+    shape = (len(ids), read_manifest(folder).dim)
+    write_rows(path, shape, embedding_blocks(folder, ids))
+    return map_rows(path, "delete it and try again")
+
+
+def mean_of(text: np.ndarray) -> np.ndarray:
+    """The mean of embeddings [N, H], float32 [H]; summed in float64, a block at a time."""
+    total_H = np.zeros(text.shape[1])
+    for start in range(0, len(text), ROWS_PER_SHARD):
+        total_H += text[start : start + ROWS_PER_SHARD].sum(axis=0, dtype=np.float64)
+    return (total_H / len(text)).astype(np.float32)
 
 
 def as_domain(

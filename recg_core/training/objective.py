@@ -9,11 +9,11 @@ from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import without_last
 from recg_core.models.anchor import (
     AnchorInputs,
-    anchor_items,
     last_positions,
     observed_counts,
     training_scores,
 )
+from recg_core.models.near import anchor_items
 from recg_core.models.recommender import SequentialRecommender
 from recg_core.training.batch import Batch, BatchItems
 from recg_core.training.losses import Loss

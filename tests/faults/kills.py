@@ -129,8 +129,10 @@ def _outcome(stage: Stage, calm: Calm, project: Path, chance: random.Random) -> 
         return "hang", f"{how}: processes live on: {alive}"
     found = outs_of(stage, project)
     done = run_stage(stage.command, project)  # first, so that the next case begins well
-    # A process that was just being started may say that a killed parent sends it nothing.
-    if number == signal.SIGINT and ("Traceback" in stderr or "leaked" in stderr):
+    # A process that was just being started may say that a killed parent sends it nothing, and
+    # Python itself that it could not begin.
+    ours = "Fatal Python error: init" not in stderr
+    if number == signal.SIGINT and ours and ("Traceback" in stderr or "leaked" in stderr):
         return "traceback", f"{how}: {stderr[-800:]}"
     if half := [name for name, content in found.items() if calm.outs.get(name) != content]:
         return "silent", f"{how}: half-written {half}"

@@ -1,0 +1,94 @@
+"""The rows of a large matrix, read a part at a time: in memory or mapped from a file."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Some of a catalogue's items, by rows j = item_idx - 1.
+Items = slice | np.ndarray
+EVERY = slice(None)
+
+
+class Scorer(Protocol):
+    """A function from B rows of histories to their scores of all items, or of n of them."""
+
+    def __call__(self, rows: np.ndarray, /, items: Items = EVERY) -> Tensor:
+        """Scores [B, N], column j for item_idx j + 1; of `items` alone [B, n], in their order."""
+        ...
+
+
+class Rows:
+    """A matrix [N, D] in parts, one above the other, of float16 or float32; read as float32.
+
+    A part may be mapped from a file, of which then only what is read comes into memory. Rows that
+    are added become part of the last of two, so that the first, the large one, is never copied.
+    """
+
+    def __init__(self, parts: Sequence[Tensor], device: torch.device | None = None) -> None:
+        """Take parts as they are.
+
+        Args:
+            device: where what is read goes; None: where the first part is.
+        """
+        self.parts = tuple(parts)
+        self.device = self.parts[0].device if device is None else device
+        lengths = [len(part) for part in self.parts]
+        self._starts = [sum(lengths[:number]) for number in range(len(lengths))]
+        self.shape = torch.Size([sum(lengths), *self.parts[0].shape[1:]])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, chosen: Items | Tensor) -> Tensor:
+        """The chosen rows, float32 on the device; an array of numbers may have any shape."""
+        if isinstance(chosen, slice):
+            found = self._span(*chosen.indices(len(self))[:2])
+        else:
+            found = self._gathered(torch.as_tensor(chosen).long())
+        return found.to(self.device, torch.float32)
+
+    def blocks(self, items: Items, size: int) -> Iterator[Tensor]:
+        """The chosen rows in blocks of up to `size`, none of them from two parts."""
+        if not isinstance(items, slice):
+            for start in range(0, len(items), size):
+                yield self[items[start : start + size]]
+            return
+        start, stop, _ = items.indices(len(self))
+        for first, part in zip(self._starts, self.parts, strict=True):
+            last = min(stop, first + len(part))
+            for begin in range(max(start, first), last, size):
+                yield self[begin : min(begin + size, last)]
+
+    def with_more(self, more: "Rows") -> "Rows":
+        """These rows and after them those of `more`; what is here stays as it is."""
+        base, *added = self.parts
+        last = torch.cat([*added, *(part.to(base.dtype) for part in more.parts)])
+        return Rows([base, last], self.device)
+
+    def _span(self, start: int, stop: int) -> Tensor:
+        spans = [
+            part[max(start - first, 0) : max(stop - first, 0)]
+            for first, part in zip(self._starts, self.parts, strict=True)
+            if first < stop and start < first + len(part)
+        ]
+        if not spans:
+            return self.parts[0][:0]
+        return spans[0] if len(spans) == 1 else torch.cat(spans)
+
+    def _gathered(self, numbers: Tensor) -> Tensor:
+        if len(self.parts) == 1:
+            return self.parts[0][numbers.to(self.parts[0].device)]
+        numbers = numbers.to(self.parts[0].device)
+        found = self.parts[0].new_empty((*numbers.shape, *self.shape[1:]))
+        for first, part in zip(self._starts, self.parts, strict=True):
+            here = (numbers >= first) & (numbers < first + len(part))
+            found[here] = part[numbers[here] - first]
+        return found
+
+
+def joined(blocks: Sequence[Tensor]) -> Tensor:
+    """Blocks of columns side by side."""
+    return blocks[0] if len(blocks) == 1 else torch.cat(list(blocks), dim=1)

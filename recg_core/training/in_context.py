@@ -1,0 +1,133 @@
+"""Learning how to weigh a domain's evidence: a log-linear model on the source's own next items.
+
+The question is that of inference: given what others and the user did before, what came next? It is
+asked of contexts of many sizes, so that domains with few histories are known as well.
+
+Shapes: B users, M candidates, N items, E kinds of evidence, G properties of users.
+"""
+
+import logging
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recg_core.domains.domain import Domain
+from recg_core.domains.sequences import Ragged, without_last
+from recg_core.models.anchor import anchor_items
+from recg_core.models.in_context.context import EVIDENCE, Reader, read_context
+from recg_core.models.in_context.scorer import InContext, evidence_of
+
+log = logging.getLogger(__name__)
+
+SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)  # of the source's histories that a context has
+HARD = 200  # candidates that score highest at the start
+EASY = 200  # candidates drawn from all
+EPOCHS = 5
+BATCH = 64
+RATE = 0.005
+_AT_ONCE = 64  # users whose evidence on all items is in memory
+_NEVER = -1e9
+
+
+class Examples(NamedTuple):
+    """Users, each with the item that came next in column 0 and candidates that did not."""
+
+    evidence_BME: Tensor
+    properties_BG: Tensor
+    log_weight_BM: Tensor  # of how many items a candidate stands for
+
+
+def learn_in_context(model: InContext, source: Domain, users: int, seed: int) -> None:
+    """Learn the weights on the source's training sequences.
+
+    Minimises -log softmax of the next item among all items, estimated from hard and from uniformly
+    drawn candidates, each of which stands for as many as were not drawn (importance sampling).
+
+    Args:
+        model: starts as it is, and ends with the learned weights.
+        users: whose next item is asked for, in each context.
+        seed: of users, candidates and order.
+    """
+    items_NH = anchor_items(torch.from_numpy(source.text).to(model.weight.device))
+    random = np.random.default_rng(seed)
+    parts = [_examples(model, items_NH, source, share, users, random) for share in SHARES]
+    found = Examples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    steps = EPOCHS * math.ceil(len(found.log_weight_BM) / BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2 * RATE, total_steps=steps)
+    for _ in range(EPOCHS):
+        order = torch.from_numpy(random.permutation(len(found.log_weight_BM)))
+        for rows in order.split(BATCH):
+            batch = Examples(*(tensor[rows] for tensor in found))
+            scores_BM = model(batch.evidence_BME, batch.properties_BG) + batch.log_weight_BM
+            loss = -scores_BM.log_softmax(dim=1)[:, 0].mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    log.info(
+        "%s, seed %d: weights of %s",
+        source.name,
+        seed,
+        ", ".join(f"{n} {w:.2f}" for n, w in zip(EVIDENCE, model.weight.tolist(), strict=True)),
+    )
+
+
+def _examples(
+    model: InContext,
+    items_NH: Tensor,
+    source: Domain,
+    share: float,
+    users: int,
+    random: np.random.Generator,
+) -> Examples:
+    """Examples for a context of a share of the histories, without each user's last item."""
+    training = source.sequences.training()
+    rows = np.flatnonzero(training.lengths >= 2)
+    known = without_last(training.take(rows))
+    next_item = training.values[training.offsets[rows + 1] - 1].astype(np.int64)
+    observed = known.take(np.flatnonzero(random.random(len(rows)) < share))
+    asked = np.sort(random.permutation(len(rows))[:users])
+    reader = Reader(read_context(items_NH, observed), known)
+    parts = []
+    for start in range(0, len(asked), _AT_ONCE):
+        chosen = asked[start : start + _AT_ONCE]
+        candidates_BM, weight_BM = _candidates(
+            model, reader, known.take(chosen), chosen, next_item[chosen], len(items_NH), random
+        )
+        evidence = evidence_of(reader, chosen, candidates_BM)
+        parts.append(Examples(evidence, reader.properties(chosen), weight_BM))
+    return Examples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def _candidates(
+    model: InContext,
+    reader: Reader,
+    history: Ragged,
+    rows: np.ndarray,
+    next_item: np.ndarray,
+    num_items: int,
+    random: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """The next item, hard and easy candidates of users (0-based items [B, M]), and the logarithms
+    of what each stands for; items of the history and repeated ones stand for nothing."""
+    device = model.weight.device
+    target_B1 = torch.from_numpy(next_item - 1).to(device)[:, None]
+    barred_BN = torch.zeros(len(rows), num_items, dtype=torch.bool, device=device)
+    user = np.repeat(np.arange(len(rows)), history.lengths)
+    barred_BN[torch.from_numpy(user), torch.from_numpy(history.values).long() - 1] = True
+    barred_BN.scatter_(1, target_B1, True)
+    scores_BN = model.scores(reader, rows).masked_fill(barred_BN, _NEVER)
+    hard = min(HARD, num_items)
+    hard_BM = scores_BN.topk(hard, dim=1).indices
+    easy_BM = torch.from_numpy(random.integers(0, num_items, (len(rows), EASY))).to(device)
+    hard_weight_BM = torch.zeros(hard_BM.shape, device=device)
+    hard_weight_BM[barred_BN.gather(1, hard_BM)] = _NEVER
+    taken_BN = barred_BN.scatter(1, hard_BM, True)
+    easy_weight_BM = torch.full(easy_BM.shape, math.log(num_items / EASY), device=device)
+    easy_weight_BM[taken_BN.gather(1, easy_BM)] = _NEVER
+    weights = [torch.zeros_like(target_B1, dtype=torch.float32), hard_weight_BM, easy_weight_BM]
+    return torch.cat([target_B1, hard_BM, easy_BM], dim=1), torch.cat(weights, dim=1)
