@@ -30,7 +30,7 @@ HEAVY = {
     "huggingface_hub": "encoders",
     "ray": "embeddings",
     "sklearn": "encoders figures serving training",
-    "scipy": "figures report",
+    "scipy": "evaluation figures models report",
     "matplotlib": "figures",
     "PIL": "figures",
     "requests": "raw",

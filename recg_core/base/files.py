@@ -74,11 +74,12 @@ def write_sealed(path: Path, content: bytes) -> None:
     write_bytes(path, seal(content))
 
 
-def read_sealed(path: Path, remedy: str) -> bytes:
+def read_sealed(path: Path, remedy: str, *, cached: bool = True) -> bytes:
     """The bytes that `write_sealed` wrote.
 
     Args:
         remedy: what makes the file anew, `run the pool stage`.
+        cached: whether it is an output of the pipeline, which DVC may have in its cache.
 
     Raises:
         UserError: when the file is missing or damaged.
@@ -86,7 +87,7 @@ def read_sealed(path: Path, remedy: str) -> bytes:
     with reading(path, remedy):
         content = path.read_bytes()
     again = f"delete it and {remedy} (`dvc repro`), or take it from DVC's cache (`dvc checkout`)"
-    check_seal(content, str(path), again)
+    check_seal(content, str(path), again if cached else remedy)
     return content
 
 
@@ -95,13 +96,13 @@ def write_sealed_json(path: Path, content: dict[str, Any]) -> None:
     write_sealed(path, _json_text({**content, _SEAL_KEY: UNSEALED}).encode("utf-8"))
 
 
-def read_sealed_json(path: Path, remedy: str) -> dict[str, Any]:
+def read_sealed_json(path: Path, remedy: str, *, cached: bool = True) -> dict[str, Any]:
     """What `write_sealed_json` wrote, without the seal.
 
     Raises:
         UserError: as `read_sealed` does.
     """
-    return _without_seal(read_sealed(path, remedy))
+    return _without_seal(read_sealed(path, remedy, cached=cached))
 
 
 def parse_sealed_json(content: bytes, label: str, remedy: str) -> dict[str, Any]:
