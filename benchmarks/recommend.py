@@ -32,7 +32,7 @@ def catalogue(num_items: int, cache: Path) -> Catalogue:
         "user_id": np.repeat([f"u{n}" for n in range(USERS)], HISTORY).tolist(),
         "item_id": [ids[n] for n in rng.integers(0, num_items, USERS * HISTORY)],
     }
-    with patch("recg_core.serving.catalogue.encode_texts", lambda *_: vectors):
+    with patch("recg_core.serving.catalogue.encode_texts", lambda *_, **__: vectors):
         return Recommender.load(device="cpu").fit_catalogue(items, events, cache=cache)
 
 
@@ -51,7 +51,7 @@ def row_of(num_items: int) -> str:
     with tempfile.TemporaryDirectory() as folder:
         shop = catalogue(num_items, Path(folder))
     history, users = [f"i{n}" for n in range(HISTORY)], shop.users
-    text = torch.from_numpy(shop._domain.text)
+    text = torch.randn(num_items, DIM)
     one = median_of(REPEATS, lambda: shop.recommend(history))
     why = median_of(REPEATS, lambda: shop.recommend(history, because=True))
     bare = median_of(REPEATS, lambda: (text[:HISTORY] @ text.T).sum(0).topk(10))
