@@ -13,7 +13,7 @@ from recg_core.models.rows import EVERY, Items, Rows, joined
 
 WHOLE_BYTES = 1 << 28  # up to here unit vectors are kept; 175,000 items of 384 dimensions
 _BLOCK = 512  # items made float32 together: 0.8 MB of 384 dimensions, which a cache holds
-_SMALLEST = 1e-12  # length, as for F.normalize
+_SMALLEST = 1e-4  # length of an item that has a direction
 _SAMPLE = 20_000  # items that principal directions are found from
 
 
@@ -91,7 +91,8 @@ class HalfItems:
     def _measured(self) -> Tensor:
         blocks = self.rows.blocks(EVERY, _BLOCK)
         lengths = torch.cat([(block - self.mean_H).norm(dim=1) for block in blocks])
-        return 1 / lengths.clamp(min=_SMALLEST)
+        # An item at the mean is like no other: what would be divided there are rounding errors.
+        return torch.where(lengths > _SMALLEST, 1 / lengths, 0)
 
 
 NearItems = UnitItems | HalfItems
