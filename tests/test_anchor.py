@@ -76,9 +76,8 @@ def plain_counts(histories: list[list[int]]) -> tuple[list[list[float]], float]:
 
 def test_scores_of_a_history_equal_a_plain_loop(anchor: Anchor, items: Tensor) -> None:
     counts, average = plain_counts(SEQUENCES)
-    found = anchor.scorer(ragged(SEQUENCES), items, LogCounts.of(torch.tensor(counts)))(
-        np.arange(3)
-    )
+    scorer = anchor.scorer(ragged(SEQUENCES), items, LogCounts.of(torch.tensor(counts)))
+    found = scorer(np.arange(3))
     expected = [
         [plain_score(history, item, items, counts, average) for item in range(1, 7)]
         for history in SEQUENCES

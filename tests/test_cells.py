@@ -69,7 +69,7 @@ def clustered(folder: Path, source: Domain, config: FusionConfig) -> None:
 def evaluated(folder: Path, source: Domain, targets: Sequence[Domain]) -> dict[str, Any]:
     """Evaluate what `trained` left in `folder`; the certificates by file name."""
     evaluate_model(
-        folder / "model", folder / "patterns", source, targets, folder / "ranks", variant="sem"
+        folder / "model", folder / "patterns", source, targets, folder / "ranks", {}, variant="sem"
     )
     return {
         path.name: read_sealed_json(path, "") for path in sorted((folder / "ranks").glob("*.json"))

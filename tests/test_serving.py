@@ -13,6 +13,7 @@ import pytest
 from recg_core import Recommender
 from recg_core.base.errors import UserError
 from recg_core.domains.domain import load_domain
+from recg_core.models.near import HalfItems
 from recg_core.models.ranking.ranks import read_ranks
 from recg_core.serving.catalogue import Catalogue
 from recg_core.serving.output import write_recommendations
@@ -21,7 +22,7 @@ from stages import run_app
 from stages.cli import app
 from tests.project import run_stages, small_params, with_value
 
-VARIANTS = ["sem", "recg", "anchored", "anchored_counts", "recg_printed"]
+VARIANTS = ["sem", "recg", "anchored", "anchored_counts", "in_context", "recg_printed"]
 WORDS = [
     "red",
     "blue",
@@ -78,10 +79,21 @@ def shop(recommender: Recommender, tmp_path: Path) -> Catalogue:
     return recommender.fit_catalogue(ITEMS, VISITS, columns=COLUMNS, cache=tmp_path)
 
 
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small catalogues are treated as large ones are."""
+    monkeypatch.setattr("recg_core.models.near.WHOLE_BYTES", 0)
+    monkeypatch.setattr("recg_core.serving.topk.WHOLE_ITEMS", 0)
+    monkeypatch.setattr("recg_core.serving.topk.TILE_ITEMS", 7)
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_recommendations_have_the_ranks_that_evaluation_stored(
-    variant: str, project: Path, tmp_path: Path
+    variant: str, size: str, project: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    if size == "large":
+        request.getfixturevalue("large")
     folder = model_folder(project, variant)
     source = folder.parent.name
     target = next(n for n in small_params()["grid"]["domains"] if n != source)
@@ -209,6 +221,58 @@ def test_old_scores_do_not_move_when_items_come(shop: Catalogue) -> None:
         shop.add_items({"isbn": ["x2"], "name": ["a hat"]})
     with pytest.raises(UserError, match="'x1' is in the catalogue already"):
         shop.add_items({"isbn": ["x1"], "name": ["again"], "price": [3]}, columns=COLUMNS)
+
+
+def test_a_large_catalogue_does_not_copy_its_vectors_for_an_item_more(
+    recommender: Recommender, large: None, tmp_path: Path
+) -> None:
+    shop = recommender.fit_catalogue(ITEMS, VISITS, cache=tmp_path)
+    before, near = shop.score(["b1", "b2"], ITEMS["isbn"]), shop._vectors.near
+    shop.recommend(["b1"], approximate=True)
+    for name in ("x1", "x2"):
+        shop.add_items({"isbn": [name], "name": [f"a purple {name}"]})
+    after = shop._vectors.near
+    assert isinstance(near, HalfItems)
+    assert isinstance(after, HalfItems)
+    assert after.rows.parts[0] is near.rows.parts[0]
+    assert [len(part) for part in after.rows.parts] == [24, 2]
+    assert shop.score(["b1", "b2"], ITEMS["isbn"]) == before
+    assert {"x1", "x2"} < {each.item_id for each in shop.recommend(["b1"], k=99)}
+    assert {"x1", "x2"} < {each.item_id for each in shop.recommend(["b1"], 99, approximate=True)}
+
+
+def test_an_approximate_list_is_a_part_of_the_exact_ranking(
+    recommender: Recommender, large: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its scores are exact; of a selection that is small it is the exact list."""
+    shop = recommender.fit_catalogue(ITEMS, VISITS, columns=COLUMNS, cache=tmp_path)
+    monkeypatch.setattr("recg_core.serving.catalogue.ROUGH_DIM", 1)
+    monkeypatch.setattr("recg_core.serving.catalogue.CANDIDATES_OF_K", 2)
+    history = ["b1", "b2", "b7"]
+    exact = {each.item_id: each.score for each in shop.recommend(history, k=24)}
+    found = shop.recommend(history, k=4, exclude=["b5"], approximate=True)
+    assert [each.score for each in found] == pytest.approx([exact[e.item_id] for e in found])
+    assert not {"b1", "b2", "b7", "b5"} & {each.item_id for each in found}
+    assert len(found) == 4
+    few = {"item_id": [f"b{n}" for n in range(10)]}
+    approximate = shop.recommend(history, k=4, where=few, approximate=True)
+    expected = shop.recommend(history, k=4, where=few)
+    assert [each.item_id for each in approximate] == [each.item_id for each in expected]
+    users = shop.recommend_batch(k=12, approximate=True)
+    assert users["item_id"].to_list() == shop.recommend_batch(k=12)["item_id"].to_list()
+
+
+def test_vectors_that_are_damaged_on_disk_are_made_again(
+    recommender: Recommender, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = recommender.fit_catalogue(ITEMS, VISITS, cache=tmp_path).recommend_batch(k=3)
+    (path,) = tmp_path.rglob("vectors.safetensors")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    again = recommender.fit_catalogue(ITEMS, VISITS, cache=tmp_path).recommend_batch(k=3)
+    assert "vectors.safetensors: is damaged" in caplog.text
+    assert again.equals(first)
+    assert path.read_bytes() == whole
 
 
 def test_histories_may_come_later_and_piece_by_piece(

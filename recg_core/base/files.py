@@ -36,7 +36,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             try:
                 os.ftruncate(descriptor, 0)
                 yield temporary
-                _sync(temporary)
+                sync(temporary)
                 os.replace(temporary, path)
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -184,7 +184,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
             _clear(temporary)
             yield temporary
             for path in (*temporary.rglob("*"), temporary):
-                _sync(path)
+                sync(path)
             with contextlib.suppress(FileNotFoundError):
                 os.rename(place, replaced)
             os.rename(temporary, place)
@@ -238,7 +238,7 @@ def _locked(place: Path, said: Path, flags: int) -> Iterator[int]:
             place.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(place, flags, 0o666)
         try:
-            _lock(descriptor, said)
+            lock(descriptor, said)
             # Its last owner may have moved it away between the opening and the locking.
             if _is_at(descriptor, place):
                 yield descriptor
@@ -247,7 +247,12 @@ def _locked(place: Path, said: Path, flags: int) -> Iterator[int]:
             os.close(descriptor)
 
 
-def _lock(descriptor: int, said: Path) -> None:
+def lock(descriptor: int, said: Path) -> None:
+    """Lock an open file or folder until it is closed, on a file system that has locks.
+
+    Raises:
+        UserError: naming `said`, when another process has locked it.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -263,7 +268,7 @@ def _is_at(descriptor: int, place: Path) -> bool:
         return False
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Have the content of a file, or the names in a folder, on disk before going on."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -41,7 +41,7 @@ def write_rows(path: Path, shape: tuple[int, int], blocks: Iterable[np.ndarray])
     with atomic_path(path) as temporary, temporary.open("r+b") as stream:
         stream.write(head)
         for block in blocks:
-            content = np.ascontiguousarray(block, dtype="<f2").data.cast("B")
+            content = np.asarray(block, dtype="<f2").tobytes()
             stream.write(content)
             digest.update(content)
         if stream.tell() != len(head) + size:

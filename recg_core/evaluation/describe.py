@@ -31,10 +31,16 @@ def describe_variant(variant: VariantConfig) -> str:
             f"{patterns.temperature:g})"
         )
     if variant.anchor is not None:
-        counts = " and by how often items occur in the histories there" if variant.counts else ""
+        counted = " and by how often items occur in the histories there"
         parts.append(
             "elsewhere ranks by likeness to the history alone, with learned rules of how users "
-            f"move{counts}"
+            f"move{counted if variant.anchor.counts else ''}"
+        )
+    if variant.in_context is not None:
+        parts.append(
+            "everywhere weighs, as it learned in the source, likeness to the history, counts, what "
+            "is met soon after what, and regressions of items on each other, all read from the "
+            "histories of the domain that it ranks"
         )
     return "; ".join(parts) + "."
 

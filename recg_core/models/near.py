@@ -12,13 +12,13 @@ from recg_core.models.items import centered
 from recg_core.models.rows import EVERY, Items, Rows, joined
 
 WHOLE_BYTES = 1 << 28  # up to here unit vectors are kept; 175,000 items of 384 dimensions
-_BLOCK = 2048  # items made float32 together: 3 MB of 384 dimensions, which a cache holds
+_BLOCK = 512  # items made float32 together: 0.8 MB of 384 dimensions, which a cache holds
 _SMALLEST = 1e-12  # length, as for F.normalize
 _SAMPLE = 20_000  # items that principal directions are found from
 
 
 class UnitItems:
-    """Unit vectors in float32, ready to be multiplied; vectors of other lengths give products."""
+    """Unit vectors, ready to be multiplied; vectors of other lengths give products."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
@@ -28,7 +28,8 @@ class UnitItems:
 
     def cosine(self, chosen: np.ndarray, items: Items = EVERY) -> Tensor:
         """Cosines [D, n] of the rows `chosen` [D] with `items`."""
-        return joined([self.rows[chosen] @ block.T for block in self.rows.blocks(items, len(self))])
+        units_DH = self.rows[chosen]
+        return joined([units_DH @ block.T for block in self.rows.blocks(items, len(self))])
 
     def with_more(self, more: "UnitItems") -> "UnitItems":
         """These and then those of `more`."""
@@ -58,7 +59,10 @@ class HalfItems:
     def cosine(self, chosen: np.ndarray, items: Items = EVERY) -> Tensor:
         """Cosines [D, n] of the rows `chosen` [D] with `items`."""
         units_DH = self._units(self.rows[chosen])
-        products_Dn = joined([units_DH @ block.T for block in self.rows.blocks(items, _BLOCK)])
+        # Of a few vectors' products most of the time goes into making the items float32, of many
+        # vectors' into the product itself.
+        blocks = self.rows.blocks(items, max(_BLOCK, 16 * len(chosen)))
+        products_Dn = joined([units_DH @ block.T for block in blocks])
         products_Dn -= (units_DH @ self.mean_H)[:, None]
         inverse_n = self._inverse_N[items if isinstance(items, slice) else torch.from_numpy(items)]
         return products_Dn.mul_(inverse_n)
@@ -76,8 +80,10 @@ class HalfItems:
 
     def projected(self, directions_HR: Tensor, items: Items = EVERY) -> UnitItems:
         """`items` along some directions, by which their products are nearly the cosines."""
-        blocks = [self._units(block) @ directions_HR for block in self.rows.blocks(items, _BLOCK)]
-        return UnitItems(Rows([torch.cat(blocks)]))
+        blocks = self.rows.blocks(items, _BLOCK)
+        return UnitItems(
+            Rows([torch.cat([self._units(block) @ directions_HR for block in blocks])])
+        )
 
     def _units(self, text_nH: Tensor) -> Tensor:
         return F.normalize(text_nH - self.mean_H, dim=1)

@@ -17,19 +17,19 @@ from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.domains.shards import fingerprint_of
 from recg_core.encoders import Encoder
-from recg_core.models.anchor import LogCounts
 from recg_core.models.near import HalfItems, UnitItems
 from recg_core.models.rows import EVERY, Items, Rows, Scorer
-from recg_core.models.trained import ItemVectors, TrainedModel
+from recg_core.models.trained import Evidence, ItemVectors, TrainedModel
 from recg_core.raw.values import canonical_text
 from recg_core.serving.checks import checked_ids, checked_k
 from recg_core.serving.histories import Histories, left_out, no_histories, one_row
 from recg_core.serving.tables import Table, read_catalogue, read_histories
-from recg_core.serving.topk import nearness_to_centres, top_items, top_of_chosen
+from recg_core.serving.topk import candidates, nearness_to_centres, top_items, top_of_chosen
 from recg_core.serving.vectors import as_domain, encode_texts, mean_of
 
 log = logging.getLogger(__name__)
 
+REREAD_GROWTH = 0.01  # of the events, after which a context is read again
 BECAUSE = 3  # history items that are named as reasons
 LEAST_SHARE = 0.01  # of one
 QUIET_SECONDS = 2.0  # what is done sooner shows no progress bar
@@ -43,8 +43,8 @@ BATCH_SCHEMA: dict[str, Any] = {
     "because": pl.List(pl.Struct({"item_id": pl.String, "share": pl.Float64})),
     "basis": pl.String,
 }
-ROUGH_DIM = 64  # of the shorter vectors
-CANDIDATES = 2000  # that are scored exactly, at least, and
+ROUGH_DIM = 128  # of the shorter vectors
+ITEMS_OF_CANDIDATE = 100  # one item in so many is scored exactly, or more:
 CANDIDATES_OF_K = 20  # for each item asked for
 _SMALLEST = 1e-12
 
@@ -107,7 +107,7 @@ class Catalogue:
         self._item_ids = items["item_id"].to_list()
         self._place = {item_id: row for row, item_id in enumerate(self._item_ids, start=1)}
         self._rough: tuple[Tensor, UnitItems] | None = None
-        self._evidence: tuple[Histories, LogCounts | None] | None = None
+        self._evidence: tuple[Histories, Evidence] | None = None
 
     @property
     def users(self) -> list[str]:
@@ -280,10 +280,24 @@ class Catalogue:
 
     def _scorer(self, history: Ragged, vectors: ItemVectors | None = None) -> Scorer:
         """Of the catalogue's items, by their exact vectors unless others are given."""
-        if self._evidence is None or self._evidence[0] is not self._histories:
-            observed = self._histories.items
-            self._evidence = self._histories, self._trained.evidence(observed, len(self.items))
-        return self._trained.scorer_of(vectors or self._vectors, self._evidence[1], history)
+        evidence = self._observed()
+        return self._trained.scorer_of(vectors or self._vectors, evidence, history)
+
+    def _observed(self) -> Evidence:
+        """What the model reads of all histories: counts at once, a context when it has grown.
+
+        Reading a context takes seconds to minutes, and one event in a hundred says little that
+        the others do not. A user's own history is always whole.
+        """
+        observed = self._histories.items
+        if self._evidence is not None:
+            read, evidence = self._evidence
+            whole = self._trained.recommender.in_context is None
+            growth = len(observed.values) / max(len(read.items.values), 1) - 1
+            if read is self._histories or (not whole and growth < REREAD_GROWTH):
+                return evidence
+        self._evidence = self._histories, self._trained.evidence(self._vectors, observed)
+        return self._evidence[1]
 
     def _histories_of(self, users: Sequence[str]) -> Ragged:
         """A row for each user, all of whom must have one."""
@@ -361,8 +375,9 @@ class Catalogue:
         rough = self._rough_vectors() if asked.approximate else None
         if rough is None:
             return top_items(scorer, num_items, excluded, asked.k, asked.allowed_N)
-        first, size = self._scorer(history, rough), max(CANDIDATES, CANDIDATES_OF_K * asked.k)
-        chosen, _ = top_items(first, num_items, excluded, size, asked.allowed_N)
+        size = max(CANDIDATES_OF_K * asked.k, num_items // ITEMS_OF_CANDIDATE)
+        first = self._scorer(history, rough)
+        chosen = candidates(first, num_items, excluded, size, asked.allowed_N)
         return top_of_chosen(scorer, chosen, asked.k)
 
     def _rough_vectors(self) -> ItemVectors | None:

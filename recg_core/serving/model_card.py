@@ -73,7 +73,7 @@ def render_card(
         trained_on: a sentence, without its full stop.
     """
     variant = origin.spec.variant
-    counts = " and how often items occur in the histories that it is given"
+    histories = " and the histories that it is given"
     model = f" `{encoder['model']}`" if "model" in encoder else ""
     parts = [
         _head(license),
@@ -92,11 +92,11 @@ def render_card(
                 f"- **Encoder**: `{encoder['kind']}`{model}, fingerprint "
                 f"`{origin.encoder_fingerprint[:16]}…`, template `{encoder['template']}`.",
                 f"- **Reads of a new catalogue**: the texts of items"
-                f"{counts if variant.counts else ''}.",
+                f"{histories if variant.reads_histories else ''}.",
             ]
         ),
         "## Results",
-        *_results(results, variant.counts),
+        *_results(results, variant.reads_histories),
         "## Limits",
         "It ranks by what texts say. It knows no prices, stock or images, and texts in languages "
         "that its encoder does not know mean nothing to it. Results on other catalogues may be "
@@ -113,7 +113,7 @@ def _head(license: str) -> str:
     )
 
 
-def _results(results: Sequence[CellResult], counts: bool) -> list[str]:
+def _results(results: Sequence[CellResult], reads_histories: bool) -> list[str]:
     if not results:
         return ["None: the pipeline that it comes from had evaluated it on no other domain."]
     lines = [
@@ -133,7 +133,7 @@ def _results(results: Sequence[CellResult], counts: bool) -> list[str]:
         "Percent, on domains that the model was not trained on; means over test users"
         f"{f' and {seeds} seeds' if seeds > 1 else ''} with 95 % bootstrap intervals. Sampled "
         "negatives are not drawn: the figures are their exact expectation."
-        f"{_COUNTED if counts else ''}",
+        f"{_COUNTED if reads_histories else ''}",
         "\n".join(lines),
     ]
 

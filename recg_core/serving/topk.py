@@ -12,9 +12,9 @@ from recg_core.models.rows import EVERY, Items, Rows, Scorer
 
 WHOLE_ITEMS = MAX_KERNEL_ITEMS  # up to here all items are scored together
 BATCH_BYTES = 1 << 28  # of the scores of a small catalogue at a time
-USERS_AT_ONCE = 256  # in a large one, with
-SCORES_AT_ONCE = 1 << 21  # scores, or
-TILE_ITEMS = 1 << 16  # items if that is less
+USERS_AT_ONCE = 4096  # in a large one: the more, the more of their history items are the same;
+SCORES_AT_ONCE = 1 << 23  # of so many users and as many items as that leaves, or
+TILE_ITEMS = 1 << 16  # so many, if that is less
 FEW = 8  # a selection of less than one item in so many is scored alone
 CENTRE_ITEMS = 20_000  # that the centres of a large catalogue are found from
 
@@ -56,15 +56,37 @@ def top_items(
     return items, scores
 
 
+def candidates(
+    scorer: Scorer, num_items: int, excluded: Ragged, size: int, allowed_N: np.ndarray
+) -> list[np.ndarray]:
+    """The item_idx of the `size` best items of every user, in no order; see `top_items`.
+
+    A user's scores of all items are kept together, since the best are many.
+    """
+    found: list[np.ndarray] = []
+    users = max(1, BATCH_BYTES // (8 * num_items))
+    for start in range(0, len(excluded), users):
+        rows = np.arange(start, min(start + users, len(excluded)))
+        scores, rows_of_items = [torch.empty(len(rows), 0)], [np.empty(0, dtype=np.int64)]
+        for tile, places in _tiles(num_items, len(rows), allowed_N):
+            scores.append(_masked(scorer(rows, tile), places, excluded.take(rows), allowed_N).cpu())
+            rows_of_items.append(places)
+        scores_Bn, item_n = torch.cat(scores, dim=1), np.concatenate(rows_of_items) + 1
+        best = scores_Bn.topk(min(size, len(item_n)), dim=1)
+        for score_C, column_C in zip(best.values.numpy(), best.indices.numpy(), strict=True):
+            found.append(item_n[column_C[score_C > -np.inf]].astype(np.int32))
+    return found
+
+
 def top_of_chosen(
     scorer: Scorer, chosen: Sequence[np.ndarray], k: int
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The `k` best of the item_idx that were chosen for each user, as `top_items` returns them."""
     items, scores = [], []
-    for row, candidates in enumerate(chosen):
-        score_C = scorer(np.array([row]), candidates.astype(np.int64) - 1)[0].cpu().numpy()
-        best = np.lexsort((candidates, -score_C))[:k]
-        items.append(candidates[best])
+    for row, item_C in enumerate(chosen):
+        score_C = scorer(np.array([row]), item_C.astype(np.int64) - 1)[0].cpu().numpy()
+        best = np.lexsort((item_C, -score_C))[:k]
+        items.append(item_C[best])
         scores.append(score_C[best])
     return items, scores
 

@@ -8,6 +8,7 @@ Shapes: B users, M candidates, N items, E kinds of evidence, G properties of use
 
 import logging
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +16,15 @@ import torch
 from torch import Tensor
 
 from recg_core.domains.domain import Domain
-from recg_core.domains.sequences import Ragged, without_last
-from recg_core.models.anchor import anchor_items
-from recg_core.models.in_context.context import EVIDENCE, Reader, read_context
+from recg_core.domains.sequences import Holdout, Ragged, without_last
+from recg_core.models.card import ModelSpec, Origin
+from recg_core.models.in_context.context import EVIDENCE, Context, Reader, read_context
 from recg_core.models.in_context.scorer import InContext, evidence_of
+from recg_core.models.near import NearItems, near_items
+from recg_core.models.ranking.full_rank import validation_ndcg
+from recg_core.models.recommender import SequentialRecommender, create_model
+from recg_core.models.trained import Evidence, ItemVectors, TrainedModel, product_scorer
+from recg_core.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +36,8 @@ BATCH = 64
 RATE = 0.005
 _AT_ONCE = 64  # users whose evidence on all items is in memory
 _NEVER = -1e9
+_NEWTON_STEPS = 12
+_LONGEST_STEP = 0.3
 
 
 class Examples(NamedTuple):
@@ -38,6 +46,72 @@ class Examples(NamedTuple):
     evidence_BME: Tensor
     properties_BG: Tensor
     log_weight_BM: Tensor  # of how many items a candidate stands for
+
+
+def without_context(spec: ModelSpec) -> ModelSpec:
+    """The model that is trained first: the same without what reads contexts."""
+    return replace(spec, variant=replace(spec.variant, in_context=None))
+
+
+def with_context(
+    trained: SequentialRecommender, spec: ModelSpec, source: Domain, config: TrainConfig, seed: int
+) -> tuple[SequentialRecommender, float]:
+    """Add what reads contexts to a trained model: learn its weights, and what the model counts.
+
+    Returns:
+        The model, on the CPU and in evaluation mode, and its NDCG@10 on the validation items.
+    """
+    whole = create_model(spec)
+    whole.load_state_dict({**whole.state_dict(), **trained.state_dict()})
+    origin = Origin(spec, source.name, source.encoder_fingerprint)
+    model = TrainedModel(whole.eval(), origin, f"{spec.backbone} {source.name} seed {seed}")
+    config_of, in_context = spec.variant.in_context, whole.in_context
+    assert config_of is not None
+    assert in_context is not None
+    learn_in_context(in_context, source, config_of.users, seed)
+    holdout = source.sequences.holdout("valid")
+    vectors = model.item_vectors(source)
+    evidence = model.evidence(vectors, source.sequences.observed("valid"))
+    _learn_state_weight(model, vectors, evidence, holdout.sample(config.valid_users))
+    scorer = model.scorer_of(vectors, evidence, holdout.history)
+    return whole, validation_ndcg(scorer, holdout, source.num_items, label=model.label)
+
+
+@torch.no_grad()
+def _learn_state_weight(
+    model: TrainedModel, vectors: ItemVectors, evidence: Evidence, holdout: Holdout
+) -> None:
+    """The weight w >= 0 that minimises -log softmax(context score + w model score) of held-out
+    items: a convex function of one number, by Newton's method.
+
+    They are validation items, since a model's scores of its own training items say too much.
+    """
+    in_context, table = model.recommender.in_context, vectors.table
+    assert in_context is not None
+    assert table is not None
+    assert isinstance(evidence, Context)
+    of_context = in_context.scorer(evidence, holdout.history)
+    of_model = product_scorer(model.user_matrix(table, holdout.history), table, None)
+    parts = []
+    for start in range(0, len(holdout.users), _AT_ONCE):
+        rows = np.arange(start, min(start + _AT_ONCE, len(holdout.users)))
+        history = holdout.history.take(rows)
+        context_BN, model_BN = of_context(rows), of_model(rows)
+        user = torch.from_numpy(np.repeat(np.arange(len(rows)), history.lengths))
+        context_BN[user, torch.from_numpy(history.values).long() - 1] = _NEVER
+        target_B1 = torch.from_numpy(holdout.target[rows].astype(np.int64) - 1)[:, None]
+        parts.append((context_BN, model_BN, model_BN.gather(1, target_B1)[:, 0]))
+    weight = 0.0
+    for _ in range(_NEWTON_STEPS):
+        slope = curvature = 0.0
+        for context_BN, model_BN, model_B in parts:
+            share_BN = (context_BN + weight * model_BN).softmax(dim=1)
+            mean_B = (share_BN * model_BN).sum(dim=1)
+            slope += float((mean_B - model_B).sum())
+            curvature += float(((share_BN * model_BN.square()).sum(dim=1) - mean_B.square()).sum())
+        step = min(max(-slope / max(curvature, 1e-12), -_LONGEST_STEP), _LONGEST_STEP)
+        weight = max(weight + step, 0.0)
+    in_context.state_weight.fill_(weight)
 
 
 def learn_in_context(model: InContext, source: Domain, users: int, seed: int) -> None:
@@ -51,9 +125,9 @@ def learn_in_context(model: InContext, source: Domain, users: int, seed: int) ->
         users: whose next item is asked for, in each context.
         seed: of users, candidates and order.
     """
-    items_NH = anchor_items(torch.from_numpy(source.text).to(model.weight.device))
+    items = near_items(source.text, None, model.weight.device)
     random = np.random.default_rng(seed)
-    parts = [_examples(model, items_NH, source, share, users, random) for share in SHARES]
+    parts = [_examples(model, items, source, share, users, random) for share in SHARES]
     found = Examples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     steps = EPOCHS * math.ceil(len(found.log_weight_BM) / BATCH)
@@ -78,7 +152,7 @@ def learn_in_context(model: InContext, source: Domain, users: int, seed: int) ->
 
 def _examples(
     model: InContext,
-    items_NH: Tensor,
+    items: NearItems,
     source: Domain,
     share: float,
     users: int,
@@ -91,12 +165,12 @@ def _examples(
     next_item = training.values[training.offsets[rows + 1] - 1].astype(np.int64)
     observed = known.take(np.flatnonzero(random.random(len(rows)) < share))
     asked = np.sort(random.permutation(len(rows))[:users])
-    reader = Reader(read_context(items_NH, observed), known)
+    reader = Reader(read_context(items, observed), known)
     parts = []
     for start in range(0, len(asked), _AT_ONCE):
         chosen = asked[start : start + _AT_ONCE]
         candidates_BM, weight_BM = _candidates(
-            model, reader, known.take(chosen), chosen, next_item[chosen], len(items_NH), random
+            model, reader, known.take(chosen), chosen, next_item[chosen], len(items), random
         )
         evidence = evidence_of(reader, chosen, candidates_BM)
         parts.append(Examples(evidence, reader.properties(chosen), weight_BM))

@@ -17,7 +17,9 @@ from recg_core.domains.sequences import Ragged
 from recg_core.models.anchor import DECAY, SHARPNESS, count_excess, observed_counts
 from recg_core.models.in_context.ridge import local_ridge
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
+from recg_core.models.near import NearItems
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
+from recg_core.models.rows import EVERY, Items
 
 WINDOW = 5  # steps between two items that count as visited together
 VISIT_DECAY = 0.7  # of each further step
@@ -52,14 +54,14 @@ class Context:
     """What has been observed in a domain, ready to be asked about users.
 
     Attributes:
-        items_NH: unit vectors of the items' texts.
+        items: unit vectors of their texts.
         log_counts_N2: log(1 + `observed_counts`).
         tables: by kind of evidence.
         events_per_item: log(1 + mean count).
         num_users: log(1 + users observed).
     """
 
-    items_NH: Tensor
+    items: NearItems
     log_counts_N2: Tensor
     tables: dict[str, Table]
     events_per_item: float
@@ -74,19 +76,19 @@ PROPERTIES = ("excess", "length", "known", "latest_count", "events_per_item", "n
 CENTER = (0.0, 1.8, 1.0, 3.0, 2.0, 7.0)
 
 
-def read_context(items_NH: Tensor, observed: Ragged) -> Context:
+def read_context(items: NearItems, observed: Ragged) -> Context:
     """Read the observed histories of a domain.
 
     Args:
-        items_NH: unit vectors of the items' texts, see `anchor_items`.
+        items: unit vectors of their texts.
         observed: histories of all users, one row a user; rows may be empty, and there may be none.
     """
-    num_items = len(items_NH)
+    num_items = len(items)
     counts_N2 = observed_counts(observed, num_items)
     count_N = counts_N2[:, 0].numpy().astype(np.float64)
     visits = co_visits(observed, num_items, window=WINDOW, decay=VISIT_DECAY, backward=BACKWARD)
     shrunk = sp.diags(1 / (count_N + SHRINKAGE)) @ visits
-    alike = like_texts(items_NH)
+    alike = like_texts(items)
     shared = (shrunk @ alike).tocsr()
     parts = [
         strongest((alike[start : start + _ROWS_AT_ONCE] @ shared).tocsr(), SMOOTHED)
@@ -102,8 +104,8 @@ def read_context(items_NH: Tensor, observed: Ragged) -> Context:
         "set_ridge": Table(RIDGE_DECAY, PER_WEIGHT * _set_ridge(observed, num_items)),
     }
     return Context(
-        items_NH,
-        torch.log1p(counts_N2).to(items_NH.device),
+        items,
+        torch.log1p(counts_N2).to(items.rows.device),
         {name: Table(t.decay, t.values.tocsr().astype(np.float32)) for name, t in tables.items()},
         events_per_item=float(np.log1p(count_N.sum() / num_items)),
         num_users=float(np.log1p(np.count_nonzero(observed.lengths))),
@@ -120,19 +122,26 @@ def _sequence_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
 
 def _set_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
     """Regression of every item on the other items of its users, whatever their order."""
-    user = np.repeat(np.arange(len(observed)), observed.lengths)
-    shape = len(observed), num_items
-    met = sp.csr_matrix((np.ones(len(user)), (user, observed.values - 1)), shape=shape)
-    met.data[:] = 1.0
+    met = item_sets(observed, num_items)
     gram = (met.T @ met).tocsr()
     return local_ridge(gram, gram, strength=SET_RIDGE, predictors=PREDICTORS)
 
 
-def like_texts(items_NH: Tensor) -> sp.csr_matrix:
+def item_sets(histories: Ragged, num_items: int) -> sp.csr_matrix:
+    """1 where a user has met an item, however often, [users, N]."""
+    user = np.repeat(np.arange(len(histories)), histories.lengths)
+    shape = len(histories), num_items
+    met = sp.csr_matrix((np.ones(len(user)), (user, histories.values - 1)), shape=shape)
+    met.data[:] = 1.0
+    return met
+
+
+def like_texts(items: NearItems) -> sp.csr_matrix:
     """Weights of the items of most similar text, the item itself among them, adding up to 1."""
-    num_items = len(items_NH)
+    num_items = len(items)
     k = min(NEIGHBORS, num_items)
-    near = [(part @ items_NH.T).topk(k, dim=1) for part in items_NH.split(1024)]
+    blocks = np.split(np.arange(num_items), range(_ROWS_AT_ONCE, num_items, _ROWS_AT_ONCE))
+    near = [items.cosine(block).topk(k, dim=1) for block in blocks]
     values_NK = torch.cat([found.values for found in near])
     weights_NK = torch.softmax(values_NK / NEIGHBOR_TEMPERATURE, dim=1).cpu().numpy()
     columns_NK = torch.cat([found.indices for found in near]).cpu().numpy()
@@ -151,9 +160,9 @@ class Reader:
     def __init__(self, context: Context, history: Ragged) -> None:
         self._context = context
         self._history = history
-        self._device = context.items_NH.device
+        self._device = context.items.rows.device
         weigh = partial(_decayed, decay=DECAY, device=self._device)
-        self._near = kernel_scorer(history, context.items_NH, weigh, SHARPNESS)
+        self._near = kernel_scorer(history, context.items, weigh, SHARPNESS)
 
     def properties(self, rows: np.ndarray) -> Tensor:
         """What is known of users, [B, G], in the order of `PROPERTIES` and about their means."""
@@ -169,24 +178,26 @@ class Reader:
         both = torch.cat([of_users, domain.expand(len(rows), -1)], dim=1)
         return both - torch.tensor(CENTER, device=self._device)
 
-    def dense(self, rows: np.ndarray) -> Iterator[Tensor]:
+    def dense(self, rows: np.ndarray, items: Items = EVERY) -> Iterator[Tensor]:
         """Evidence of the kinds `DENSE`, each [B, N] or, where users do not differ, [1, N]."""
-        items_NH, log_N2 = self._context.items_NH, self._context.log_counts_N2
-        yield self._near(rows).clamp(min=_SMALLEST).log()
-        yield items_NH[torch.from_numpy(self._latest(rows)).to(self._device)] @ items_NH.T
-        yield log_N2[None, :, 0]
-        yield log_N2[None, :, 1]
+        log_n2 = self._context.log_counts_N2[items]
+        yield self._near(rows, items).clamp(min=_SMALLEST).log()
+        yield self._context.items.cosine(self._latest(rows), items)
+        yield log_n2[None, :, 0]
+        yield log_n2[None, :, 1]
 
-    def sparse(self, rows: np.ndarray) -> Iterator[sp.csr_matrix]:
+    def sparse(self, rows: np.ndarray, items: Items = EVERY) -> Iterator[sp.csr_matrix]:
         """Evidence of the kinds `SPARSE`, each [B, N] and nowhere below 0."""
         chosen = self._history.take(rows)
-        shape = (len(rows), len(self._context.items_NH))
+        shape = (len(rows), len(self._context.items))
         for name in SPARSE:
             table = self._context.tables[name]
             weights = (table.decay ** ages(chosen)).astype(np.float32)
             of_users = sp.csr_matrix((weights, chosen.values - 1, chosen.offsets), shape=shape)
             of_users.sum_duplicates()
             found = (of_users @ table.values).tocsr()
+            if items is not EVERY:
+                found = found[:, items]
             np.log1p(np.maximum(found.data, 0.0, out=found.data), out=found.data)
             yield found
 

@@ -18,7 +18,7 @@ from recg_core.models.in_context.context import (
     Context,
     Reader,
 )
-from recg_core.models.ranking.full_rank import ScoreBatch
+from recg_core.models.rows import EVERY, Items, Scorer
 
 START = {"text": 0.7, "count": 0.35, "recent_count": 0.35}
 START_OF_OTHERS = 0.05
@@ -27,7 +27,8 @@ START_OF_OTHERS = 0.05
 class InContext(nn.Module):
     """Scores sum_e w_e exp(<g_e, properties of the user>) evidence_e of the candidate.
 
-    The gate g says for which users, and in which domains, a kind of evidence counts for more.
+    The gate g says for which users, and in which domains, a kind of evidence counts for more. In
+    the source, whose products a backbone knows, the score of that is added times `state_weight`.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,7 @@ class InContext(nn.Module):
         start = [START.get(name, START_OF_OTHERS) for name in EVIDENCE]
         self.weight = nn.Parameter(torch.tensor(start))
         self.gate = nn.Parameter(torch.zeros(len(EVIDENCE), len(PROPERTIES)))
+        self.state_weight = nn.Parameter(torch.zeros(()))
 
     def weights(self, properties_BG: Tensor) -> Tensor:
         """The weight of every kind of evidence for users, [B, E]."""
@@ -44,24 +46,26 @@ class InContext(nn.Module):
         """Scores of candidates, [B, M]."""
         return torch.einsum("bme,be->bm", evidence_BME, self.weights(properties_BG))
 
-    def scorer(self, context: Context, history: Ragged) -> ScoreBatch:
+    def scorer(self, context: Context, history: Ragged) -> Scorer:
         """A function from rows of `history` to the scores [B, N] of all items of a domain."""
         return partial(self.scores, Reader(context, history))
 
     @torch.no_grad()
-    def scores(self, reader: Reader, rows: np.ndarray) -> Tensor:
-        """Scores of all items for users, [B, N]."""
+    def scores(self, reader: Reader, rows: np.ndarray, items: Items = EVERY) -> Tensor:
+        """Scores of all items for users, [B, N], or of some."""
         weights_BE = self.weights(reader.properties(rows))
-        scores_BN = self._sparse_scores(reader, rows, weights_BE[:, len(DENSE) :])
-        for weight_B, evidence_BN in zip(weights_BE.T, reader.dense(rows), strict=False):
+        scores_BN = self._sparse_scores(reader, rows, items, weights_BE[:, len(DENSE) :])
+        for weight_B, evidence_BN in zip(weights_BE.T, reader.dense(rows, items), strict=False):
             scores_BN.addcmul_(weight_B[:, None], evidence_BN)
         return scores_BN
 
-    def _sparse_scores(self, reader: Reader, rows: np.ndarray, weights_BS: Tensor) -> Tensor:
+    def _sparse_scores(
+        self, reader: Reader, rows: np.ndarray, items: Items, weights_BS: Tensor
+    ) -> Tensor:
         """The part of sparse evidence, of which a user has some for few items, [B, N]."""
         weights = weights_BS.cpu().numpy()
         flat, num_items = np.empty(0, dtype=np.float32), 0
-        for column, found in enumerate(reader.sparse(rows)):
+        for column, found in enumerate(reader.sparse(rows, items)):
             if not num_items:
                 num_items = found.shape[1]
                 flat = np.zeros(len(rows) * num_items, dtype=np.float32)

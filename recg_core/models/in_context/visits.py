@@ -12,7 +12,7 @@ from recg_core.domains.sequences import Ragged
 def lagged_pairs(histories: Ragged, lag: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions in `histories.values` of items and of those `lag` steps later in the same row."""
     row = np.repeat(np.arange(len(histories)), histories.lengths)
-    earlier = np.flatnonzero(row[lag:] == row[: len(row) - lag])
+    earlier = np.flatnonzero(row[lag:] == row[: max(len(row) - lag, 0)])
     return earlier, earlier + lag
 
 
