@@ -343,8 +343,7 @@ def test_patterns_of_another_number_are_refused(source: Domain, tmp_path: Path) 
         folder / "patterns" / "patterns.json", {"clusters": 5, "seeds": {}, "valid_ndcg": []}
     )
     assert refusal(folder, source, source) == (
-        f"{folder / 'patterns'}: holds 5 patterns, the model's variant has 3; run the cluster "
-        "stage"
+        f"{folder / 'patterns'}: holds 5 patterns, the model's variant has 3; run the cluster stage"
     )
 
 
@@ -364,7 +363,9 @@ def test_weights_of_a_model_of_another_width_are_refused(source: Domain, tmp_pat
     write_sealed_json(folder / "model" / "model.json", card)
     weights = folder / "model" / "seed-0.safetensors"
     message = refusal(folder, source, source)
-    assert message.startswith(f"{weights}: does not fit the model that the JSON beside it describes (")
+    assert message.startswith(
+        f"{weights}: does not fit the model that the JSON beside it describes ("
+    )
     assert message.endswith("; run the train stage")
 
 
