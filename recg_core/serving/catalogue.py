@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from recg_core.base.errors import UserError
 from recg_core.domains.domain import Domain
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 REREAD_GROWTH = 0.01  # of the events, after which a context is read again
 BECAUSE = 3  # history items that are named as reasons
 LEAST_SHARE = 0.01  # of one
+QUIET_SECONDS = 2.0  # what is done sooner shows no progress bar
 REASON = ("item_id", "share")
 BATCH_SCHEMA: dict[str, Any] = {
     "user_id": pl.String,
@@ -353,7 +355,11 @@ class Catalogue:
         chosen: dict[int, list[Recommendation]] = {}
         if len(known):
             found = self._best(history.take(known), excluded.take(known), asked)
-            for row, items, scores in zip(known.tolist(), *found, strict=True):
+            # Only reasons take long.
+            users = tqdm(
+                known.tolist(), "recommend", unit="user", delay=QUIET_SECONDS, disable=None
+            )
+            for row, items, scores in zip(users, *found, strict=True):
                 reasons = None
                 if asked.because:
                     reasons = self._reasons(history.take(np.array([row])).values, items)
