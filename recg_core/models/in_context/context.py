@@ -4,6 +4,7 @@ Shapes: B users, N items, E kinds of evidence, G properties of users, H dimensio
 embeddings.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,12 +22,15 @@ from recg_core.models.near import NearItems
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
 from recg_core.models.rows import EVERY, Items, Scorer
 
+log = logging.getLogger(__name__)
+
 WINDOW = 5  # steps between two items that count as visited together
 VISIT_DECAY = 0.7  # of each further step
 BACKWARD = 0.5  # an earlier visit, relative to a later one
 SHRINKAGE = 5.0  # observations that a rare history item lacks to be believed
 NEIGHBORS = 20  # items of like text that share their co-visits
 NEIGHBOR_TEMPERATURE = 0.1
+MAX_ALIKE = 131_072  # items whose like texts are looked for: some minutes on two cores
 SMOOTHED = 300  # of the smoothed co-visits of an item, the strongest are kept
 PAST = 20  # items before an event that its regression sees
 PREDICTORS = 200  # of an item
@@ -140,6 +144,9 @@ def item_sets(histories: Ragged, num_items: int) -> sp.csr_matrix:
 def like_texts(items: NearItems) -> sp.csr_matrix:
     """Weights of the items of most similar text, the item itself among them, adding up to 1."""
     num_items = len(items)
+    if num_items > MAX_ALIKE:
+        log.warning("%d items are too many to look for like texts: each stands alone", num_items)
+        return sp.identity(num_items, dtype=np.float32, format="csr")
     k = min(NEIGHBORS, num_items)
     blocks = np.split(np.arange(num_items), range(_ROWS_AT_ONCE, num_items, _ROWS_AT_ONCE))
     near = [items.cosine(block).topk(k, dim=1) for block in blocks]
