@@ -456,3 +456,27 @@ def test_a_title_is_no_formula_in_a_spreadsheet(shop: Catalogue, tmp_path: Path)
     assert not pl.read_csv(tmp_path / "out.csv")["title"][0].startswith("=")
     with pytest.raises(UserError, match="expected a name that ends in"):
         write_recommendations(found, tmp_path / "out.xlsx")
+
+
+def test_a_context_is_read_again_once_the_histories_have_grown(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Recommender.load(model_folder(project, "in_context"), device="cpu")
+    more = {"reader": ["u9", "u9"], "isbn": ["b3", "b4"], "when": ["2024-02-01", "2024-02-02"]}
+    both = {name: [*VISITS[name], *more[name]] for name in VISITS}
+    history, items = ["b3"], ITEMS["isbn"]
+
+    def fitted(visits: dict[str, list[Any]]) -> Catalogue:
+        return model.fit_catalogue(ITEMS, visits, columns=COLUMNS, cache=tmp_path)
+
+    before, after = (fitted(visits).score(history, items) for visits in (VISITS, both))
+    assert before != after
+    shop = fitted(VISITS)
+    assert shop.score(history, items) == before
+    shop.add_histories(more)  # two events more than thirty
+    assert shop.score(history, items) == pytest.approx(after)
+    monkeypatch.setattr("recg_core.serving.catalogue.REREAD_GROWTH", 0.1)
+    shop = fitted(VISITS)
+    assert shop.score(history, items) == before
+    shop.add_histories(more)
+    assert shop.score(history, items) == before
