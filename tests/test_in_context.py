@@ -147,6 +147,16 @@ def test_without_observed_histories_texts_alone_rank() -> None:
     assert torch.isfinite(model.scorer(context, history)(rows)).all()
 
 
+def test_what_lies_beyond_the_source_is_taken_for_its_outermost() -> None:
+    model = random_weights()
+    with torch.no_grad():
+        model.least.fill_(-1.0)
+        model.most.fill_(2.0)
+    far, near = torch.tensor([[-9.0, 5.0] * 3]), torch.tensor([[-1.0, 2.0] * 3])
+    assert torch.equal(model.weights(far), model.weights(near))
+    assert not torch.equal(model.weights(near), model.weights(0.5 * near))
+
+
 def test_more_visits_together_raise_an_item() -> None:
     items, history = unit_items(), ragged([[1]])
     model, rows = InContext(), np.zeros(1, dtype=np.int64)

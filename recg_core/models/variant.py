@@ -74,7 +74,7 @@ class InContextConfig:
     """Ranking by what texts and observed histories of the domain say; see
     `recg_core.models.in_context`."""
 
-    users: int = 1000  # whose next item teaches the weights, in each of five contexts
+    users: int = 1000  # whose next item teaches the weights, in each of six contexts
 
     def __post_init__(self) -> None:
         if self.users < 1:

@@ -35,7 +35,7 @@ from recg_core.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
-SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)  # of the source's histories that a context has
+SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.0)  # of the source's histories that a context has
 HARD = 200  # candidates that score highest at the start
 EASY = 200  # candidates drawn from all
 EPOCHS = 20
@@ -153,6 +153,8 @@ def learn_in_context(model: InContext, source: Domain, users: int, seed: int) ->
         reader = Reader(read_context(items, observed, alike), asked.history, likeness)
         parts.append(_examples(model, reader, asked, users, random))
     found = Examples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+    model.least.copy_(found.properties_BG.amin(dim=0))
+    model.most.copy_(found.properties_BG.amax(dim=0))
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     steps = EPOCHS * math.ceil(len(found.log_weight_BM) / BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2 * RATE, total_steps=steps)

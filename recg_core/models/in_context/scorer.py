@@ -31,16 +31,25 @@ class InContext(nn.Module):
     the source, whose products a backbone knows, the score of that is added times `state_weight`.
     """
 
+    least: Tensor
+    most: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         start = [START.get(name, START_OF_OTHERS) for name in EVIDENCE]
         self.weight = nn.Parameter(torch.tensor(start))
         self.gate = nn.Parameter(torch.zeros(len(EVIDENCE), len(PROPERTIES)))
+        self.register_buffer("least", torch.full((len(PROPERTIES),), -torch.inf))
+        self.register_buffer("most", torch.full((len(PROPERTIES),), torch.inf))
         self.state_weight = nn.Parameter(torch.zeros(()))
 
     def weights(self, properties_BG: Tensor) -> Tensor:
-        """The weight of every kind of evidence for users, [B, E]."""
-        return self.weight * (properties_BG @ self.gate.T).exp()
+        """The weight of every kind of evidence for users, [B, E].
+
+        Users and domains beyond those of the source are taken for its outermost ones.
+        """
+        within_BG = properties_BG.clamp(self.least, self.most)
+        return self.weight * (within_BG @ self.gate.T).exp()
 
     def forward(self, evidence_BME: Tensor, properties_BG: Tensor) -> Tensor:
         """Scores of candidates, [B, M]."""
