@@ -152,7 +152,10 @@ def test_what_lies_beyond_the_source_is_taken_for_its_outermost() -> None:
     with torch.no_grad():
         model.least.fill_(-1.0)
         model.most.fill_(2.0)
-    far, near = torch.tensor([[-9.0, 5.0] * 3]), torch.tensor([[-1.0, 2.0] * 3])
+    far, near = (
+        torch.tensor([[-9.0, 5.0, 5.0, -9.0, 5.0]]),
+        torch.tensor([[-1.0, 2.0, 2.0, -1.0, 2.0]]),
+    )
     assert torch.equal(model.weights(far), model.weights(near))
     assert not torch.equal(model.weights(near), model.weights(0.5 * near))
 

@@ -62,22 +62,20 @@ class Context:
         log_counts_N2: log(1 + `observed_counts`).
         tables: by kind of evidence.
         events_per_item: log(1 + mean count).
-        num_users: log(1 + users observed).
     """
 
     items: NearItems
     log_counts_N2: Tensor
     tables: dict[str, Table]
     events_per_item: float
-    num_users: float
 
 
 DENSE = ("text", "latest_text", "count", "recent_count")
 SPARSE = ("visits", "smoothed_visits", "sequence_ridge", "set_ridge")
 EVIDENCE = DENSE + SPARSE
-PROPERTIES = ("excess", "length", "known", "latest_count", "events_per_item", "num_users")
+PROPERTIES = ("excess", "length", "known", "latest_count", "events_per_item")
 # About the means of the properties, so that the weights at the start are those of a usual user.
-CENTER = (0.0, 1.8, 1.0, 3.0, 2.0, 7.0)
+CENTER = (0.0, 1.8, 1.0, 3.0, 2.0)
 
 
 def read_context(items: NearItems, observed: Ragged, alike: sp.csr_matrix | None = None) -> Context:
@@ -113,7 +111,6 @@ def read_context(items: NearItems, observed: Ragged, alike: sp.csr_matrix | None
         torch.log1p(counts_N2).to(items.rows.device),
         {name: Table(t.decay, t.values.tocsr().astype(np.float32)) for name, t in tables.items()},
         events_per_item=float(np.log1p(count_N.sum() / num_items)),
-        num_users=float(np.log1p(np.count_nonzero(observed.lengths))),
     )
 
 
@@ -181,7 +178,7 @@ class Reader:
         ones = torch.ones(len(chosen.values), device=self._device)
         excess_B, known_B = (weighted_sum(chosen, of_items_N2, ones) / lengths[:, None]).T
         latest = torch.from_numpy(self._latest(rows)).to(self._device)
-        domain = torch.tensor([context.events_per_item, context.num_users], device=self._device)
+        domain = torch.tensor([context.events_per_item], device=self._device)
         of_users = torch.stack([excess_B, lengths.log(), known_B, log_N2[latest, 0]], dim=1)
         both = torch.cat([of_users, domain.expand(len(rows), -1)], dim=1)
         return both - torch.tensor(CENTER, device=self._device)
