@@ -29,7 +29,7 @@ class ItemVectors(NamedTuple):
     """A domain's items as a model sees them."""
 
     near: NearItems | None  # for the anchor
-    table: Rows | None  # [N + 1, D], for the rest of the model where it has a say
+    table: Rows | None  # [N + 1, D] in memory, for the rest of the model where it has a say
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,10 @@ class TrainedModel:
 
     @torch.no_grad()
     def more_items(self, vectors: ItemVectors, domain: Domain) -> ItemVectors:
-        """The vectors of items and then those of a domain's, whose mean must be theirs."""
+        """The vectors of items and then those of a domain's, of which the same mean is taken."""
         near, table = vectors
-        if near is not None and domain.text_mean is not None:
+        if near is not None:
+            assert domain.text_mean is not None
             near = with_texts(near, domain.text, domain.text_mean)
         if table is not None:
             table = table.with_more(Rows([self.item_table(domain)[1:]]))
