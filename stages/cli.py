@@ -2,13 +2,14 @@
 
 import typer
 
-from stages import check, compare, export, recommend, run_app, search, show, sweep
+from stages import check, compare, export, recommend, run_app, search, serve, show, sweep
 
 app = typer.Typer(
     help="Work with the results of the pipeline.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
 app.command("recommend")(recommend.recommend)
+app.command("serve")(serve.serve)
 app.command("export")(export.export)
 app.command("check")(check.main)
 app.command("show")(show.main)

@@ -7,8 +7,7 @@ import typer
 
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domains, tested
-from recg_core.evaluation.cells import evaluate_model
-from recg_core.models.card import model_names
+from recg_core.evaluation.cells import evaluate_variant
 from stages import run
 
 
@@ -25,10 +24,8 @@ def main(
     loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
     sources = params.get("grid.sources", list[str])
     targets = tested(loaded.values())
-    for source in sources:
-        for name in model_names(models / source):
-            model, of_model = models / source / name, patterns / source / name
-            evaluate_model(model, of_model, loaded[source], targets, out / name, variant=variant)
+    of_sources = [loaded[source] for source in sources]
+    evaluate_variant(models, patterns, of_sources, targets, out, variant=variant)
 
 
 if __name__ == "__main__":

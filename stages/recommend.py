@@ -7,6 +7,8 @@ import typer
 
 from recg_core.base.errors import UserError
 
+HISTORY = "history"  # the basis of recommendations to users who are known
+
 
 def recommend(
     items: Annotated[Path, typer.Option(help="The catalogue: ids and texts, in any format.")],
@@ -15,7 +17,7 @@ def recommend(
         Path | None, typer.Option(help="Who met what, oldest first or with times.")
     ] = None,
     history: Annotated[
-        str | None, typer.Option(help="Item ids of one user, oldest first: id1,id2,id3.")
+        str | None, typer.Option(help="Item ids of one user alone, oldest first: id1,id2,id3.")
     ] = None,
     k: Annotated[int, typer.Option(help="Items for each user.")] = 10,
     columns: Annotated[
@@ -27,21 +29,33 @@ def recommend(
     because: Annotated[bool, typer.Option(help="Say which items of a history it goes by.")] = True,
     device: Annotated[str | None, typer.Option(help="Of torch, such as cpu or cuda.")] = None,
 ) -> None:
-    """Write the best items of a catalogue for every user, or for one history.
+    """Write the best items of a catalogue: for every user of the histories, or for one history.
 
-    The model is not trained: it reads the texts, and the histories where there are some.
+    The model is not trained: it reads the texts, and the histories where there are some. With
+    neither, or with an empty --history, the items are those for somebody who is not known.
     """
-    if (histories is None) == (history is None):
-        raise UserError("give either --histories, a table, or --history, item ids of one user")
     # Imported here: the other commands need not wait for torch.
-    from recg_core.serving.output import write_recommendations
+    from recg_core.serving.catalogue import as_frame
+    from recg_core.serving.checks import checked_k
+    from recg_core.serving.output import check_name, write_recommendations
     from recg_core.serving.recommender import Recommender
 
+    check_name(out)
+    checked_k(k)
     model = Recommender.load(bundle, device=device)
     shop = model.fit_catalogue(items, histories, columns=pairs(columns))
-    if history is not None:
-        shop.add_user("history", history.split(","))
-    write_recommendations(shop.recommend_batch(k=k, because=because), out)
+    if history is None and histories is not None:
+        found = shop.recommend_batch(k=k, because=because)
+        if HISTORY not in found["basis"]:
+            raise UserError(
+                f"{histories}: no event names an item of {items}, so there is nobody to recommend "
+                "to; are the ids those of the items?"
+            )
+    else:
+        ids = [part.strip() for part in (history or "").split(",") if part.strip()]
+        user = "history" if ids else "anyone"
+        found = as_frame([(user, shop.recommend(ids, k, because=because))])
+    write_recommendations(found, out)
 
 
 def pairs(text: str | None) -> dict[str, str]:

@@ -147,7 +147,7 @@ def test_untrained_it_ranks_like_the_training_free_row() -> None:
         holdout.history, anchor_items(torch.from_numpy(text)), LogCounts.of(torch.zeros(30, 2))
     )
     found = rank_holdout(scorer, holdout, 30)
-    config = BaselinesConfig(decay=0.85, sharpness=8.0, popularity=0.1)
+    config = BaselinesConfig(decay=0.85, sharpness=8.0, popularity=0.1, ease=50.0)
     domain = Domain("t", sequences, [str(i) for i in range(30)], text, "encoder")
     rows = training_free_scorers(domain, holdout.history, holdout.history, config)
     expected = rank_holdout(dict(rows)["knn_lse_centered"], holdout, 30)

@@ -44,12 +44,14 @@ from recg_core.models.ranking.full_rank import Ranks, rank_holdout
 from stages.baselines import main
 from tests.conftest import cycle_domain, leave_one_out, ragged
 
-CONFIG = BaselinesConfig(decay=0.85, sharpness=8.0, popularity=0.1)
+CONFIG = BaselinesConfig(decay=0.85, sharpness=8.0, popularity=0.1, ease=50.0)
 HISTORY_ROWS = ("last", "mean", "recency", "lse")
+HISTORY_TABLES = ("visits_last", "visits_knn", "ease")
 ROWS = ["random", "popularity"] + [
     f"knn_{name}_{version}" for version in ("raw", "centered") for name in HISTORY_ROWS
 ]
-ROWS += ["knn_lse_popularity"]
+ROWS += ["knn_lse_popularity", *HISTORY_TABLES]
+READ_HISTORIES = ("popularity", "knn_lse_popularity", *HISTORY_TABLES)
 
 
 def small_domain(seed: int = 0) -> tuple[Sequences, np.ndarray]:
@@ -114,6 +116,44 @@ def test_knn_rows_equal_a_plain_loop(name: str, version: str) -> None:
         assert ranks.num_higher[row] == sum(s > scores[target] for s in scores.values())
 
 
+def plain_tables(observed: list[list[int]], num_items: int) -> dict[str, np.ndarray]:
+    """The item-item tables of the rows that read histories, by loops; row and column i - 1."""
+    visits, gram = np.zeros((num_items, num_items)), CONFIG.ease * np.eye(num_items)
+    counts = np.zeros(num_items)
+    for history in observed:
+        for place, item in enumerate(history):
+            counts[item - 1] += 1
+            for later, other in enumerate(history[place + 1 : place + 6]):
+                visits[item - 1, other - 1] += 0.7**later
+                visits[other - 1, item - 1] += 0.5 * 0.7**later
+        chosen = np.array(sorted(set(history)), dtype=int) - 1
+        gram[np.ix_(chosen, chosen)] += 1
+    inverse = np.linalg.inv(gram)
+    ease = -inverse / np.diag(inverse)
+    np.fill_diagonal(ease, 0)
+    root = np.sqrt(np.maximum(counts, 1))
+    return {"visits_last": visits, "visits_knn": visits / np.outer(root, root), "ease": ease}
+
+
+@pytest.mark.parametrize("name", HISTORY_TABLES)
+def test_rows_of_histories_equal_plain_loops(name: str) -> None:
+    sequences, embeddings = small_domain()
+    ranks = rows_by_name(sequences, embeddings)[name]
+    observed = sequences.observed("test")
+    histories = [observed.take(np.array([row])).values.tolist() for row in range(len(observed))]
+    table = plain_tables(histories, 30)[name]
+    holdout = sequences.holdout("test")
+    decay = 0.0 if name == "visits_last" else CONFIG.decay
+    for row, target in enumerate(holdout.target):
+        history = holdout.history.take(np.array([row])).values.tolist()
+        scores = sum(decay**age * table[i - 1] for age, i in enumerate(reversed(history)))
+        others = [j for j in range(1, 31) if j not in history and j != target]
+        higher = [j for j in others if scores[j - 1] > scores[target - 1] + 1e-6]
+        ties = [j for j in others if abs(scores[j - 1] - scores[target - 1]) <= 1e-6]
+        assert ranks.num_higher[row] == len(higher)
+        assert ranks.num_ties[row] == len(ties)
+
+
 def test_random_ties_every_candidate() -> None:
     random = rows_by_name(*small_domain())["random"]
     assert (random.num_higher == 0).all()
@@ -159,8 +199,8 @@ def test_rows_say_what_they_use(tmp_path: Path) -> None:
         assert (cell["backbone"], cell["variant"]) == (None, name)
         assert (cell["source"], cell["target"]) == ("none", "games")
         saw = cell["saw"]
-        assert saw["target_interactions_used"] == ("popularity" in name)
-        assert saw["zero_shot"] == ("popularity" not in name)
+        assert saw["target_interactions_used"] == (name in READ_HISTORIES)
+        assert saw["zero_shot"] == (name not in READ_HISTORIES)
         centered = name.endswith("_centered") or name == "knn_lse_popularity"
         assert saw["target_text_seen"] == centered
 
@@ -225,7 +265,7 @@ def test_only_rows_with_popularity_depend_on_other_users() -> None:
     first = sequences.items.take(np.array([0])).values.tolist()
     alone = rows_by_name(leave_one_out([first]), embeddings)
     for name, row in rows_by_name(sequences, embeddings).items():
-        if "popularity" not in name:
+        if name not in READ_HISTORIES:
             assert user_of(row, 0) == user_of(alone[name], 0)
 
 
@@ -256,7 +296,7 @@ def test_embeddings_that_are_not_finite_name_the_row_and_the_domain() -> None:
         rows_by_name(sequences, embeddings)
 
 
-@pytest.mark.parametrize("key", ["decay", "sharpness", "popularity"])
+@pytest.mark.parametrize("key", ["decay", "sharpness", "popularity", "ease"])
 def test_config_refuses_what_makes_no_sense(key: str) -> None:
     with pytest.raises(UserError, match=f"baselines: {key} must be above 0"):
         build(BaselinesConfig, asdict(CONFIG) | {key: 0.0}, "baselines")
@@ -329,8 +369,15 @@ def test_real_domains_give_the_figures_of_an_earlier_measurement(
     data = Path(__file__).parents[2] / "shared" / "data"
     if not data.is_dir():
         pytest.skip("the real data are not on this machine")
-    rows = rows_by_name(*real_domain(data, name))
-    for row, expected in (("knn_recency_centered", recency), ("knn_lse_centered", lse)):
-        found = rows[row].metrics((10,), 100)
+    domain = games(*real_domain(data, name))
+    holdout, observed = domain.sequences.holdout("test"), domain.sequences.observed("test")
+    expected_of = {"knn_recency_centered": recency, "knn_lse_centered": lse}
+    for row, scorer in training_free_scorers(domain, holdout.history, observed, CONFIG):
+        if row not in expected_of:
+            continue
+        expected = expected_of.pop(row)
+        found = rank_holdout(scorer, holdout, domain.num_items, label=row).metrics((10,), 100)
         values = [100 * found["recall@10"].mean(), 100 * found["ndcg@10"].mean()]
         assert values == pytest.approx(expected, abs=2.0)
+        if not expected_of:
+            return

@@ -69,7 +69,7 @@ def clustered(folder: Path, source: Domain, config: FusionConfig) -> None:
 def evaluated(folder: Path, source: Domain, targets: Sequence[Domain]) -> dict[str, Any]:
     """Evaluate what `trained` left in `folder`; the certificates by file name."""
     evaluate_model(
-        folder / "model", folder / "patterns", source, targets, folder / "ranks", variant="sem"
+        folder / "model", folder / "patterns", source, targets, folder / "ranks", {}, variant="sem"
     )
     return {
         path.name: read_sealed_json(path, "") for path in sorted((folder / "ranks").glob("*.json"))
@@ -343,8 +343,7 @@ def test_patterns_of_another_number_are_refused(source: Domain, tmp_path: Path) 
         folder / "patterns" / "patterns.json", {"clusters": 5, "seeds": {}, "valid_ndcg": []}
     )
     assert refusal(folder, source, source) == (
-        f"{folder / 'patterns'}: holds 5 patterns, the model's variant has 3; run the cluster "
-        "stage again"
+        f"{folder / 'patterns'}: holds 5 patterns, the model's variant has 3; run the cluster stage"
     )
 
 
@@ -353,7 +352,7 @@ def test_patterns_of_a_model_of_another_width_are_refused(source: Domain, tmp_pa
     retrain(folder, source, CLUSTERED, dim=20)
     assert refusal(folder, source, source) == (
         f"{folder / 'patterns' / 'seed-0.safetensors'}: made for user vectors of 16 dimensions, "
-        "the model has 20; run the cluster stage again"
+        "the model has 20; run the cluster stage"
     )
 
 
@@ -364,8 +363,10 @@ def test_weights_of_a_model_of_another_width_are_refused(source: Domain, tmp_pat
     write_sealed_json(folder / "model" / "model.json", card)
     weights = folder / "model" / "seed-0.safetensors"
     message = refusal(folder, source, source)
-    assert message.startswith(f"{weights}: does not fit the model that model.json describes (")
-    assert message.endswith("; run the train stage again")
+    assert message.startswith(
+        f"{weights}: does not fit the model that the JSON beside it describes ("
+    )
+    assert message.endswith("; run the train stage")
 
 
 def test_an_unfinished_model_is_refused(source: Domain, tmp_path: Path) -> None:

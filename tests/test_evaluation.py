@@ -12,8 +12,12 @@ from torch import Tensor
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json
+from recg_core.base.params import read_params
 from recg_core.domains.sequences import Holdout
 from recg_core.evaluation.certificate import Saw, overlap_share, write_cell
+from recg_core.evaluation.describe import describe_variant
+from recg_core.evaluation.examples import example_recommendations
+from recg_core.evaluation.training_free import BaselinesConfig, describe_row
 from recg_core.models.ranking.full_rank import (
     Ranks,
     ScoreBatch,
@@ -22,7 +26,9 @@ from recg_core.models.ranking.full_rank import (
     validation_ndcg,
 )
 from recg_core.models.ranking.ranks import read_ranks
+from recg_core.models.variant import VariantConfig
 from tests.conftest import ragged
+from tests.rows import PARAMS
 
 
 def holdout_of(histories: list[list[int]], targets: list[int]) -> Holdout:
@@ -147,12 +153,47 @@ def test_a_cell_on_disk_says_what_it_is(tmp_path: Path) -> None:
             "zero_shot": True, "target_text_seen": True, "target_interactions_used": False,
             "user_overlap": 0.25, "item_overlap": 0.0,
         },
-        "curve_sha256": "00ff",
+        "curve_sha256": "00ff", "description": "", "examples": [],
     }  # fmt: skip
     again = read_ranks(tmp_path / "a" / "books_to_games.parquet")
     assert again.seeds.tolist() == [0, 7]
     assert again.users.tolist() == [3, 8]
     assert again.num_higher.tolist() == [[0, 1], [0, 1]]
+
+
+def test_examples_are_the_first_candidates_of_the_same_users() -> None:
+    """The test item counts though it is in the history; the other items of the history do not."""
+    holdout = holdout_of([[1, 2], [3, 6], []], [4, 3, 1])
+    scores = torch.tensor([[9.0, 8, 1, 5, 5, 2], [0.0, 1, 7, 3, 4, 9], [2.0] * 6])
+    found = example_recommendations(table_scorer(scores), holdout)
+    assert [(example.user, example.items) for example in found] == [
+        (0, (4, 5, 6, 3)), (1, (3, 5, 4, 2, 1)), (2, ()),
+    ]  # fmt: skip
+    many = holdout_of([[1]] * 50, [2] * 50)
+    users = [
+        [e.user for e in example_recommendations(lambda rows: torch.rand(len(rows), 9), many)]
+        for _ in range(2)
+    ]
+    assert users[0] == users[1]
+    assert len(set(users[0])) == 3
+
+
+def test_every_row_says_what_it_is() -> None:
+    params = read_params(PARAMS)
+    config = params.build(BaselinesConfig, "baselines")
+    said = {}
+    for name in params.section("variants"):
+        said[name] = describe_variant(params.build(VariantConfig, f"variants.{name}"))
+    for name in ("random", "popularity", "knn_lse_popularity", "knn_mean_raw", "knn_last_centered"):
+        said[name] = describe_row(name, config)
+    assert len(set(said.values())) == len(said)
+    assert all(sentence.endswith(".") and "\n" not in sentence for sentence in said.values())
+    assert "source alone" in said["id"]
+    assert "how often items occur" in said["anchored_counts"]
+    assert "how often items occur" not in said["anchored"]
+    assert "50 sequential patterns" in said["recg"]
+    assert "patterns" not in said["wo_sg"]
+    assert "inter entropy max" in said["recg_printed"]
 
 
 def test_overlap_counts_distinct_ids() -> None:

@@ -15,21 +15,25 @@ import pytest
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, write_json, write_sealed_json
-from recg_core.base.schema import RANKS, SLICES
-from recg_core.evaluation.certificate import NO_SOURCE, Saw, write_cell
+from recg_core.base.schema import ITEMS as ITEMS_TABLE
+from recg_core.base.schema import RANKS, SEQUENCES, SLICES
+from recg_core.evaluation.certificate import NO_SOURCE, Example, Saw, write_cell
 from recg_core.figures.draw import Image, write_image
 from recg_core.models.ranking.metrics import ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks, read_ranks
+from recg_core.report.advice import advice
 from recg_core.report.analysis import Analysis, analyse
 from recg_core.report.build import Inputs, Outputs, write_report
 from recg_core.report.calibration import calibration_section, reversals
 from recg_core.report.cells import Cell, Cells, Grid, Model, load_cells
 from recg_core.report.config import ReportConfig
+from recg_core.report.examples import examples_section
 from recg_core.report.figures import load_figures
 from recg_core.report.heatmap import heatmap_table
 from recg_core.report.layout import Number, Table, bold_best
+from recg_core.report.levels import levels
 from recg_core.report.paper_tables import ablation_table, comparison_tables, published
-from recg_core.report.summary import averages_table, build_summary, findings
+from recg_core.report.summary import averages_table, build_summary, gains, rows_table
 from recg_core.report.tables import slices_table, training_free_table, verdict_table
 from stages.report import main
 from tests.project import bytes_below
@@ -40,6 +44,8 @@ CONFIG = ReportConfig(num_resamples=200)
 # How many times nearer to the top than a log-uniform rank.
 STRENGTH = {"id": 3.0, "sem": 2.0, "recg": 6.0, "random": 0.5, "knn": 3.0, "popularity": 20.0}
 CURVE = b"seed,epoch,valid_ndcg@10\n0,1,0.1\n0,2,0.2\n"
+# User u of a domain had items u + 1 to u + 7 and then u + 8.
+EXAMPLES = (Example(0, (8, 9, 10, 11, 12)), Example(5, (40, 41, 42, 43, 44)))
 ID, SEM, RECG = (Model("sasrec", variant) for variant in ("id", "sem", "recg"))
 
 
@@ -76,6 +82,8 @@ def write_ranks(
         target=target,
         transfers=model.variant != "id",
         curve_sha256=hashlib.sha256(CURVE).hexdigest(),
+        description=f"What {model.variant} does.",
+        examples=EXAMPLES,
     )
 
 
@@ -123,10 +131,31 @@ def root(tmp_path: Path) -> Path:
             "mean_sequence_length": 8.04,
         }  # fmt: skip
         write_sealed_json(tmp_path / "domains" / domain / "stats.json", stats)
+        write_domain(tmp_path / "domains" / domain)
     curves = tmp_path / "curves" / "sem" / "IS" / "sasrec.csv"
     curves.parent.mkdir(parents=True)
     curves.write_bytes(CURVE)
     return tmp_path
+
+
+def write_domain(folder: Path) -> None:
+    """Items and sequences; the first title would be markup, and the second is long."""
+    titles = ["<b>Lamp</b>", "long " * 30, *(f"Lamp {item}" for item in range(3, ITEMS + 1))]
+    numbers = list(range(1, ITEMS + 1))
+    texts = {
+        "item_id": [f"i{item}" for item in numbers], "title": titles, "features": titles,
+        "description": titles,
+    }  # fmt: skip
+    items = pl.DataFrame({"item_idx": numbers, **texts}, schema=ITEMS_TABLE.columns)
+    ITEMS_TABLE.write(items, folder / "items.parquet")
+    taken = [[(user + step) % ITEMS + 1 for step in range(8)] for user in range(USERS)]
+    sequences = {
+        "user_idx": range(USERS), "user_id": [f"u{user}" for user in range(USERS)],
+        "item_idx": taken, "timestamp": [list(range(8))] * USERS,
+        "train_length": [6] * USERS, "valid_position": [6] * USERS, "test_position": [7] * USERS,
+    }  # fmt: skip
+    frame = pl.DataFrame(sequences, schema=SEQUENCES.columns)
+    SEQUENCES.write(frame, folder / "sequences.parquet")
 
 
 def inputs(root: Path) -> Inputs:
@@ -223,7 +252,9 @@ def test_a_zero_shot_model_that_uses_interactions_stands_apart(counted: Path) ->
     strict, using = comparison_tables(analysis, "full", zero_shot=True)
     assert "sasrec-counts" not in strict.columns
     assert "sasrec-sem" not in using.columns
-    assert "the best trained model is `sasrec-recg`" in findings(analysis, "full")[0]
+    without, using_counts, _ = advice(analysis)
+    assert "nobody trained on, without reading its interactions: use `sasrec-recg`" in without
+    assert "may be read, for counts alone: use `sasrec-counts`" in using_counts
 
 
 def test_no_table_lets_a_row_with_interactions_compete_with_one_without(counted: Path) -> None:
@@ -245,8 +276,9 @@ def test_no_table_lets_a_row_with_interactions_compete_with_one_without(counted:
     assert bold_of(strict) == {"sasrec-recg"}
     assert bold_of(using) <= {"sasrec-counts", "Best training-free"}
     assert {row[-1].note for row in strict.rows if isinstance(row[-1], Number)} == {"knn"}
-    averages = averages_table(analysis, "full")
-    assert bold_rows(averages, "Zero-shot NDCG@10", name=1) == {"sasrec-recg", "sasrec-counts"}
+    averages = averages_table(analysis, zero_shot=True)
+    assert averages is not None
+    assert bold_rows(averages, "Full NDCG@10", name=0) == {"sasrec-recg", "sasrec-counts†"}
     free = training_free_table(analysis, "full")
     assert bold_rows(free, "NDCG@10", name=2) == {"knn", "popularity†"}
     six = ablation_table(analysis, "full")
@@ -311,6 +343,85 @@ def test_published_figures_are_the_papers() -> None:
     assert published(Model("bert4rec", "wo_id"), "IS", "VG", "recall@10") == 28.26
     assert published(Model("gru4rec", "sem"), "IS", "VG", "recall@5") is None  # lost in the text
     assert published(Model("gru4rec", "sem"), "IS", "books", "recall@5") is None
+
+
+def test_a_row_that_is_no_better_without_training_is_what_is_advised(root: Path) -> None:
+    """From better to level to worse, the advice follows the numbers."""
+    assert "use `sasrec-recg` (" in advice(analysed(root))[0]
+    for model in (SEM, RECG):
+        for source, target in (("IS", "VG"), ("VG", "IS")):
+            write_ranks(root, model, source, target, STRENGTH["knn"])
+    assert "`knn` (" in advice(analysed(root))[0]
+    assert "which needs no training, are level" in advice(analysed(root))[0]
+    for model in (SEM, RECG):
+        for source, target in (("IS", "VG"), ("VG", "IS")):
+            write_ranks(root, model, source, target, 1.0)
+    said = advice(analysed(root))[0]
+    assert "use `knn` (" in said
+    assert "above the best training-free row of the target in 0 of 2 cells, below in 2" in said
+
+
+def test_rows_are_described_by_their_certificates(root: Path) -> None:
+    rows = dict(rows_table(analysed(root)).rows)
+    assert rows["recg"] == "What recg does."
+    assert rows["popularity†"] == "What popularity does."
+    assert set(rows) == {"id", "sem", "recg", "random", "knn", "popularity†"}
+
+
+def test_the_picture_has_every_row_and_the_level_without_training(root: Path) -> None:
+    found = levels(analysed(root))
+    assert found is not None
+    for drawing, metric in zip(found.drawings, ("recall@10", "ndcg@10"), strict=True):
+        names = re.findall(r'text-anchor="end">([^<]+)<', drawing.svg)
+        assert names[-1] == "popularity†"
+        assert set(names) == {"sasrec-sem", "sasrec-recg", "knn", "random", "popularity†"}
+        places = dict(
+            zip(names, map(float, re.findall(r'cx="([\d.]+)"', drawing.svg)), strict=True)
+        )
+        (level,) = re.findall(r'class="level" x1="([\d.]+)"', drawing.svg)
+        assert float(level) == places["knn"]
+        view = analysed(root).view("full", metric)
+        means = {
+            str(model): view.average(cells_of(root).counted(model, zero_shot=True))[0]
+            for model in (RECG, SEM, Model(None, "knn"))
+        }
+        # Places grow with the values, and in proportion.
+        one, two, three = sorted(means, key=lambda name: means[name])
+        share = (means[two] - means[one]) / (means[three] - means[one])
+        drawn = (places[two] - places[one]) / (places[three] - places[one])
+        assert drawn == pytest.approx(share, abs=0.01)
+
+
+def test_recommendations_stand_beside_histories_and_ranks(root: Path) -> None:
+    section = examples_section(analysed(root), root / "domains")
+    table = next(block for block in section.blocks if isinstance(block, Table))
+    assert table.columns == ("User", "Place", "History", "sasrec-recg from VG", "knn")
+    first = row_of(table, "0", "1")
+    assert first["History"] == "Lamp 7"
+    assert first["sasrec-recg from VG"] == first["knn"] == "✓ Lamp 8"
+    assert row_of(table, "0", "2")["knn"] == "Lamp 9"
+    assert row_of(table, "5", "5")["History"] == "Lamp 8"
+    ranks = read_ranks(cell_of(root, RECG, "VG", "IS").ranks)
+    expected = f"rank {ranks.num_higher[5, 0] + 1} of 293"
+    assert row_of(table, "5", "next")["sasrec-recg from VG"] == expected
+    assert row_of(table, "5", "next")["History"] == "Lamp 13"
+
+
+def test_titles_are_shown_as_they_stand_and_cut_where_they_are_long(root: Path) -> None:
+    for path in (root / "ranks").rglob("*.json"):
+        items = [{"user": 0, "items": [1, 2]}]
+        write_sealed_json(path, {**read_sealed_json(path, ""), "examples": items})
+    out = write(root)
+    assert '<td class="text">&lt;b&gt;Lamp&lt;/b&gt;</td>' in (out / "report.html").read_text()
+    assert "&lt;b>Lamp&lt;/b>" in (out / "report.md").read_text()
+    assert "long " * 13 + "long…" in (out / "report.md").read_text()
+
+
+def test_recommendations_to_a_user_who_is_not_there_are_refused(root: Path) -> None:
+    path = root / "domains" / "IS" / "sequences.parquet"
+    SEQUENCES.write(SEQUENCES.read(path).head(4), path)
+    with pytest.raises(UserError, match=r"IS: has no test user 5, .*run the evaluate"):
+        examples_section(analysed(root), root / "domains")
 
 
 def test_ablation_stands_in_table_6_alone(root: Path) -> None:
@@ -432,10 +543,10 @@ def test_markdown_csv_and_latex_say_the_same(root: Path) -> None:
     text = (out / "report.md").read_text(encoding="utf-8")
     for title in ("Table 3", "Table 4", "Table 5", "Slices", "Certificates", "## Method"):
         assert title in text
-    with (out / "tables" / "table5_full.csv").open(encoding="utf-8") as stream:
+    with (out / "tables" / "table5_sasrec_full.csv").open(encoding="utf-8") as stream:
         row = next(r for r in csv.DictReader(stream) if r["Metric"] == "NDCG@10")
     assert f"{row['sasrec-id']}†" in text
-    latex = (out / "tables" / "table5_full.tex").read_text(encoding="utf-8")
+    latex = (out / "tables" / "table5_sasrec_full.tex").read_text(encoding="utf-8")
     assert row["sasrec-id"] in latex
     assert latex.count(r"\\") == 1 + 2 * 6
     assert "_" not in re.sub(r"\\_", "", latex.split("\\begin", 1)[1])
@@ -668,10 +779,12 @@ def test_a_target_that_is_too_small_is_in_no_mean_count_or_correction(
     shrink(root, "VG", **size)
     analysis, without = analysed(root), analysed(root, ONE_TARGET)
     assert analysis.comparisons == without.comparisons
-    for protocol in ("full", CONFIG.sampled):
-        assert findings(analysis, protocol)[1:] == findings(without, protocol)[1:]
-        means, expected = (averages_table(a, protocol).rows for a in (analysis, without))
-        assert means == expected
+    assert advice(analysis) == advice(without)
+    assert gains(analysis) == gains(without)
+    for zero_shot in (True, False):
+        assert averages_table(analysis, zero_shot=zero_shot) == averages_table(
+            without, zero_shot=zero_shot
+        )
     summary, expected = build_summary(analysis), build_summary(without)
     for model, of_model in expected.items():
         assert of_model.items() <= summary[model].items()
@@ -716,10 +829,9 @@ def test_fewer_candidates_than_negatives_are_all_of_them(root: Path) -> None:
     text = (write(root) / "report.md").read_text(encoding="utf-8")
     assert "against 100 sampled negatives (all 28 others on `VG`), the paper's protocol" in text
     # What is said of means leaves it out for its size.
-    assert "NDCG@10, 100 negatives: " in findings(analysis, "sampled_100")[0]
+    assert "% against 100 negatives)" in advice(analysis)[0]
     more = analyse(cells_of(root), root / "slices", ReportConfig(num_negatives=500))
-    words = "NDCG@10, 500 negatives (all 292 others on `IS`): "
-    assert words in findings(more, "sampled_500")[0]
+    assert "% against 500 negatives (all 292 others on `IS`))" in advice(more)[0]
 
 
 def test_slices_of_few_users_have_no_difference(root: Path) -> None:

@@ -271,7 +271,7 @@ GENERALIZATION = f"{RECG}.generalization"
         (
             f"{RECG}.anchor",
             {"counts": True},
-            f"{RECG}: an anchor takes the place of patterns in other domains: use one",
+            f"{RECG}: anchor and patterns each decide what is said in other domains: use one",
         ),
         (
             GENERALIZATION,

@@ -36,7 +36,7 @@ def test_every_row_of_the_params_can_be_built_and_read_back(name: str) -> None:
 def test_an_absent_part_is_none() -> None:
     variant = variant_of({"items": TEXT, "loss": BPR})
     assert (variant.generalization, variant.patterns, variant.anchor) == (None, None, None)
-    assert (variant.score, variant.user, variant.centered, variant.counts) == (
+    assert (variant.score, variant.user, variant.centered, variant.reads_histories) == (
         "dot", "state", False, False
     )  # fmt: skip
     null = {"generalization": None, "patterns": None, "anchor": None}
@@ -68,7 +68,7 @@ def test_an_absent_part_is_none() -> None:
         ),
         (
             {"patterns": {"clusters": 3}, "anchor": {"counts": True}},
-            "v: an anchor takes the place of patterns in other domains: use one",
+            "v: anchor and patterns each decide what is said in other domains: use one",
         ),
         (
             {"anchor": {"counts": 1}},

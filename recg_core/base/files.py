@@ -36,7 +36,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             try:
                 os.ftruncate(descriptor, 0)
                 yield temporary
-                _sync(temporary)
+                sync(temporary)
                 os.replace(temporary, path)
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -74,11 +74,12 @@ def write_sealed(path: Path, content: bytes) -> None:
     write_bytes(path, seal(content))
 
 
-def read_sealed(path: Path, remedy: str) -> bytes:
+def read_sealed(path: Path, remedy: str, *, cached: bool = True) -> bytes:
     """The bytes that `write_sealed` wrote.
 
     Args:
         remedy: what makes the file anew, `run the pool stage`.
+        cached: whether it is an output of the pipeline, which DVC may have in its cache.
 
     Raises:
         UserError: when the file is missing or damaged.
@@ -86,7 +87,7 @@ def read_sealed(path: Path, remedy: str) -> bytes:
     with reading(path, remedy):
         content = path.read_bytes()
     again = f"delete it and {remedy} (`dvc repro`), or take it from DVC's cache (`dvc checkout`)"
-    check_seal(content, str(path), again)
+    check_seal(content, str(path), again if cached else remedy)
     return content
 
 
@@ -95,13 +96,13 @@ def write_sealed_json(path: Path, content: dict[str, Any]) -> None:
     write_sealed(path, _json_text({**content, _SEAL_KEY: UNSEALED}).encode("utf-8"))
 
 
-def read_sealed_json(path: Path, remedy: str) -> dict[str, Any]:
+def read_sealed_json(path: Path, remedy: str, *, cached: bool = True) -> dict[str, Any]:
     """What `write_sealed_json` wrote, without the seal.
 
     Raises:
         UserError: as `read_sealed` does.
     """
-    return _without_seal(read_sealed(path, remedy))
+    return _without_seal(read_sealed(path, remedy, cached=cached))
 
 
 def parse_sealed_json(content: bytes, label: str, remedy: str) -> dict[str, Any]:
@@ -183,7 +184,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
             _clear(temporary)
             yield temporary
             for path in (*temporary.rglob("*"), temporary):
-                _sync(path)
+                sync(path)
             with contextlib.suppress(FileNotFoundError):
                 os.rename(place, replaced)
             os.rename(temporary, place)
@@ -237,7 +238,7 @@ def _locked(place: Path, said: Path, flags: int) -> Iterator[int]:
             place.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(place, flags, 0o666)
         try:
-            _lock(descriptor, said)
+            lock(descriptor, said)
             # Its last owner may have moved it away between the opening and the locking.
             if _is_at(descriptor, place):
                 yield descriptor
@@ -246,7 +247,12 @@ def _locked(place: Path, said: Path, flags: int) -> Iterator[int]:
             os.close(descriptor)
 
 
-def _lock(descriptor: int, said: Path) -> None:
+def lock(descriptor: int, said: Path) -> None:
+    """Lock an open file or folder until it is closed, on a file system that has locks.
+
+    Raises:
+        UserError: naming `said`, when another process has locked it.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -262,7 +268,7 @@ def _is_at(descriptor: int, place: Path) -> bool:
         return False
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Have the content of a file, or the names in a folder, on disk before going on."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -23,13 +23,15 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], header: Any = N
     write_sealed(path, save(whole, metadata=metadata))
 
 
-def read_tensors(path: Path, remedy: str) -> tuple[dict[str, np.ndarray], Any]:
-    """The arrays and the header that `write_tensors` wrote.
+def read_tensors(
+    path: Path, remedy: str, *, cached: bool = True
+) -> tuple[dict[str, np.ndarray], Any]:
+    """The arrays and the header that `write_tensors` wrote; see `read_sealed` for `cached`.
 
     Raises:
         UserError: when the file is missing, damaged, or another; it ends with `remedy`.
     """
-    content = read_sealed(path, remedy)
+    content = read_sealed(path, remedy, cached=cached)
     try:
         tensors = load(content)
         length = int.from_bytes(content[:8], "little")

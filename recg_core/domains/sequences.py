@@ -101,6 +101,13 @@ class Holdout:
     history: Ragged  # M rows
     target: np.ndarray  # int32 [M], item_idx
 
+    def sample(self, size: int) -> "Holdout":
+        """At most `size` users, always the same ones."""
+        if len(self.users) <= size:
+            return self
+        rows = np.sort(np.random.default_rng(0).permutation(len(self.users))[:size])
+        return Holdout(self.users[rows], self.history.take(rows), self.target[rows])
+
 
 def load_sequences(path: Path) -> Sequences:
     """Read `sequences.parquet`.

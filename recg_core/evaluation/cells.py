@@ -5,9 +5,40 @@ from pathlib import Path
 
 from recg_core.domains.domain import Domain
 from recg_core.evaluation.certificate import Saw, overlap_share, write_cell
-from recg_core.models.card import ModelCard, read_card
+from recg_core.evaluation.describe import describe_variant
+from recg_core.evaluation.examples import example_recommendations
+from recg_core.models.card import ModelCard, model_names, read_card
 from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
-from recg_core.models.trained import load_seeds
+from recg_core.models.trained import Evidence, load_seeds
+
+
+def evaluate_variant(
+    models: Path,
+    patterns: Path,
+    sources: Sequence[Domain],
+    targets: Sequence[Domain],
+    folder: Path,
+    *,
+    variant: str,
+) -> None:
+    """Evaluate the models of a variant, those of `models/<source>`, into `<folder>/<backbone>`.
+
+    Raises:
+        UserError: as `evaluate_model` does.
+    """
+    evidence: dict[str, Evidence] = {}
+    for source in sources:
+        for name in model_names(models / source.name):
+            place = source.name, name
+            evaluate_model(
+                models.joinpath(*place),
+                patterns.joinpath(*place),
+                source,
+                targets,
+                folder / name,
+                evidence,
+                variant=variant,
+            )
 
 
 def evaluate_model(
@@ -16,6 +47,7 @@ def evaluate_model(
     source: Domain,
     targets: Sequence[Domain],
     folder: Path,
+    evidence: dict[str, Evidence],
     *,
     variant: str,
 ) -> None:
@@ -25,6 +57,8 @@ def evaluate_model(
 
     Args:
         folder: for the cells, `<source>_to_<target>`.
+        evidence: what models of the variant read of the targets' histories, which is the same for
+            all of them; what is missing is added.
         variant: the name of the model's row, for the certificates.
 
     Raises:
@@ -37,11 +71,16 @@ def evaluate_model(
     seeds = load_seeds(model, patterns, targets)
     for target in targets:
         holdout, observed = target.sequences.holdout("test"), target.sequences.observed("test")
-        ranks = {}
+        ranks, examples = {}, None
         for seed, trained in seeds.items():
-            scorer = trained.scorer(target, holdout.history, observed)
+            vectors = trained.item_vectors(target)
+            if target.name not in evidence:
+                evidence[target.name] = trained.evidence(vectors, observed)
+            scorer = trained.scorer_of(vectors, evidence[target.name], holdout.history)
             label = f"{trained.label} on {target.name}"
             ranks[seed] = rank_holdout(scorer, holdout, target.num_items, label=label)
+            if examples is None:  # of the first seed
+                examples = example_recommendations(scorer, holdout)
         write_cell(
             folder,
             f"{source.name}_to_{target.name}",
@@ -53,17 +92,19 @@ def evaluate_model(
             target=target.name,
             transfers=transfers,
             curve_sha256=card.curve_sha256,
+            description=describe_variant(card.spec.variant),
+            examples=examples or (),
         )
 
 
 def saw_of_model(card: ModelCard, source: Domain, target: Domain) -> Saw:
     """What a trained model saw of the target before it was asked to rank there."""
     variant = card.spec.variant
-    used = source.name == target.name or variant.counts
+    used = source.name == target.name or variant.reads_histories
     by_text = not variant.by_id
     fitted = target.name in {source.name, *card.pool_domains, *source.encoder_domains}
-    # Centred items and an anchor subtract the mean of the target's texts.
-    centered = variant.centered or variant.anchor is not None
+    # Similarity and centred items subtract the mean of the target's texts.
+    centered = variant.centered or variant.by_similarity
     test_users = target.sequences.holdout("test").users
     users = [target.sequences.user_ids[user] for user in test_users]
     return Saw(

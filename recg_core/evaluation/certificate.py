@@ -26,6 +26,14 @@ class Saw:
 
 
 @dataclass(frozen=True)
+class Example:
+    """What a cell's first seed recommends to one test user."""
+
+    user: int  # user_idx
+    items: tuple[int, ...]  # item_idx, the best first; none where all candidates score the same
+
+
+@dataclass(frozen=True)
 class Certificate:
     """Everything about a source -> target cell but its ranks."""
 
@@ -39,6 +47,8 @@ class Certificate:
     mean_candidates: float  # the test item and all items outside the user's history
     saw: Saw
     curve_sha256: str | None = None  # of the CSV of its training curves
+    description: str = ""  # of the row, one sentence
+    examples: tuple[Example, ...] = ()
 
 
 def write_cell(
@@ -53,6 +63,8 @@ def write_cell(
     target: str,
     transfers: bool = True,
     curve_sha256: str | None = None,
+    description: str = "",
+    examples: tuple[Example, ...] = (),
 ) -> None:
     """Write a cell: `<name>.parquet` with its ranks and then `<name>.json`, its certificate.
 
@@ -69,6 +81,8 @@ def write_cell(
         mean_candidates=float(np.mean(ranks.num_candidates)),
         saw=saw,
         curve_sha256=curve_sha256,
+        description=description,
+        examples=examples,
     )
     RANKS.write(ranks.to_frame(), folder / f"{name}.parquet")
     write_sealed_json(folder / f"{name}.json", dataclasses.asdict(certificate))

@@ -16,9 +16,13 @@ from torch import Tensor
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.evaluation.certificate import NO_SOURCE, Saw, write_cell
+from recg_core.evaluation.examples import example_recommendations
 from recg_core.models.items import centered
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
 from recg_core.models.ranking.full_rank import ScoreBatch, rank_holdout, stack_seeds
+
+# The rows that read the histories of the target's users.
+READ_HISTORIES = ("popularity", "knn_lse_popularity", "visits_last", "visits_knn", "ease")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class BaselinesConfig:
     decay: float  # weight of a history item relative to the next younger one
     sharpness: float  # factor of the cosine in the log-sum-exp rows
     popularity: float  # weight of the log count in the row that has one, relative to cosines
+    ease: float  # strength of the ridge in the row `ease`
 
     def __post_init__(self) -> None:
         if not 0 < self.decay <= 1:
@@ -36,6 +41,8 @@ class BaselinesConfig:
             raise ValueError(f"sharpness must be above 0, got {self.sharpness}")
         if self.popularity <= 0:
             raise ValueError(f"popularity must be above 0, got {self.popularity}")
+        if self.ease <= 0:
+            raise ValueError(f"ease must be above 0, got {self.ease}")
 
 
 def write_training_free(targets: Sequence[Domain], config: BaselinesConfig, folder: Path) -> None:
@@ -55,6 +62,11 @@ def write_training_free(targets: Sequence[Domain], config: BaselinesConfig, fold
     which reads all item texts of the target. `knn_lse_popularity` adds popularity
     log(1 + n(j)) to lse / sharpness.
 
+    The others use the target's interactions as well, and no text: `visits_last` scores j by how
+    often it came soon after the latest item (or before it, at half the weight), `visits_knn` by
+    sum_i decay^a(i) v(i, j) / sqrt(n(i) n(j)) of these co-visits v, and `ease` by
+    sum_i decay^a(i) B(i, j) of EASE (Steck, 2019).
+
     Raises:
         UserError: when no user has a test item or an embedding is not finite.
     """
@@ -73,20 +85,51 @@ def write_training_free(targets: Sequence[Domain], config: BaselinesConfig, fold
                 variant=name,
                 source=NO_SOURCE,
                 target=target.name,
+                description=describe_row(name, config),
+                examples=example_recommendations(score_batch, holdout),
             )
 
 
 def saw_of_row(name: str, target: Domain) -> Saw:
     """What a training-free row sees of its target."""
-    counts, by_text = "popularity" in name, name.startswith("knn_")
+    used, by_text = name in READ_HISTORIES, name.startswith("knn_")
     centered, fitted = not name.endswith("_raw"), target.name in target.encoder_domains
     return Saw(
-        zero_shot=not counts,
+        zero_shot=not used,
         target_text_seen=by_text and (centered or fitted),
-        target_interactions_used=counts,
+        target_interactions_used=used,
         user_overlap=0.0,
         item_overlap=0.0,
     )
+
+
+def describe_row(name: str, config: BaselinesConfig) -> str:
+    """One sentence on what a training-free row ranks by."""
+    by_likeness = {
+        "last": "to the latest item",
+        "mean": "to the history, all items alike",
+        "recency": f"to the history, an item {config.decay:g} times the next younger one",
+        "lse": "to the history, near items above all (log-sum-exp, sharpness "
+        f"{config.sharpness:g})",
+    }
+    if not name.startswith("knn_"):
+        return {
+            "random": "All items alike: what chance gives.",
+            "popularity": "How often an item occurs in the target's histories.",
+            "visits_last": "How often an item came soon before or after the latest one in the "
+            "target's histories.",
+            "visits_knn": "How often an item came soon before or after those of the history, for "
+            "how often each occurs; all of the target's histories.",
+            "ease": "EASE, item-item weights in closed form from the target's histories.",
+        }[name]
+    _, rule, version = name.split("_")
+    words = f"Likeness of texts {by_likeness[rule]}"
+    return {
+        "raw": f"{words}.",
+        "centered": f"{words}; the mean of the target's texts is subtracted first.",
+        "popularity": f"{words}, centred, plus {config.popularity:g} times the log count in the "
+        "target's histories.",
+    }[version]
 
 
 def training_free_scorers(
@@ -106,6 +149,12 @@ def training_free_scorers(
     prior_N = torch.from_numpy(np.log1p(counts_N).astype(np.float32)) * config.popularity
     centered_NH = centered(raw_NH, target.text_mean)
     yield from _similarity_scorers("centered", history, centered_NH, config, prior_N)
+    # Imported here: scipy takes a while.
+    from recg_core.evaluation.history_rows import history_scorers
+
+    yield from history_scorers(
+        history, observed, target.num_items, decay=config.decay, strength=config.ease
+    )
 
 
 def _similarity_scorers(

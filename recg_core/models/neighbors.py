@@ -14,8 +14,8 @@ from recg_core.domains.sequences import Ragged
 from recg_core.models.near import NearItems, UnitItems
 from recg_core.models.rows import EVERY, Items, Rows, Scorer
 
-# Up to here the whole item-item kernel is kept (4 GiB), if the histories have as many items; else
-# its rows are made for every batch.
+# Up to here the whole item-item kernel is kept (4 GiB), if the histories have half of the items;
+# else its rows are made for every batch.
 MAX_KERNEL_ITEMS = 32_768
 _KERNEL_BYTES = 1 << 28  # of the rows of a kernel that are made for a batch at a time
 
@@ -43,7 +43,8 @@ def kernel_scorer(
     def kernel(chosen: np.ndarray, items: Items) -> Tensor:
         return near.cosine(chosen, items).sub_(1).mul_(sharpness).exp_()
 
-    is_worth_it = len(near) <= min(max_kernel_items, len(history.values))
+    distinct = len(np.unique(history.values))
+    is_worth_it = len(near) <= min(max_kernel_items, 2 * distinct)
     kernel_NN = kernel(np.arange(len(near)), EVERY) if is_worth_it else None
 
     def score(rows: np.ndarray, items: Items = EVERY) -> Tensor:

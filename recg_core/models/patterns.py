@@ -75,33 +75,39 @@ def save_patterns(patterns: Patterns, folder: Path, seed: int) -> None:
 
 
 def load_patterns(
-    folder: Path, seed: int, config: PatternsConfig | None, dim: int
+    folder: Path,
+    seed: int,
+    config: PatternsConfig | None,
+    dim: int,
+    remedy: str = "run the cluster stage",
+    *,
+    cached: bool = True,
 ) -> Patterns | None:
     """A seed's patterns; None where the variant has none.
 
     Args:
         config: of the model's variant.
         dim: D of the model.
+        remedy: what makes the folder anew; see `read_sealed` for `cached`.
 
     Raises:
         UserError: when the folder or a file is missing, or holds the patterns of another variant
             or model.
     """
-    found = read_sealed_json(folder / PATTERNS_FILE, "run the cluster stage")["clusters"]
+    found = read_sealed_json(folder / PATTERNS_FILE, remedy, cached=cached)["clusters"]
     expected = 0 if config is None else config.clusters
     if found != expected:
         raise UserError(
-            f"{folder}: holds {found} patterns, the model's variant has {expected}; run the "
-            "cluster stage again"
+            f"{folder}: holds {found} patterns, the model's variant has {expected}; {remedy}"
         )
     if config is None:
         return None
     path = seed_path(folder, seed)
-    tensors = load_tensors(path, "cluster")
+    tensors = load_tensors(path, remedy, cached=cached)
     centroids_KD, fusion = tensors["centroids"], tensors["fusion"]
     if fusion.shape != (dim, 2 * dim) or centroids_KD.shape[1] != dim:
         raise UserError(
             f"{path}: made for user vectors of {centroids_KD.shape[1]} dimensions, the model has "
-            f"{dim}; run the cluster stage again"
+            f"{dim}; {remedy}"
         )
     return Patterns(centroids_KD, fusion, config.temperature)

@@ -5,6 +5,7 @@ text embeddings, D model dim.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,9 @@ from recg_core.models.card import ModelSpec
 from recg_core.models.items import IdItems, TextItems
 from recg_core.models.rows import Rows
 from recg_core.models.variant import IdItemsConfig, VariantConfig
+
+if TYPE_CHECKING:
+    from recg_core.models.in_context.scorer import InContext
 
 ITEMS_AT_ONCE = 8192  # projected together outside training, so that memory stays flat
 COSINE_SCALE = 15.0  # initial factor of cosine scores
@@ -57,10 +61,11 @@ class SequentialRecommender(nn.Module):
         super().__init__()
         self.items = items
         self.backbone = backbone
-        cosine, anchored = variant.score == "cosine", variant.anchor is not None
+        cosine, anchor = variant.score == "cosine", variant.anchor
         self.log_scale = nn.Parameter(torch.tensor(math.log(COSINE_SCALE))) if cosine else None
         self.residual = HistoryResidual() if variant.user == "residual" else None
-        self.anchor = Anchor(backbone.max_length, counts=variant.counts) if anchored else None
+        self.anchor = Anchor(backbone.max_length, counts=anchor.counts) if anchor else None
+        self.in_context = _in_context() if variant.in_context is not None else None
 
     @property
     def device(self) -> torch.device:
@@ -109,6 +114,13 @@ class SequentialRecommender(nn.Module):
         inputs_BL, last_B = self.backbone.inference_views(histories_BL)
         states_BLD = self.states(table[inputs_BL.clamp(min=0)], inputs_BL)
         return states_BLD[torch.arange(len(last_B), device=last_B.device), last_B]
+
+
+def _in_context() -> "InContext":
+    # Imported here: other variants need not wait for scipy.
+    from recg_core.models.in_context.scorer import InContext
+
+    return InContext()
 
 
 def create_model(spec: ModelSpec) -> SequentialRecommender:

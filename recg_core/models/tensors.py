@@ -19,11 +19,11 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     write_tensors(path, {name: tensor.cpu().numpy() for name, tensor in tensors.items()})
 
 
-def load_tensors(path: Path, stage: str) -> dict[str, Tensor]:
-    """Read tensors onto the CPU.
+def load_tensors(path: Path, remedy: str, *, cached: bool = True) -> dict[str, Tensor]:
+    """Read tensors onto the CPU; see `read_tensors`.
 
     Raises:
-        UserError: when the file is missing or damaged, naming the stage that writes it.
+        UserError: when the file is missing or damaged; it ends with `remedy`.
     """
-    arrays, _ = read_tensors(path, f"run the {stage} stage")
+    arrays, _ = read_tensors(path, remedy, cached=cached)
     return {name: torch.from_numpy(values) for name, values in arrays.items()}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from recg_core.base.errors import UserError
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.models.anchor import LogCounts, observed_counts
-from recg_core.models.card import MODEL_FILE, ModelSpec, Origin, read_card
+from recg_core.models.card import ModelSpec, Origin, read_card
 from recg_core.models.device import choose_device
 from recg_core.models.items import item_features
 from recg_core.models.near import NearItems, near_items, with_texts
@@ -22,14 +22,21 @@ from recg_core.models.recommender import ITEMS_AT_ONCE, SequentialRecommender, c
 from recg_core.models.rows import EVERY, Items, Rows, Scorer, joined
 from recg_core.models.tensors import load_tensors, seed_path
 
+if TYPE_CHECKING:
+    from recg_core.models.in_context.context import Context
+
 USERS_AT_ONCE = 1024
 
 
 class ItemVectors(NamedTuple):
     """A domain's items as a model sees them."""
 
-    near: NearItems | None  # for the anchor
+    near: NearItems | None  # for similarity
     table: Rows | None  # [N + 1, D] in memory, for the rest of the model where it has a say
+
+
+# Of what has been observed in a domain; None where a model reads nothing of it.
+Evidence: TypeAlias = "LogCounts | Context | None"
 
 
 @dataclass(frozen=True)
@@ -59,16 +66,14 @@ class TrainedModel:
             UserError: when the model cannot read the domain's items; see `Origin.check`.
         """
         vectors = self.item_vectors(domain)
-        return self.scorer_of(vectors, self.evidence(observed, domain.num_items), history)
+        return self.scorer_of(vectors, self.evidence(vectors, observed), history)
 
     @torch.no_grad()
-    def scorer_of(
-        self, vectors: ItemVectors, evidence: LogCounts | None, history: Ragged
-    ) -> Scorer:
+    def scorer_of(self, vectors: ItemVectors, evidence: Evidence, history: Ragged) -> Scorer:
         """`scorer` from what the model has read of the items and of the observed histories.
 
-        A model with an anchor ranks another domain by the anchor alone: what the rest of it knows
-        is about the products of its source.
+        A model that goes by similarity ranks another domain by that alone: what the rest of it
+        knows is about the products of its source.
 
         Args:
             vectors: `item_vectors`.
@@ -76,11 +81,15 @@ class TrainedModel:
         """
         near, table = vectors
         parts: list[Scorer] = []
-        anchor = self.recommender.anchor
-        if anchor is not None and near is not None and evidence is not None:
+        anchor, in_context = self.recommender.anchor, self.recommender.in_context
+        if anchor is not None and near is not None and isinstance(evidence, LogCounts):
             parts.append(anchor.scorer(history, near, evidence))
+        elif in_context is not None and evidence is not None:
+            parts.append(in_context.scorer(cast("Context", evidence), history))
         if table is not None:
             users = self.user_matrix(table, history)
+            if in_context is not None:
+                users *= in_context.state_weight
             parts.append(product_scorer(users, table, self.patterns))
         if len(parts) == 1:
             return parts[0]
@@ -90,11 +99,20 @@ class TrainedModel:
 
         return both
 
-    def evidence(self, observed: Ragged, num_items: int) -> LogCounts | None:
-        """What the model reads of the histories of all users; None where it reads nothing."""
-        if self.recommender.anchor is None:
+    def evidence(self, vectors: ItemVectors, observed: Ragged) -> Evidence:
+        """What the model reads of the histories of all users; None where it reads nothing.
+
+        It is the same for all models of a variant.
+        """
+        near = vectors.near
+        if near is None:
             return None
-        return LogCounts.of(observed_counts(observed, num_items).to(self.recommender.device))
+        if self.recommender.in_context is not None:
+            # Imported here: other variants need not wait for scipy.
+            from recg_core.models.in_context.context import read_context
+
+            return read_context(near, observed)
+        return LogCounts.of(observed_counts(observed, len(near)).to(self.recommender.device))
 
     @torch.no_grad()
     def item_vectors(self, domain: Domain) -> ItemVectors:
@@ -105,7 +123,7 @@ class TrainedModel:
         """
         self.origin.check(domain, self.label)
         near = table = None
-        if self.recommender.anchor is not None:
+        if self.origin.spec.variant.by_similarity:
             near = near_items(domain.text, domain.text_mean, self.recommender.device)
         if near is None or domain.name == self.origin.source:
             table = Rows([self.item_table(domain)])
@@ -197,8 +215,18 @@ def load_seeds(
     return {seed: load_trained(model, patterns, seed, device) for seed in card.seeds}
 
 
-def load_recommender(spec: ModelSpec, folder: Path, seed: int) -> SequentialRecommender:
+def load_recommender(
+    spec: ModelSpec,
+    folder: Path,
+    seed: int,
+    remedy: str = "run the train stage",
+    *,
+    cached: bool = True,
+) -> SequentialRecommender:
     """The recommender of a seed, on the CPU and in evaluation mode.
+
+    Args:
+        remedy: what makes the weights anew; see `read_sealed` for `cached`.
 
     Raises:
         UserError: when the weights are missing or were made for other dimensions.
@@ -206,10 +234,10 @@ def load_recommender(spec: ModelSpec, folder: Path, seed: int) -> SequentialReco
     path = seed_path(folder, seed)
     recommender = create_model(spec)
     try:
-        recommender.load_state_dict(load_tensors(path, "train"))
+        recommender.load_state_dict(load_tensors(path, remedy, cached=cached))
     except RuntimeError as error:
         raise UserError(
-            f"{path}: does not fit the model that {MODEL_FILE} describes ({error}); "
-            "run the train stage again"
+            f"{path}: does not fit the model that the JSON beside it describes "
+            f"({' '.join(str(error).split())}); {remedy}"
         ) from error
     return recommender.eval()

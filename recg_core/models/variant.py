@@ -70,6 +70,18 @@ class AnchorConfig:
 
 
 @dataclass(frozen=True)
+class InContextConfig:
+    """Ranking by what texts and observed histories of the domain say; see
+    `recg_core.models.in_context`."""
+
+    users: int = 1000  # whose next item teaches the weights, in each of five contexts
+
+    def __post_init__(self) -> None:
+        if self.users < 1:
+            raise ValueError("users must be 1 or more")
+
+
+@dataclass(frozen=True)
 class VariantConfig:
     """One row of `variants` in the params."""
 
@@ -80,14 +92,18 @@ class VariantConfig:
     generalization: GeneralizationConfig | None = None
     patterns: PatternsConfig | None = None
     anchor: AnchorConfig | None = None
+    in_context: InContextConfig | None = None
 
     def __post_init__(self) -> None:
-        parts = ("generalization", "patterns", "anchor")
+        parts = ("generalization", "patterns", "anchor", "in_context")
         used = [name for name in parts if getattr(self, name) is not None]
         if self.by_id and used:
             raise ValueError(f"items of kind id know no other domain, so {used} cannot be used")
-        if self.anchor is not None and self.patterns is not None:
-            raise ValueError("an anchor takes the place of patterns in other domains: use one")
+        elsewhere = [n for n in ("anchor", "in_context", "patterns") if n in used]
+        if len(elsewhere) > 1:
+            raise ValueError(
+                f"{' and '.join(elsewhere)} each decide what is said in other domains: use one"
+            )
 
     @property
     def by_id(self) -> bool:
@@ -100,6 +116,12 @@ class VariantConfig:
         return isinstance(self.items, TextItemsConfig) and self.items.center
 
     @property
-    def counts(self) -> bool:
+    def by_similarity(self) -> bool:
+        """Whether other domains are ranked by likeness of texts, and not by what was trained of
+        the source's products."""
+        return self.anchor is not None or self.in_context is not None
+
+    @property
+    def reads_histories(self) -> bool:
         """Whether the model reads the observed histories of the domain that it ranks."""
-        return self.anchor is not None and self.anchor.counts
+        return self.in_context is not None or (self.anchor is not None and self.anchor.counts)

@@ -1,6 +1,6 @@
 """Writing the report: metrics for DVC, tables, a page, one summary."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, write_bytes, write_sealed_json
 from recg_core.domains.domain import why_untested
+from recg_core.report.advice import advice
 from recg_core.report.analysis import Analysis, analyse
 from recg_core.report.calibration import calibration_section
 from recg_core.report.cells import (
@@ -15,20 +16,23 @@ from recg_core.report.cells import (
     REFERENCE,
     SMALL,
     SMALL_MARK,
+    Cells,
     Grid,
     load_cells,
     metrics_digest,
 )
 from recg_core.report.comparisons import TRAINING_FREE
 from recg_core.report.config import FULL, ReportConfig
-from recg_core.report.curves import curve_drawings
+from recg_core.report.curves import curves
+from recg_core.report.examples import examples_section
 from recg_core.report.figures import load_figures
 from recg_core.report.files import metrics_files, replace_files, table_files
 from recg_core.report.heatmap import heatmap_svg, heatmap_table
-from recg_core.report.layout import Section, Table, html, markdown
+from recg_core.report.layout import DRAWINGS, Panels, Section, Table, html, markdown
+from recg_core.report.levels import levels
 from recg_core.report.paper_tables import ablation_table, comparison_tables, statistics_table
 from recg_core.report.statistics import DECIMALS
-from recg_core.report.summary import averages_table, build_summary, findings
+from recg_core.report.summary import averages_table, build_summary, gains, rows_table
 from recg_core.report.tables import (
     certificate_table,
     comparisons_table,
@@ -47,7 +51,7 @@ class Inputs:
 
     ranks: Path  # cells, at any depth: ranks and certificate beside each other
     slices: Path  # `<source>_to_<target>.parquet`
-    domains: Path  # `<domain>/stats.json`
+    domains: Path  # `<domain>/`: `stats.json`, items and sequences
     curves: Path  # `<variant>/<source>/<backbone>.csv`; may be missing
     figures: Path  # see `load_figures`; may be missing
 
@@ -56,7 +60,7 @@ class Inputs:
 class Outputs:
     """Where a report is written to."""
 
-    report: Path  # `report.md`, `report.html` and `tables/`
+    report: Path  # `report.md`, `report.html`, `tables/` and `drawings/`
     full: Path  # a JSON of metrics for each cell, under full ranking
     sampled: Path  # the same under sampled ranking
     summary: Path  # JSON: the headline metrics of all cells
@@ -85,10 +89,10 @@ def write_report(
     analysis = analyse(cells, inputs.slices, config)
     out = outputs.report
     sections = [
-        *_result_sections(analysis, said),
+        *_result_sections(analysis, inputs.domains, said),
         _slices(analysis),
         calibration_section(analysis),
-        Section("Training curves", (), tuple(curve_drawings(inputs.curves, cells))),
+        Section("Training curves", (), _present(curves(inputs.curves, cells))),
         Section("Figures", (), tuple(load_figures(inputs.figures, out))),
         Section("Data", (), (statistics_table(statistics, preparation),)),
         Section("Certificates", (), (certificate_table(cells),)),
@@ -98,9 +102,15 @@ def write_report(
     full, sampled = (metrics_files(analysis, name) for name in (FULL, config.sampled))
     replace_files(outputs.full, full)
     replace_files(outputs.sampled, sampled)
-    tables = [table for section in sections for table in section.blocks if isinstance(table, Table)]
+    blocks = [block for section in sections for block in section.blocks]
+    tables = [block for block in blocks if isinstance(block, Table)]
     every = comparisons_table(analysis)
     replace_files(out / "tables", table_files(tables) | {f"{every.name}.csv": every.csv()})
+    panels = [
+        block for section in sections for block in section.blocks if isinstance(block, Panels)
+    ]
+    drawings = {f"{d.name}.svg": d.standalone() for block in panels for d in block.drawings}
+    replace_files(out / DRAWINGS, drawings)
     texts = {
         outputs.heatmap: heatmap_svg(heatmap_table(analysis, config.sampled)),
         out / "report.md": markdown(TITLE, sections),
@@ -139,8 +149,16 @@ def _noted(section: Section) -> Section:
     return replace(section, blocks=blocks)
 
 
-def _result_sections(analysis: Analysis, said: tuple[str, ...]) -> Iterator[Section]:
+def _result_sections(analysis: Analysis, domains: Path, said: tuple[str, ...]) -> Iterator[Section]:
     num_negatives = analysis.config.num_negatives
+    yield Section(
+        "Summary",
+        (_question(analysis.cells), *advice(analysis), *gains(analysis), *said),
+        _present(levels(analysis), rows_table(analysis)),
+    )
+    means = [averages_table(analysis, zero_shot=zero_shot) for zero_shot in (True, False)]
+    yield Section("Means", (), _present(*means))
+    yield examples_section(analysis, domains)
     protocols = {
         FULL: (
             "Full ranking",
@@ -154,22 +172,34 @@ def _result_sections(analysis: Analysis, said: tuple[str, ...]) -> Iterator[Sect
             "paper prints for its own domains.",
         ),
     }
-    full, sampled = (findings(analysis, protocol) for protocol in protocols)
-    yield Section(
-        "Summary",
-        # Where nothing is compared, both say the same.
-        (*full, *(sampled if sampled != full else ()), *said),
-        (heatmap_table(analysis, FULL),),
-    )
     for protocol, (title, words) in protocols.items():
-        tables = _protocol_tables(analysis, protocol)
-        yield Section(title, (words,), tuple(table for table in tables if table and table.rows))
+        yield Section(title, (words,), _present(*_protocol_tables(analysis, protocol)))
+
+
+def _question(cells: Cells) -> str:
+    """What was done, in two sentences."""
+    grid = cells.grid
+    pairs = len(grid.pairs(zero_shot=True))
+    return (
+        f"Models were trained on {_listed(grid.sources)} and ranked the items of "
+        f"{_listed(grid.domains)}: for every test user the item that came next, among others. "
+        f"Where the two differ ({pairs} pair{'' if pairs == 1 else 's'}) the model has seen no "
+        "interaction of the domain that it ranks in: that is zero-shot."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = (f"`{name}`" for name in names)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _present(*blocks: Table | Panels | None) -> tuple[Table | Panels, ...]:
+    """Those that there are, without tables of no rows."""
+    return tuple(b for b in blocks if b is not None and not (isinstance(b, Table) and not b.rows))
 
 
 def _protocol_tables(analysis: Analysis, protocol: str) -> Iterator[Table | None]:
-    yield averages_table(analysis, protocol)
-    if protocol != FULL:
-        yield heatmap_table(analysis, protocol)
+    yield heatmap_table(analysis, protocol)
     for zero_shot in (True, False):
         yield from comparison_tables(analysis, protocol, zero_shot=zero_shot)
     yield ablation_table(analysis, protocol)

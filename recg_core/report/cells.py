@@ -205,7 +205,7 @@ def load_cells(ranks: Path, grid: Grid) -> Cells:
     Raises:
         UserError: when a cell of the grid is missing or there twice, or a JSON is no certificate.
     """
-    found = _read_cells(ranks)
+    found = read_cells(ranks)
     alone = {cell.model.variant for cell in found.values() if not cell.certificate.transfers}
     grid = replace(grid, in_domain_only=frozenset(alone))
     wanted = [
@@ -232,8 +232,12 @@ def load_cells(ranks: Path, grid: Grid) -> Cells:
     return Cells(grid, {key: found[key] for key in wanted} | training_free)
 
 
-def _read_cells(ranks: Path) -> dict[Key, Cell]:
-    """All cells below `ranks`, of the grid or not."""
+def read_cells(ranks: Path) -> dict[Key, Cell]:
+    """All cells below `ranks`, of a grid or not.
+
+    Raises:
+        UserError: when one is there twice, or a JSON is no certificate.
+    """
     found: dict[Key, Cell] = {}
     for path in sorted(ranks.rglob("*.json")):
         content = read_sealed_json(path, "run the evaluate or baselines stage")

@@ -9,15 +9,15 @@ from recg_core.base.access import reading
 from recg_core.base.errors import UserError
 from recg_core.report.cells import Cells, Model
 from recg_core.report.escape import markup_text
-from recg_core.report.layout import Drawing
+from recg_core.report.layout import Drawing, Panels
 
 METRIC = "valid_ndcg@10"
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 560, 240, 44, 28, 12
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 400, 220, 44, 28, 12
 _COLOURS = 9  # classes c0..c8 of the page's style
 
 
-def curve_drawings(folder: Path, cells: Cells) -> list[Drawing]:
-    """One drawing a source: validation NDCG@10 by epoch, a line for each model and seed.
+def curves(folder: Path, cells: Cells) -> Panels | None:
+    """A panel a source: validation NDCG@10 by epoch, a line for each model and seed.
 
     Raises:
         UserError: when a curve is not that of the model whose ranks are there.
@@ -30,7 +30,10 @@ def curve_drawings(folder: Path, cells: Cells) -> list[Drawing]:
         }
         if found := {model: seeds for model, seeds in lines.items() if seeds}:
             drawings.append(_drawing(source, found))
-    return drawings
+    if not drawings:
+        return None
+    said = "On the validation items of the source, percent, full ranking."
+    return Panels("NDCG@10 by epoch", said, tuple(drawings))
 
 
 def _lines(
@@ -69,10 +72,14 @@ def _drawing(source: str, lines: dict[str, list[list[tuple[float, float]]]]) -> 
     def down(y: float) -> str:
         return f"{_TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - y / top):.1f}"
 
-    legend = 18 * ((len(lines) + 2) // 3)
+    # As many to a line as fit: a letter takes some 6.5 units.
+    entry = 34 + 6.5 * max(map(len, lines))
+    columns = max(1, int((_WIDTH - 10) // entry))
+    legend = 18 * -(-len(lines) // columns)
+    alt = f"Validation NDCG@10 by epoch of the models trained on {source}"
     parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + legend}" role="img" '
-        f'aria-label="Training curves on {markup_text(source)}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT + legend}" '
+        f'role="img" aria-label="{markup_text(alt)}">'
     ]
     for value in (0.0, 0.5 * top, top):
         y = down(value)
@@ -84,15 +91,17 @@ def _drawing(source: str, lines: dict[str, list[list[tuple[float, float]]]]) -> 
         for line in seeds:
             joined = " ".join(f"{across(x)},{down(y)}" for x, y in line)
             parts.append(f'<polyline {colour} points="{joined}"/>')
-        left, middle = 10 + (index % 3) * 185, _HEIGHT + 12 + 18 * (index // 3)
-        parts.append(f'<line {colour} x1="{left}" x2="{left + 18}" y1="{middle}" y2="{middle}"/>')
-        parts.append(f'<text x="{left + 24}" y="{middle + 4}">{markup_text(model)}</text>')
+        left, middle = 10 + (index % columns) * entry, _HEIGHT + 12 + 18 * (index // columns)
+        parts.append(
+            f'<line {colour} x1="{left:g}" x2="{left + 18:g}" y1="{middle}" y2="{middle}"/>'
+        )
+        parts.append(f'<text x="{left + 24:g}" y="{middle + 4}">{markup_text(model)}</text>')
     best = {model: max(y for line in seeds for _, y in line) for model, seeds in lines.items()}
     said = ", ".join(f"{model} {100 * value:.2f}" for model, value in best.items())
     return Drawing(
-        f"Trained on {source}",
-        f"NDCG@10 (percent, full ranking) on the validation items of {source} by epoch; the best "
-        f"value of each model: {said}.",
+        f"curves_{source}",
+        f"Trained on {source}; the best value of each model: {said}.",
+        alt,
         "".join([*parts, "</svg>"]),
     )
 

@@ -9,6 +9,7 @@ from importlib import resources
 from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from recg_core.base.printable import printable
 from recg_core.report.escape import (
@@ -18,6 +19,8 @@ from recg_core.report.escape import (
     markdown_text,
     markup_prose,
 )
+
+DRAWINGS = "drawings"  # the folder of the drawings beside `report.md`
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,28 @@ class Table:
     labels: int
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
+    words: bool = False  # whether its texts are sentences or titles, which take several lines
 
     def has(self, sign: str) -> bool:
         """Whether a head or a label of a row ends in a sign."""
         labels = [entry for row in self.rows for entry in row[: self.labels]]
         return any(sign in text for text in (*self.columns, *labels) if isinstance(text, str))
 
+    @property
+    def left(self) -> tuple[bool, ...]:
+        """Of each column, whether it begins at the left: labels and texts do, numbers do not."""
+        numbers = {
+            index
+            for row in self.rows
+            for index, entry in enumerate(row)
+            if isinstance(entry, Number)
+        }
+        columns = range(len(self.columns))
+        return tuple(index < self.labels or index not in numbers for index in columns)
+
     def markdown(self) -> str:
         """The table, its numbers to the right, the best in bold."""
-        rule = ["---"] * self.labels + ["--:"] * (len(self.columns) - self.labels)
+        rule = ["---" if left else "--:" for left in self.left]
         heads = map(markdown_text, self.columns)
         lines = (heads, rule, *(map(_markdown, row) for row in self.rows))
         return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
@@ -86,7 +102,7 @@ class Table:
 
     def latex(self) -> str:
         """The table as a `tabular` for the package booktabs."""
-        form = "l" * self.labels + "r" * (len(self.columns) - self.labels)
+        form = "".join("l" if left else "r" for left in self.left)
         head, *body = (" & ".join(map(_latex, row)) + r" \\" for row in (self.columns, *self.rows))
         parts = [
             f"% {printable(f'{self.title}. {self.caption}')}",
@@ -99,11 +115,26 @@ class Table:
 
 @dataclass(frozen=True)
 class Drawing:
-    """An inline SVG."""
+    """An SVG in the colours of the page."""
+
+    name: str  # of its file
+    caption: str
+    alt: str  # what it shows, for readers who cannot see it
+    svg: str
+
+    def standalone(self) -> str:
+        """The SVG as a file of its own, for Markdown."""
+        opening, _, rest = self.svg.partition(">")
+        return f"{opening}>\n<style>{_drawing_style()}</style>\n{rest}\n"
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Drawings side by side where there is room."""
 
     title: str
-    alt: str
-    svg: str
+    caption: str
+    drawings: tuple[Drawing, ...]
 
 
 @dataclass(frozen=True)
@@ -124,7 +155,7 @@ class Section:
 
     title: str
     paragraphs: tuple[str, ...] = ()
-    blocks: tuple[Table | Drawing | Figure, ...] = ()
+    blocks: tuple[Table | Panels | Figure, ...] = ()
 
     @property
     def anchor(self) -> str:
@@ -133,22 +164,26 @@ class Section:
 
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
-    """The report as Markdown; drawings are named, since Markdown has no place for them."""
+    """The report as Markdown; drawings are files in the folder DRAWINGS beside it."""
     parts = [f"# {markdown_text(title)}"]
     for section in sections:
         parts += [f"## {markdown_text(section.title)}", *map(markdown_prose, section.paragraphs)]
         for block in section.blocks:
             parts.append(f"### {markdown_text(block.title)}")
-            if isinstance(block, Table):
-                parts += [markdown_prose(block.caption), block.markdown()]
-            elif isinstance(block, Figure):
-                parts.append(
-                    f"![{markdown_text(block.alt)}]({quote(block.link, errors='surrogateescape')})"
-                )
-                parts += [markdown_prose(block.caption), block.table.markdown()]
+            if isinstance(block, Figure):
+                parts.append(_image(block.alt, block.link))
+            parts.append(markdown_prose(block.caption))
+            if isinstance(block, Panels):
+                for drawing in block.drawings:
+                    parts.append(_image(drawing.alt, f"{DRAWINGS}/{drawing.name}.svg"))
+                    parts.append(markdown_prose(drawing.caption))
             else:
-                parts.append(f"{markdown_prose(block.alt)} The drawing is in report.html.")
+                parts.append((block.table if isinstance(block, Figure) else block).markdown())
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _image(alt: str, link: str) -> str:
+    return f"![{markdown_text(alt)}]({quote(link, errors='surrogateescape')})"
 
 
 def html(title: str, sections: Sequence[Section]) -> str:
@@ -156,15 +191,28 @@ def html(title: str, sections: Sequence[Section]) -> str:
 
     Landmarks, captions and row headers for screen readers, light and dark.
     """
-    source = resources.files("recg_core.report").joinpath("page.html").read_text("utf-8")
+    source = _resource("page.html")
     # With autoescape, all that is inserted goes through `printable` and `escape`, as `markup_text`.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_finalized
     )
     page = environment.from_string(source).render(
-        title=title, sections=sections, prose=markup_prose
+        title=title, sections=sections, prose=_paragraph, drawing_style=Markup(_drawing_style())
     )
     return page.strip() + "\n"
+
+
+def _paragraph(text: str) -> Markup:
+    """A paragraph of the page, in which no line begins with the sign of percent."""
+    return Markup(markup_prose(text).replace(" %", "\u00a0%"))
+
+
+def _drawing_style() -> str:
+    return _resource("drawing.css").strip()
+
+
+def _resource(name: str) -> str:
+    return resources.files("recg_core.report").joinpath(name).read_text("utf-8")
 
 
 def bold_best(rows: Sequence[Sequence[Entry]], groups: int = 0) -> tuple[tuple[Entry, ...], ...]:

@@ -84,23 +84,29 @@ def statistics_table(statistics: dict[str, dict[str, Any]], preprocess: str) -> 
 
 
 def comparison_tables(analysis: Analysis, protocol: str, *, zero_shot: bool) -> list[Table]:
-    """Table 4 or 5; zero-shot models that use target interactions stand in a table of their own."""
+    """Table 4 or 5, one a backbone, since all models side by side are wider than a page.
+
+    Zero-shot models that use target interactions stand in tables of their own.
+    """
     cells = analysis.cells
     views = [analysis.view(protocol, metric) for metric in metric_names(analysis.config.ks)]
     tables = []
     for (of_zero_shot, used), (name, title) in COMPARISONS.items():
-        models = [
-            model
-            for model in cells.grid.models(zero_shot=zero_shot)
-            if not model.variant.startswith(ABLATION)
-            and cells.uses_interactions(model, zero_shot=zero_shot) == used
-        ]
-        found = [
-            [cells.by_key[model, source, target] for model in models]
-            for source, target in cells.grid.pairs(zero_shot=zero_shot)
-        ]
-        if of_zero_shot == zero_shot and models and found:
-            tables.append(_comparison_table(f"{name}_{protocol}", title, views, cells, found))
+        for backbone in cells.grid.backbones:
+            models = [
+                model
+                for model in cells.grid.models(zero_shot=zero_shot)
+                if model.backbone == backbone
+                and not model.variant.startswith(ABLATION)
+                and cells.uses_interactions(model, zero_shot=zero_shot) == used
+            ]
+            found = [
+                [cells.by_key[model, source, target] for model in models]
+                for source, target in cells.grid.pairs(zero_shot=zero_shot)
+            ]
+            if of_zero_shot == zero_shot and models and found:
+                names = f"{name}_{backbone}_{protocol}", f"{title}, {backbone}"
+                tables.append(_comparison_table(*names, views, cells, found))
     return tables
 
 

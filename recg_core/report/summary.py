@@ -8,9 +8,8 @@ import numpy as np
 
 from recg_core.report.analysis import Analysis, View
 from recg_core.report.cells import (
+    INTERACTIONS_MARK,
     INTERACTIONS_USED,
-    MIN_CANDIDATES,
-    MIN_USERS,
     REFERENCE,
     TOO_SMALL,
     Cell,
@@ -20,9 +19,9 @@ from recg_core.report.cells import (
 )
 from recg_core.report.comparisons import TRAINING_FREE
 from recg_core.report.config import FULL
-from recg_core.report.layout import Entry, Number, Table, bold_best, percent
+from recg_core.report.layout import Entry, Table, bold_best, percent
 from recg_core.report.statistics import interval
-from recg_core.report.wording import LEGEND, fewer_negatives, title_of
+from recg_core.report.wording import LEGEND, fewer_negatives, title_of, yes_or_no
 
 MEANS = {"mean_zero_shot": True, "mean_in_domain": False}
 
@@ -60,58 +59,92 @@ def _headline(analysis: Analysis, cells: Sequence[Cell]) -> dict[str, dict[str, 
     return found
 
 
-def averages_table(analysis: Analysis, protocol: str) -> Table:
-    """Mean over the zero-shot cells and over the in-domain cells, of models and rows."""
-    recall, ndcg = (analysis.view(protocol, metric) for metric in analysis.config.headline)
+def rows_table(analysis: Analysis) -> Table:
+    """What each variant and training-free row is, and what it reads of a target."""
     cells = analysis.cells
-    rows: list[tuple[Entry, ...]] = []
+    rows: dict[str, tuple[Entry, ...]] = {}
     for model in cells.models:
+        cell = next(found for found in cells.by_key.values() if found.model == model)
         used = cells.uses_interactions(model, zero_shot=True)
-        entries: list[Entry] = ["yes" if used else "no", _marked(cells, model)]
-        for zero_shot in MEANS.values():
-            over = cells.counted(model, zero_shot=zero_shot)
-            if not over:
-                entries += [Number(None), Number(None), "-"]
-                continue
-            mean, low, high = ndcg.average(over)
-            entries += [percent(recall.average(over)[0]), percent(mean)]
-            entries.append(f"{100 * low:.2f} to {100 * high:.2f}")
-        entries += [_score(ndcg, model, against) for against in (REFERENCE, TRAINING_FREE)]
-        rows.append(tuple(entries))
-    heads = [
-        f"{kind} {head}"
-        for kind in ("Zero-shot", "In-domain")
-        for head in (title_of(recall.metric), title_of(ndcg.metric), "95 % interval")
-    ]
-    opponents = (f"Against {REFERENCE}", "Against best training-free")
+        name = f"{model.variant}{INTERACTIONS_MARK if used else ''}"
+        rows.setdefault(model.variant, (name, cell.certificate.description))
     return Table(
-        f"averages_{protocol}",
-        "Averages",
-        f"{LEGEND} Intervals: bootstrap over users. Interactions used: of the target, by the "
-        "zero-shot cells; rows with and without do not compete. Last columns: zero-shot cells that "
-        f"are better / not clearly different / worse by {title_of(ndcg.metric)}, corrected by "
-        "Holm.",
-        2,
-        ("Interactions used", "Model", *heads, *opponents),
-        bold_best(rows, groups=1),
+        "rows",
+        "What each row is",
+        f"Variants are trained, with every backbone; the others are not. {INTERACTIONS_MARK} uses "
+        "interactions of a target that it was not trained on.",
+        1,
+        ("Row", "What it does"),
+        tuple(rows.values()),
+        words=True,
     )
 
 
-def _marked(cells: Cells, model: Model) -> str:
+def averages_table(analysis: Analysis, *, zero_shot: bool) -> Table | None:
+    """Mean over the zero-shot or the in-domain cells, under both protocols; None without cells."""
+    cells = analysis.cells
+    protocols = {"Full": FULL, "Sampled": analysis.config.sampled}
+    views = {
+        head: [analysis.view(protocol, metric) for metric in analysis.config.headline]
+        for head, protocol in protocols.items()
+    }
+    opponents = (REFERENCE, TRAINING_FREE) if zero_shot else ()
+    rows: list[tuple[Entry, ...]] = []
+    for model in cells.models:
+        if not (over := cells.counted(model, zero_shot=zero_shot)):
+            continue
+        used = cells.uses_interactions(model, zero_shot=True)
+        # Rows with and without interactions do not compete; in-domain all trained ones use some.
+        entries: list[Entry] = [yes_or_no(used and zero_shot), _marked(cells, model, zero_shot)]
+        for recall, ndcg in views.values():
+            mean, low, high = ndcg.average(over)
+            entries += [percent(recall.average(over)[0]), percent(mean)]
+            entries.append(f"{100 * low:.2f} to {100 * high:.2f}")
+        for _, ndcg in views.values():
+            entries += [_score(ndcg, model, against) for against in opponents]
+        rows.append(tuple(entries))
+    if not rows:
+        return None
+    metrics = [title_of(metric) for metric in analysis.config.headline]
+    heads = [f"{head} {name}" for head in views for name in (*metrics, "95 % interval")]
+    names = {REFERENCE: f"against {REFERENCE}", TRAINING_FREE: "against training-free"}
+    scores = [f"{head} {names[against]}" for head in views for against in opponents]
+    kind = "zero-shot" if zero_shot else "in-domain"
+    explained = (
+        " Rows with and without interactions of the target do not compete. Last columns: cells "
+        f"that are better / not clearly different / worse by {metrics[1]}, corrected by Holm, than "
+        f"`{REFERENCE}` or the best training-free row of the target."
+    )
+    return Table(
+        f"averages_{kind.replace('-', '_')}",
+        f"Means, {kind}",
+        f"{LEGEND} Full: among all items; sampled: against {analysis.config.num_negatives} "
+        f"negatives{fewer_negatives(cells, cells.large, analysis.config.num_negatives)}. "
+        f"Intervals: of the NDCG, bootstrap over users.{explained if zero_shot else ''}",
+        1,
+        ("Model", *heads, *scores),
+        tuple(row[1:] for row in bold_best(rows, groups=1)),
+    )
+
+
+def _marked(cells: Cells, model: Model, zero_shot: bool) -> str:
     """The model's name; a training-free row's marks are those of its first target."""
     first = next(cell for cell in cells.by_key.values() if cell.model == model)
-    return str(model) if first.trained else f"{model}{first.marks}"
+    if not first.trained:
+        return f"{model}{first.marks}"
+    used = zero_shot and cells.uses_interactions(model, zero_shot=True)
+    return f"{model}{INTERACTIONS_MARK if used else ''}"
 
 
 def _score(view: View, model: Model, against: str) -> str:
-    counts = _counts(view, [model], against)
+    counts = count_verdicts(view, [model], against)
     if not counts:
         return "-"
-    return f"{counts['better']} / {counts['unclear']} / {counts['worse']}"
+    return f"{counts['better']}/{counts['unclear']}/{counts['worse']}"
 
 
-def _counts(view: View, models: Sequence[Model], against: str) -> Counter[str]:
-    """How many zero-shot cells of the models have each verdict."""
+def count_verdicts(view: View, models: Sequence[Model], against: str) -> Counter[str]:
+    """How many zero-shot cells of the models have each verdict against an opponent."""
     return Counter(
         c.verdict
         for c in view.comparisons(against)
@@ -119,58 +152,27 @@ def _counts(view: View, models: Sequence[Model], against: str) -> Counter[str]:
     )
 
 
-def findings(analysis: Analysis, protocol: str) -> list[str]:
-    """Sentences on the zero-shot cells: the best rows, and each variant against both rivals."""
+def gains(analysis: Analysis) -> list[str]:
+    """A sentence on how far each variant's zero-shot mean is from the reference's."""
     cells, grid = analysis.cells, analysis.cells.grid
-    if not grid.pairs(zero_shot=True):
-        return ["No domain of the grid is a target of another, so that nothing is zero-shot."]
-    if all(cells.small(target) for _, target in grid.pairs(zero_shot=True)):
-        return [
-            f"No target has {MIN_USERS} test users and {MIN_CANDIDATES} candidates, so that "
-            "nothing is compared: the cells below are too small to mean anything."
-        ]
-    view = analysis.view(protocol, analysis.config.headline[1])
-    said = [_best_models(view, cells)]
+    metric = analysis.config.headline[1]
+    words = {FULL: "by full ranking", analysis.config.sampled: "by sampled ranking"}
+    said = []
     for variant in grid.variants:
         models = [Model(backbone, variant) for backbone in grid.backbones]
         over = [cell for model in models for cell in cells.counted(model, zero_shot=True)]
-        if not over:
-            continue
-        parts = [gain] if (gain := _gain(view, over)) else []
-        for against, words in ((REFERENCE, f"`{REFERENCE}`"), (TRAINING_FREE, "training-free")):
-            counts = _counts(view, models, against)
-            if total := sum(counts.values()):
-                parts.append(
-                    f"against {words} better in {counts['better']} of {total} cells, worse in "
-                    f"{counts['worse']}, not clearly different in {counts['unclear']}"
-                )
-        said.append(f"`{variant}`: {'; '.join(parts)}.")
-    return said
-
-
-def _best_models(view: View, cells: Cells) -> str:
-    """The trained model and the training-free row with the highest zero-shot mean."""
-    over = {
-        model: found
-        for model in cells.models
-        if not cells.uses_interactions(model, zero_shot=True)
-        and (found := cells.counted(model, zero_shot=True))
-    }
-    parts = []
-    for kind, trained in (("trained model", True), ("training-free row", False)):
-        means = {m: view.average(found) for m, found in over.items() if bool(m.backbone) == trained}
-        if means:
-            best = max(means, key=lambda model: means[model][0])
-            mean, low, high = means[best]
-            parts.append(
-                f"the best {kind} is `{best}` with {100 * mean:.2f} % "
-                f"(95 % interval {100 * low:.2f} to {100 * high:.2f})"
-            )
-    negatives = view.analysis.config.num_negatives
-    sampled = f"{negatives} negatives{fewer_negatives(cells, cells.large, negatives)}"
-    ranking = "full ranking" if view.protocol == FULL else sampled
-    head = f"Zero-shot without interactions of the target, {title_of(view.metric)}, {ranking}: "
-    return head + "; ".join(parts) + "."
+        found = {
+            protocol: gain
+            for protocol in words
+            if (gain := _gain(analysis.view(protocol, metric), over))
+        }
+        if found:
+            parts = ", ".join(f"{gain} {words[protocol]}" for protocol, gain in found.items())
+            said.append(f"`{variant}`: {parts}")
+    if not said:
+        return []
+    head = f"Zero-shot {title_of(metric)} relative to `{REFERENCE}`, all backbones together: "
+    return [head + "; ".join(said) + "."]
 
 
 def _gain(view: View, over: Sequence[Cell]) -> str | None:
@@ -182,6 +184,6 @@ def _gain(view: View, over: Sequence[Cell]) -> str | None:
     mean = view.average(ours)[0]
     low, high = interval(view.samples(ours) / view.samples(theirs) - 1)
     return (
-        f"{100 * (mean / reference - 1):+.1f} % relative to `{REFERENCE}` in the mean "
+        f"{100 * (mean / reference - 1):+.1f} % "
         f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f} %)"
     )

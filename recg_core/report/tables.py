@@ -53,7 +53,7 @@ def verdict_table(analysis: Analysis, protocol: str, against: str) -> Table:
 
 def _verdict_row(view: View, c: Comparison) -> tuple[Entry, ...]:
     relative = percent(c.relative, " %", "+.1f")
-    ends = "-" if relative.value is None else range_of(c.relative_low, c.relative_high)
+    ends = "-" if relative.value is None else range_of(c.relative_low, c.relative_high, ".1f")
     return (
         c.cell.target, c.cell.source, str(c.cell.model), percent(view.value(c.cell)),
         percent(view.seed_std(c.cell)), str(c.other.model),

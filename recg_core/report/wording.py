@@ -1,9 +1,12 @@
 """Words and signs that several tables share."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from recg_core.report.cells import INTERACTIONS_MARK, REFERENCE, TEXT_MARK, Cells
-from recg_core.report.comparisons import Comparison
+
+if TYPE_CHECKING:  # it brings scipy, which the words alone need not wait for
+    from recg_core.report.comparisons import Comparison
 
 LEGEND = (
     "Percent, means over users and seeds; the best of a row or group in bold. "
@@ -28,12 +31,12 @@ def fewer_negatives(cells: Cells, targets: Iterable[str], num_negatives: int) ->
     return f" ({', '.join(found)})" if found else ""
 
 
-def arrow(compared: Comparison | None) -> str:
+def arrow(compared: "Comparison | None") -> str:
     """Whether a cell is above or below its opponent."""
     return {"better": "▲", "worse": "▼"}.get(compared.verdict, "") if compared else ""
 
 
-def star(compared: Comparison | None) -> str:
+def star(compared: "Comparison | None") -> str:
     """Whether a cell differs from its opponent."""
     return "*" if compared and compared.verdict != "unclear" else ""
 
@@ -44,9 +47,9 @@ def title_of(metric: str) -> str:
     return f"{ {'recall': 'Recall', 'ndcg': 'NDCG'}[name] }@{k}"
 
 
-def range_of(low: float, high: float) -> str:
+def range_of(low: float, high: float, form: str = ".2f") -> str:
     """The ends of an interval of fractions, in points with their signs."""
-    return f"{100 * low:+.2f} to {100 * high:+.2f}"
+    return f"{100 * low:+{form}} to {100 * high:+{form}}"
 
 
 def yes_or_no(value: bool) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
@@ -17,10 +17,13 @@ from recg_core.models.device import choose_device
 from recg_core.models.patterns import load_patterns, save_patterns
 from recg_core.models.tensors import save_tensors, seed_path
 from recg_core.models.trained import TrainedModel, load_recommender, load_trained
+from recg_core.serving.model_card import CellResult, check_license, render_card
 
 BUNDLE_FILE = "bundle.json"
 ENCODER_FILE = "encoder.safetensors"
 FORMAT = 1
+AGAIN = "copy or export the bundle again"
+UNKNOWN = "unknown"  # a licence that nobody named, as the Hugging Face hub calls it
 SHIPPED = Path(__file__).parent / "shipped"
 
 
@@ -34,6 +37,8 @@ class BundleCard:
         seed: of the training.
         encoder: the row that builds the encoder.
         trained_on: a sentence for people.
+        license: of the weights, an identifier of the Hugging Face hub.
+        results: what the model reached where it was evaluated.
     """
 
     format: int
@@ -41,16 +46,26 @@ class BundleCard:
     seed: int
     encoder: dict[str, Any]
     trained_on: str
+    license: str = UNKNOWN
+    results: tuple[CellResult, ...] = ()
 
 
-def save_bundle(
-    folder: Path, trained: TrainedModel, encoder: Encoder, card: BundleCard, readme: str
-) -> None:
-    """Write a bundle; `bundle.json` comes last.
+class Loaded(NamedTuple):
+    """What a bundle holds, in memory."""
+
+    trained: TrainedModel
+    encoder: Encoder
+    card: BundleCard
+
+
+def save_bundle(folder: Path, trained: TrainedModel, encoder: Encoder, card: BundleCard) -> None:
+    """Write a bundle, its model card included; `bundle.json` comes last.
 
     Raises:
-        UserError: when `folder` holds something else, or the model cannot leave its source.
+        UserError: when `folder` holds something else, the model cannot leave its source, or the
+            licence is no identifier.
     """
+    check_license(card.license)
     if card.origin.spec.variant.by_id:
         raise UserError(f"{trained.label}: a model of item ids knows no other catalogue")
     with replaced_folder(folder, BUNDLE_FILE) as place:
@@ -61,21 +76,19 @@ def save_bundle(
             save_patterns(trained.patterns, place / "patterns", card.seed)
         if isinstance(encoder, CorpusEncoder):
             write_tensors(place / ENCODER_FILE, *encoder.state())
+        readme = render_card(card.origin, card.encoder, card.trained_on, card.license, card.results)
         (place / "README.md").write_text(readme, encoding="utf-8")
         write_sealed_json(place / BUNDLE_FILE, dataclasses.asdict(card))
 
 
-def load_bundle(
-    folder: Path, device: str | None = None
-) -> tuple[TrainedModel, Encoder, BundleCard]:
+def load_bundle(folder: Path, device: str | None = None) -> Loaded:
     """Read a bundle: the model on its device, and an encoder that is ready to encode.
 
     Raises:
         UserError: when it is of a newer format, incomplete or damaged, or the encoder is another
             than that of the model.
     """
-    remedy = "copy or export the bundle again"
-    content = read_sealed_json(folder / BUNDLE_FILE, remedy)
+    content = read_sealed_json(folder / BUNDLE_FILE, AGAIN, cached=False)
     if content.get("format") != FORMAT:
         raise UserError(
             f"{folder}: is a bundle of format {content.get('format')}, this version reads "
@@ -83,22 +96,22 @@ def load_bundle(
         )
     card = build(BundleCard, content, str(folder / BUNDLE_FILE))
     spec, place = card.origin.spec, choose_device(device)
-    recommender = load_recommender(spec, folder, card.seed).to(place)
+    recommender = load_recommender(spec, folder, card.seed, AGAIN, cached=False).to(place)
     patterns = None
     if spec.variant.patterns is not None:
-        dim = recommender.backbone.dim
-        patterns = load_patterns(folder / "patterns", card.seed, spec.variant.patterns, dim)
+        found = load_patterns(
+            folder / "patterns", card.seed, spec.variant.patterns, recommender.backbone.dim,
+            AGAIN, cached=False,
+        )  # fmt: skip
+        patterns = None if found is None else found.to(place)
     encoder = build_encoder(card.encoder, str(folder))
     if isinstance(encoder, CorpusEncoder):
-        encoder.restore(*read_tensors(folder / ENCODER_FILE, remedy))
+        encoder.restore(*read_tensors(folder / ENCODER_FILE, AGAIN, cached=False))
     check_encoder(encoder, card.origin, str(folder))
-    moved = None if patterns is None else patterns.to(place)
-    return TrainedModel(recommender, card.origin, str(folder), moved), encoder, card
+    return Loaded(TrainedModel(recommender, card.origin, str(folder), patterns), encoder, card)
 
 
-def load_from_pipeline(
-    model: Path, seed: int | None = None, device: str | None = None
-) -> tuple[TrainedModel, Encoder, BundleCard]:
+def load_from_pipeline(model: Path, seed: int | None = None, device: str | None = None) -> Loaded:
     """A model where the pipeline left it, `models/<variant>/<source>/<backbone>`.
 
     The encoder is the row of `params.yaml` that made the embeddings of the source.
@@ -121,7 +134,7 @@ def load_from_pipeline(
     variant, source, backbone = place.parts
     said = f"{backbone} as `{variant}` on the domain {source}, seed {seed}"
     origin = Origin(card.spec, card.source, card.encoder_fingerprint)
-    return trained, encoder, BundleCard(FORMAT, origin, seed, row, said)
+    return Loaded(trained, encoder, BundleCard(FORMAT, origin, seed, row, said))
 
 
 def _encoder_of(origin: Origin, root: Path, rows: dict[str, Any]) -> tuple[Encoder, dict[str, Any]]:
@@ -150,51 +163,3 @@ def check_encoder(encoder: Encoder, origin: Origin, label: str) -> None:
             f"{label}: its encoder is not the one that the model was trained with (another "
             "version, weights, template or setting); use the same"
         )
-
-
-def model_card(card: BundleCard, cells: list[dict[str, Any]]) -> str:
-    """The README of a bundle, Markdown.
-
-    Args:
-        cells: metrics of the model on targets: target, protocol, metric, value, low, high, and
-            the value of the best training-free row.
-    """
-    variant = card.origin.spec.variant
-    reads = "item texts and the counts of observed histories" if variant.counts else "item texts"
-    lines = [
-        "# A recommender for catalogues that it has never seen",
-        "",
-        f"Trained: {card.trained_on}. Encoder: `{card.encoder['kind']}`, fingerprint "
-        f"`{card.origin.encoder_fingerprint[:16]}…`. Of a new catalogue it reads {reads}; nothing "
-        "is trained there.",
-        "",
-        "```python",
-        "from recg_core import Recommender",
-        "",
-        'shop = Recommender.load("this/folder").fit_catalogue("items.csv", "histories.csv")',
-        'shop.recommend(["an item id", "another"], k=10)',
-        "```",
-        "",
-    ]
-    if cells:
-        lines += [
-            "Zero-shot results, means over test users with 95 % bootstrap intervals:",
-            "",
-            "| target | metric | this model | best training-free row |",
-            "|---|---|---|---|",
-        ]
-        lines += [
-            f"| {c['target']} | {c['metric']} | {c['value']:.4f} ({c['low']:.4f} to "
-            f"{c['high']:.4f}) | {c['training_free']:.4f} |"
-            for c in cells
-        ]
-        lines.append("")
-    lines += [
-        "Limits: it ranks by likeness of texts to a user's history; it knows no prices, stock or "
-        "images, and texts in languages that the encoder does not know mean nothing to it.",
-        "",
-        "Licence of the weights: that of the project unless the data it was trained on say "
-        "otherwise.",
-        "",
-    ]
-    return "\n".join(lines)

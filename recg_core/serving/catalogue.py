@@ -10,17 +10,18 @@ import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from recg_core.base.errors import UserError
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.domains.shards import fingerprint_of
 from recg_core.encoders import Encoder
-from recg_core.models.anchor import LogCounts
 from recg_core.models.near import HalfItems, UnitItems
 from recg_core.models.rows import EVERY, Items, Rows, Scorer
-from recg_core.models.trained import ItemVectors, TrainedModel
+from recg_core.models.trained import Evidence, ItemVectors, TrainedModel
 from recg_core.raw.values import canonical_text
+from recg_core.serving.checks import checked_ids, checked_k
 from recg_core.serving.histories import Histories, left_out, no_histories, one_row
 from recg_core.serving.tables import Table, read_catalogue, read_histories
 from recg_core.serving.topk import candidates, nearness_to_centres, top_items, top_of_chosen
@@ -28,8 +29,10 @@ from recg_core.serving.vectors import as_domain, encode_texts, mean_of
 
 log = logging.getLogger(__name__)
 
+REREAD_GROWTH = 0.01  # of the events, after which a context is read again
 BECAUSE = 3  # history items that are named as reasons
 LEAST_SHARE = 0.01  # of one
+QUIET_SECONDS = 2.0  # what is done sooner shows no progress bar
 REASON = ("item_id", "share")
 BATCH_SCHEMA: dict[str, Any] = {
     "user_id": pl.String,
@@ -104,7 +107,7 @@ class Catalogue:
         self._item_ids = items["item_id"].to_list()
         self._place = {item_id: row for row, item_id in enumerate(self._item_ids, start=1)}
         self._rough: tuple[Tensor, UnitItems] | None = None
-        self._evidence: tuple[Histories, LogCounts | None] | None = None
+        self._evidence: tuple[Histories, Evidence] | None = None
 
     @property
     def users(self) -> list[str]:
@@ -155,7 +158,8 @@ class Catalogue:
 
     def add_user(self, user_id: str, history: Sequence[str]) -> None:
         """Add one user's history, item ids oldest first."""
-        self.add_histories({"user_id": [user_id] * len(history), "item_id": list(history)})
+        ids = checked_ids(history, "history")
+        self.add_histories({"user_id": [user_id] * len(ids), "item_id": ids})
 
     def recommend(
         self,
@@ -183,7 +187,7 @@ class Catalogue:
         Raises:
             UserError: when the catalogue has none of the history's items, or not an excluded one.
         """
-        rows, unknown = self._found(history)
+        rows, unknown = self._found(checked_ids(history, "history"))
         if unknown:
             said = f"history: {_has_no(unknown)}"
             if not len(rows):
@@ -191,7 +195,7 @@ class Catalogue:
             log.warning("%s", said)
         allowed_N = self._allowed(where)
         allowed_N[self._rows(exclude, "exclude") - 1] = False
-        asked = _Asked(k, allowed_N, seen, because, approximate)
+        asked = _Asked(checked_k(k), allowed_N, seen, because, approximate)
         return self._top(one_row(rows), asked)[0]
 
     def recommend_batch(
@@ -216,20 +220,11 @@ class Catalogue:
         Raises:
             UserError: naming a user without any history.
         """
-        chosen = self.users if users is None else [str(user) for user in users]
+        chosen = self.users if users is None else checked_ids(users, "users")
         history = self._histories_of(chosen)
-        asked = _Asked(k, self._allowed(where), seen, because, approximate)
+        asked = _Asked(checked_k(k), self._allowed(where), seen, because, approximate)
         found = self._top(history, asked)
-        records = [
-            {
-                "user_id": user,
-                **vars(each),
-                "because": [dict(zip(REASON, reason, strict=True)) for reason in each.because],
-            }
-            for user, of_user in zip(chosen, found, strict=True)
-            for each in of_user
-        ]
-        return pl.DataFrame(records, schema=BATCH_SCHEMA)
+        return as_frame(zip(chosen, found, strict=True))
 
     def history(self, user_id: str) -> list[str]:
         """The items of a user's history that the catalogue has, oldest first.
@@ -269,7 +264,7 @@ class Catalogue:
         Raises:
             UserError: when the catalogue does not have the item.
         """
-        row = self._rows([item], "item")
+        k, row = checked_k(k), self._rows([item], "item")
         near = self._vectors.near
         if near is None:
             near = HalfItems(self._text, torch.from_numpy(self._text_mean))
@@ -285,10 +280,24 @@ class Catalogue:
 
     def _scorer(self, history: Ragged, vectors: ItemVectors | None = None) -> Scorer:
         """Of the catalogue's items, by their exact vectors unless others are given."""
-        if self._evidence is None or self._evidence[0] is not self._histories:
-            observed = self._histories.items
-            self._evidence = self._histories, self._trained.evidence(observed, len(self.items))
-        return self._trained.scorer_of(vectors or self._vectors, self._evidence[1], history)
+        evidence = self._observed()
+        return self._trained.scorer_of(vectors or self._vectors, evidence, history)
+
+    def _observed(self) -> Evidence:
+        """What the model reads of all histories: counts at once, a context when it has grown.
+
+        Reading a context takes seconds to minutes, and one event in a hundred says little that
+        the others do not. A user's own history is always whole.
+        """
+        observed = self._histories.items
+        if self._evidence is not None:
+            read, evidence = self._evidence
+            whole = self._trained.recommender.in_context is None
+            growth = len(observed.values) / max(len(read.items.values), 1) - 1
+            if read is self._histories or (not whole and growth < REREAD_GROWTH):
+                return evidence
+        self._evidence = self._histories, self._trained.evidence(self._vectors, observed)
+        return self._evidence[1]
 
     def _histories_of(self, users: Sequence[str]) -> Ragged:
         """A row for each user, all of whom must have one."""
@@ -299,13 +308,13 @@ class Catalogue:
 
     def _found(self, item_ids: Sequence[str]) -> tuple[np.ndarray, list[str]]:
         """item_idx of the ids that the catalogue has, and the others."""
-        ids = [canonical_text(str(item_id)) for item_id in item_ids]
+        ids = [canonical_text(item_id) for item_id in item_ids]
         rows = [self._place[item_id] for item_id in ids if item_id in self._place]
         return np.array(rows, dtype=np.int32), self.unknown_items(ids)
 
     def _rows(self, item_ids: Sequence[str], label: str) -> np.ndarray:
         """item_idx of ids, all of which the catalogue must have."""
-        rows, unknown = self._found(item_ids)
+        rows, unknown = self._found(checked_ids(item_ids, label))
         if unknown:
             raise UserError(f"{label}: {_has_no(unknown)}")
         return rows
@@ -316,27 +325,41 @@ class Catalogue:
             return np.ones(len(self.items), dtype=bool)
         try:
             if isinstance(where, pl.Expr):
-                return self.items.select(where).to_series().fill_null(False).to_numpy().copy()
+                return self._chosen(where.fill_null(False))
+            if not isinstance(where, Mapping):
+                raise UserError(
+                    "where: expected columns with their values, or an expression of Polars, got "
+                    f"{type(where).__name__}"
+                )
             wanted = [
                 pl.col(name).is_in(value if isinstance(value, list | tuple | set) else [value])
                 for name, value in where.items()
             ]
-            return self.items.select(pl.all_horizontal(wanted)).to_series().to_numpy().copy()
+            return self._chosen(pl.all_horizontal(wanted))
         except pl.exceptions.PolarsError as error:
             raise UserError(
                 f"where: {str(error).splitlines()[0]}; the columns are {self.items.columns}"
             ) from error
 
+    def _chosen(self, rule: pl.Expr) -> np.ndarray:
+        """Of which items an expression is true, bool [N]."""
+        found = self.items.select(rule).to_series()
+        if found.dtype != pl.Boolean or len(found) not in (1, len(self.items)):
+            raise UserError("where: the expression does not say yes or no of each item")
+        return np.resize(found.to_numpy(), len(self.items))
+
     def _top(self, history: Ragged, asked: "_Asked") -> list[list[Recommendation]]:
         k, allowed_N = asked.k, asked.allowed_N
-        if k < 1:
-            raise UserError(f"k: expected 1 or more, got {k}")
         excluded = history.take(np.arange(len(history)), 0) if asked.seen else history
         known = np.flatnonzero(history.lengths > 0)
         chosen: dict[int, list[Recommendation]] = {}
         if len(known):
             found = self._best(history.take(known), excluded.take(known), asked)
-            for row, items, scores in zip(known.tolist(), *found, strict=True):
+            # Only reasons take long.
+            users = tqdm(
+                known.tolist(), "recommend", unit="user", delay=QUIET_SECONDS, disable=None
+            )
+            for row, items, scores in zip(users, *found, strict=True):
                 reasons = None
                 if asked.because:
                     reasons = self._reasons(history.take(np.array([row])).values, items)
@@ -428,6 +451,20 @@ class Catalogue:
                 zip(rows, scores, because, strict=True), start=1
             )
         ]
+
+
+def as_frame(found: Iterable[tuple[str, Sequence[Recommendation]]]) -> pl.DataFrame:
+    """Users with their recommendations as a frame, a row an item; see BATCH_SCHEMA."""
+    records = [
+        {
+            "user_id": user,
+            **vars(each),
+            "because": [dict(zip(REASON, reason, strict=True)) for reason in each.because],
+        }
+        for user, of_user in found
+        for each in of_user
+    ]
+    return pl.DataFrame(records, schema=BATCH_SCHEMA)
 
 
 def _has_no(unknown: Sequence[str]) -> str:

@@ -18,8 +18,7 @@ def write_recommendations(found: pl.DataFrame, path: Path) -> None:
     Raises:
         UserError: when the name ends in something else, or the file cannot be written.
     """
-    if path.suffix not in (".csv", ".jsonl", ".parquet"):
-        raise UserError(f"{path}: expected a name that ends in .csv, .jsonl or .parquet")
+    check_name(path)
     with atomic_path(path) as temporary:
         if path.suffix == ".parquet":
             found.write_parquet(temporary)
@@ -27,6 +26,16 @@ def write_recommendations(found: pl.DataFrame, path: Path) -> None:
             found.write_ndjson(temporary)
         else:
             _for_spreadsheets(found).write_csv(temporary)
+
+
+def check_name(path: Path) -> None:
+    """Refuse what `write_recommendations` does, before the work is done.
+
+    Raises:
+        UserError: when the name ends in something else.
+    """
+    if path.suffix not in (".csv", ".jsonl", ".parquet"):
+        raise UserError(f"{path}: expected a name that ends in .csv, .jsonl or .parquet")
 
 
 def _for_spreadsheets(found: pl.DataFrame) -> pl.DataFrame:

@@ -65,6 +65,17 @@ def read_catalogue(items: Table, columns: Mapping[str, str] | None = None) -> pl
         return raw.texts(usable["item"])
 
 
+def check_columns_of(histories: Table, columns: Mapping[str, str] | None = None) -> None:
+    """Refuse a file of histories that is missing or lacks a column, before items are encoded.
+
+    Raises:
+        UserError: as `read_histories` does for those reasons.
+    """
+    if isinstance(histories, str | Path) or _are_paths(histories):
+        with _raw_table(histories, "histories", columns):
+            pass
+
+
 def read_histories(histories: Table, columns: Mapping[str, str] | None = None) -> pl.DataFrame:
     """Interactions as (user_id, item_id), those of a user together, oldest first.
 
@@ -87,7 +98,12 @@ def read_histories(histories: Table, columns: Mapping[str, str] | None = None) -
 
 @contextmanager
 def _raw_table(given: Table, kind: str, columns: Mapping[str, str] | None) -> Iterator[RawTable]:
-    """The table as files with their columns by role; a frame becomes a file for a while."""
+    """The table as files with their columns by role; a frame becomes a file for a while.
+
+    What is wrong with a frame is said without the name of that file.
+    """
+    if columns is not None and not isinstance(columns, Mapping):
+        raise UserError(f"columns: expected a dictionary of role to column, got {columns!r}")
     if isinstance(given, str | Path | TableFile) or _are_paths(given):
         files = given if isinstance(given, TableFile) else _as_paths(given)
         paths, file_format, layout = describe(files, kind)
@@ -120,6 +136,8 @@ def choose_columns(
     Raises:
         UserError: when a role that is needed has no column.
     """
+    if not any(found):
+        raise UserError(f"{label}: is empty: it has no columns")
     given = given or {}
     simple = {"".join(filter(str.isalnum, name)).lower(): name for name in reversed(found)}
     chosen = {}
@@ -165,6 +183,8 @@ def _as_paths(given: str | Path | Sequence[str | Path]) -> str | tuple[str, ...]
 
 
 def _as_frame(given: Table, kind: str) -> pl.DataFrame:
+    if given is None:
+        raise UserError(f"{kind}: is no table, but None")
     try:
         if isinstance(given, pl.DataFrame):
             return given

@@ -150,15 +150,18 @@ def train_task(task: Task) -> Outcome:
     # Imported here: the process that hands out the work need not wait for torch.
     from recg_core.models.device import choose_device
     from recg_core.models.tensors import save_tensors, seed_path
+    from recg_core.training.in_context import with_context, without_context
     from recg_core.training.trainer import Trainer
 
     device = choose_device(task.device)
-    trainer = Trainer(
-        task.source, task.pool, task.spec, task.config, task.seed, device, task.address
-    )
+    spec = without_context(task.spec)
+    trainer = Trainer(task.source, task.pool, spec, task.config, task.seed, device, task.address)
     trained = trainer.fit(task.progress, _digest(task))
-    save_tensors(trained.model.state_dict(), seed_path(task.folder, task.seed))
-    return Outcome(trained.best_epoch, trained.valid_ndcg, trained.curve)
+    model, valid_ndcg = trained.model, trained.valid_ndcg
+    if task.spec.variant.in_context is not None:
+        model, valid_ndcg = with_context(model, task.spec, task.source, task.config, task.seed)
+    save_tensors(model.state_dict(), seed_path(task.folder, task.seed))
+    return Outcome(trained.best_epoch, valid_ndcg, trained.curve)
 
 
 def _digest(task: Task) -> str:

@@ -152,7 +152,7 @@ class Trainer:
                 f"{self.label}: the loss is not finite in epoch {epoch} ({losses}); "
                 "lower train.learning_rate or the weights of the variant's generalization"
             )
-        ndcg = self._validate(_subset(self.valid, self.config.valid_users))
+        ndcg = self._validate(self.valid.sample(self.config.valid_users))
         progress.epoch = epoch
         progress.curve.append({"seed": self.seed, "epoch": epoch, **losses, "valid_ndcg@10": ndcg})
         if ndcg > progress.best_ndcg:
@@ -212,11 +212,3 @@ class Trainer:
         observed = self.source.sequences.observed("valid")
         scorer = self.trained.scorer(self.source, holdout.history, observed)
         return validation_ndcg(scorer, holdout, self.source.num_items, label=self.label)
-
-
-def _subset(holdout: Holdout, size: int) -> Holdout:
-    """At most `size` users, always the same ones."""
-    if len(holdout.users) <= size:
-        return holdout
-    rows = np.sort(np.random.default_rng(0).permutation(len(holdout.users))[:size])
-    return Holdout(holdout.users[rows], holdout.history.take(rows), holdout.target[rows])

@@ -1,0 +1,125 @@
+"""How many histories until they beat texts, and training: `python -m benchmarks.in_context`.
+
+Ranks the test items of every target in the full catalogue by rows that read a share of the target's
+histories, and by `in_context` with weights learned on every other domain. Needs the tables and
+embeddings of a project: `--domains data/domains --embeddings data/embeddings/minilm IS MI VG`.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recg_core.domains.domain import Domain, load_domain
+from recg_core.domains.sequences import Holdout, Ragged
+from recg_core.evaluation.training_free import BaselinesConfig, training_free_scorers
+from recg_core.models.in_context.context import read_context
+from recg_core.models.in_context.scorer import InContext
+from recg_core.models.near import near_items
+from recg_core.models.ranking.full_rank import ScoreBatch, rank_holdout
+from recg_core.models.ranking.metrics import mean_metrics
+from recg_core.training.in_context import learn_in_context
+
+ROWS = ("popularity", "knn_lse_centered", "knn_lse_popularity", "visits_last", "visits_knn", "ease")
+CONFIG = BaselinesConfig(decay=0.85, sharpness=8.0, popularity=0.1, ease=50.0)
+SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.0)
+RESAMPLES = 1000
+
+
+def share_of(observed: Ragged, share: float) -> Ragged:
+    """The histories of a share of the users; the others' are empty."""
+    chosen = np.random.default_rng(0).random(len(observed)) < share
+    lengths = np.where(chosen, observed.lengths, 0)
+    kept = np.repeat(chosen, observed.lengths)
+    return Ragged(observed.values[kept], np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def measured(scorer: ScoreBatch, holdout: Holdout, num_items: int) -> dict[str, np.ndarray]:
+    """Recall@10 and NDCG@10 of every user by full ranking, and NDCG@10 against 100 negatives."""
+    ranks = rank_holdout(scorer, holdout, num_items, label="benchmark")
+    full, sampled = ranks.metrics((10,)), ranks.metrics((10,), 100)
+    return {
+        "recall": full["recall@10"],
+        "ndcg": full["ndcg@10"],
+        "sampled_recall": sampled["recall@10"],
+        "sampled": sampled["ndcg@10"],
+    }
+
+
+def rows_of(
+    target: Domain, holdout: Holdout, observed: Ragged, learned: dict[str, list[InContext]]
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Every row and its users' metrics, those of several seeds as their mean."""
+    for name, scorer in training_free_scorers(target, holdout.history, observed, CONFIG):
+        if name in ROWS:
+            yield name, measured(scorer, holdout, target.num_items)
+    start = time.perf_counter()
+    context = read_context(near_items(target.text, None, torch.device("cpu")), observed)
+    print(f"context of {target.name}: {time.perf_counter() - start:.1f} s", flush=True)
+    for source, models in learned.items():
+        if source == target.name:
+            continue
+        start = time.perf_counter()
+        of_seeds = [
+            measured(model.scorer(context, holdout.history), holdout, target.num_items)
+            for model in models
+        ]
+        speed = len(models) * len(holdout.users) / (time.perf_counter() - start)
+        print(f"{source} -> {target.name}: {speed:.0f} users/s, ranks included", flush=True)
+        yield f"in_context of {source}", mean_metrics_of(of_seeds)
+
+
+def mean_metrics_of(seeds: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The mean over seeds of every user."""
+    return {name: np.mean([seed[name] for seed in seeds], axis=0) for name in seeds[0]}
+
+
+def interval(differences: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval of a mean over users."""
+    rng = np.random.default_rng(0)
+    size = len(differences)
+    means = [differences[rng.integers(0, size, size)].mean() for _ in range(RESAMPLES)]
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--domains", type=Path, required=True)
+    parser.add_argument("--embeddings", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--users", type=int, default=5000, help="test users of a target")
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
+    parser.add_argument("names", nargs="+")
+    options = parser.parse_args()
+    found = {n: load_domain(options.domains / n, options.embeddings / n) for n in options.names}
+    learned: dict[str, list[InContext]] = {}
+    for name, domain in found.items():
+        learned[name] = []
+        for seed in range(options.seeds):
+            start = time.perf_counter()
+            model = InContext()
+            learn_in_context(model, domain, 1000, seed)
+            learned[name].append(model)
+            print(f"learned on {name}: {time.perf_counter() - start:.1f} s", flush=True)
+    for share in options.shares:
+        for name, target in found.items():
+            holdout = target.sequences.holdout("test").sample(options.users)
+            observed = share_of(target.sequences.observed("test"), share)
+            results = dict(rows_of(target, holdout, observed, learned))
+            best = results["ease"]["ndcg"]
+            for row, metrics in results.items():
+                low, high = interval(metrics["ndcg"] - best)
+                means = mean_metrics(metrics)
+                print(
+                    f"{100 * share:g} % of {name} ({len(holdout.users)} users) | {row} | "
+                    + " / ".join(f"{100 * means[m]:.2f}" for m in means)
+                    + f" | NDCG@10 less EASE's {100 * low:+.2f} to {100 * high:+.2f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""What a domain's texts and observed histories say about its items, before anyone is asked for.
+
+Shapes: B users, N items, E kinds of evidence, G properties of users, H dimension of the text
+embeddings.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from recg_core.domains.sequences import Ragged
+from recg_core.models.anchor import DECAY, SHARPNESS, count_excess, observed_counts
+from recg_core.models.in_context.ridge import local_ridge
+from recg_core.models.in_context.visits import before_each, co_visits, strongest
+from recg_core.models.near import NearItems
+from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
+from recg_core.models.rows import EVERY, Items, Scorer
+
+log = logging.getLogger(__name__)
+
+WINDOW = 5  # steps between two items that count as visited together
+VISIT_DECAY = 0.7  # of each further step
+BACKWARD = 0.5  # an earlier visit, relative to a later one
+SHRINKAGE = 5.0  # observations that a rare history item lacks to be believed
+NEIGHBORS = 20  # items of like text that share their co-visits
+NEIGHBOR_TEMPERATURE = 0.1
+MAX_ALIKE = 131_072  # items whose like texts are looked for: some minutes on two cores
+SMOOTHED = 300  # of the smoothed co-visits of an item, the strongest are kept
+PAST = 20  # items before an event that its regression sees
+PREDICTORS = 200  # of an item
+PER_WEIGHT = 100.0  # from where on the logarithm of a regression's outcome says more than itself
+RIDGE_DECAY = 0.75  # of each further step back
+SEQUENCE_RIDGE = 30.0  # strength of the regression of events on what came before
+SET_RIDGE = 50.0  # of items on the other items of their users
+_SMALLEST = 1e-20
+_ROWS_AT_ONCE = 1024  # of a product that is nearly dense
+
+
+@dataclass(frozen=True)
+class Table:
+    """One kind of sparse evidence: log(1 + max(0, sum_i decay^age(i) values[i, j])) for item j.
+
+    i runs over the history; age 0 is its latest item, and decay 0 leaves that alone.
+    """
+
+    decay: float
+    values: sp.csr_matrix  # float32 [N, N]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What has been observed in a domain, ready to be asked about users.
+
+    Attributes:
+        items: unit vectors of their texts.
+        log_counts_N2: log(1 + `observed_counts`).
+        tables: by kind of evidence.
+        events_per_item: log(1 + mean count).
+        num_users: log(1 + users observed).
+    """
+
+    items: NearItems
+    log_counts_N2: Tensor
+    tables: dict[str, Table]
+    events_per_item: float
+    num_users: float
+
+
+DENSE = ("text", "latest_text", "count", "recent_count")
+SPARSE = ("visits", "smoothed_visits", "sequence_ridge", "set_ridge")
+EVIDENCE = DENSE + SPARSE
+PROPERTIES = ("excess", "length", "known", "latest_count", "events_per_item", "num_users")
+# About the means of the properties, so that the weights at the start are those of a usual user.
+CENTER = (0.0, 1.8, 1.0, 3.0, 2.0, 7.0)
+
+
+def read_context(items: NearItems, observed: Ragged, alike: sp.csr_matrix | None = None) -> Context:
+    """Read the observed histories of a domain.
+
+    Args:
+        items: unit vectors of their texts.
+        observed: histories of all users, one row a user; rows may be empty, and there may be none.
+        alike: `like_texts` of the items, where they are at hand.
+    """
+    num_items = len(items)
+    counts_N2 = observed_counts(observed, num_items)
+    count_N = counts_N2[:, 0].numpy().astype(np.float64)
+    visits = co_visits(observed, num_items, window=WINDOW, decay=VISIT_DECAY, backward=BACKWARD)
+    shrunk = sp.diags(1 / (count_N + SHRINKAGE)) @ visits
+    alike = like_texts(items) if alike is None else alike
+    shared = (shrunk @ alike).tocsr()
+    parts = [
+        strongest((alike[start : start + _ROWS_AT_ONCE] @ shared).tocsr(), SMOOTHED)
+        for start in range(0, num_items, _ROWS_AT_ONCE)
+    ]
+    smoothed = sp.vstack(parts)
+    # Lifts: how much more often than by the item's share of all events.
+    per_share = sp.diags((count_N + 1).sum() / (count_N + 1))
+    tables = {
+        "visits": Table(DECAY, shrunk @ per_share),
+        "smoothed_visits": Table(DECAY, smoothed @ per_share),
+        "sequence_ridge": Table(RIDGE_DECAY, PER_WEIGHT * _sequence_ridge(observed, num_items)),
+        "set_ridge": Table(RIDGE_DECAY, PER_WEIGHT * _set_ridge(observed, num_items)),
+    }
+    return Context(
+        items,
+        torch.log1p(counts_N2).to(items.rows.device),
+        {name: Table(t.decay, t.values.tocsr().astype(np.float32)) for name, t in tables.items()},
+        events_per_item=float(np.log1p(count_N.sum() / num_items)),
+        num_users=float(np.log1p(np.count_nonzero(observed.lengths))),
+    )
+
+
+def _sequence_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
+    """Regression of every event on what came before it."""
+    past = before_each(observed, num_items, window=PAST, decay=RIDGE_DECAY)
+    cross = co_visits(observed, num_items, window=PAST, decay=RIDGE_DECAY, backward=0.0)
+    gram = (past.T @ past).tocsr()
+    return local_ridge(gram, cross, strength=SEQUENCE_RIDGE, predictors=PREDICTORS)
+
+
+def _set_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
+    """Regression of every item on the other items of its users, whatever their order."""
+    met = item_sets(observed, num_items)
+    gram = (met.T @ met).tocsr()
+    return local_ridge(gram, gram, strength=SET_RIDGE, predictors=PREDICTORS)
+
+
+def item_sets(histories: Ragged, num_items: int) -> sp.csr_matrix:
+    """1 where a user has met an item, however often, [users, N]."""
+    user = np.repeat(np.arange(len(histories)), histories.lengths)
+    shape = len(histories), num_items
+    met = sp.csr_matrix((np.ones(len(user)), (user, histories.values - 1)), shape=shape)
+    met.data[:] = 1.0
+    return met
+
+
+def like_texts(items: NearItems) -> sp.csr_matrix:
+    """Weights of the items of most similar text, the item itself among them, adding up to 1."""
+    num_items = len(items)
+    if num_items > MAX_ALIKE:
+        log.warning("%d items are too many to look for like texts: each stands alone", num_items)
+        return sp.identity(num_items, dtype=np.float32, format="csr")
+    k = min(NEIGHBORS, num_items)
+    blocks = np.split(np.arange(num_items), range(_ROWS_AT_ONCE, num_items, _ROWS_AT_ONCE))
+    near = [items.cosine(block).topk(k, dim=1) for block in blocks]
+    values_NK = torch.cat([found.values for found in near])
+    weights_NK = torch.softmax(values_NK / NEIGHBOR_TEMPERATURE, dim=1).cpu().numpy()
+    columns_NK = torch.cat([found.indices for found in near]).cpu().numpy()
+    rows = np.repeat(np.arange(num_items), k)
+    ends = rows, columns_NK.ravel()
+    return sp.csr_matrix((weights_NK.ravel(), ends), shape=(num_items, num_items))
+
+
+class Reader:
+    """The evidence about users and items of a context.
+
+    Args:
+        history: users' items, oldest first, one row or more, none of them empty.
+        likeness: `text_likeness` of the same histories, where it is at hand.
+    """
+
+    def __init__(self, context: Context, history: Ragged, likeness: Scorer | None = None) -> None:
+        self._context = context
+        self._history = history
+        self._device = context.items.rows.device
+        self._near = text_likeness(context.items, history) if likeness is None else likeness
+
+    def properties(self, rows: np.ndarray) -> Tensor:
+        """What is known of users, [B, G], in the order of `PROPERTIES` and about their means."""
+        context, chosen = self._context, self._history.take(rows)
+        lengths = torch.from_numpy(chosen.lengths).float().to(self._device)
+        log_N2 = context.log_counts_N2
+        of_items_N2 = torch.stack([count_excess(log_N2), (log_N2[:, 0] > 0).float()], dim=1)
+        ones = torch.ones(len(chosen.values), device=self._device)
+        excess_B, known_B = (weighted_sum(chosen, of_items_N2, ones) / lengths[:, None]).T
+        latest = torch.from_numpy(self._latest(rows)).to(self._device)
+        domain = torch.tensor([context.events_per_item, context.num_users], device=self._device)
+        of_users = torch.stack([excess_B, lengths.log(), known_B, log_N2[latest, 0]], dim=1)
+        both = torch.cat([of_users, domain.expand(len(rows), -1)], dim=1)
+        return both - torch.tensor(CENTER, device=self._device)
+
+    def dense(self, rows: np.ndarray, items: Items = EVERY) -> Iterator[Tensor]:
+        """Evidence of the kinds `DENSE`, each [B, N] or, where users do not differ, [1, N]."""
+        log_n2 = self._context.log_counts_N2[items]
+        yield self._near(rows, items).clamp(min=_SMALLEST).log()
+        yield self._context.items.cosine(self._latest(rows), items)
+        yield log_n2[None, :, 0]
+        yield log_n2[None, :, 1]
+
+    def sparse(self, rows: np.ndarray, items: Items = EVERY) -> Iterator[sp.csr_matrix]:
+        """Evidence of the kinds `SPARSE`, each [B, N] and nowhere below 0."""
+        chosen = self._history.take(rows)
+        shape = (len(rows), len(self._context.items))
+        for name in SPARSE:
+            table = self._context.tables[name]
+            weights = (table.decay ** ages(chosen)).astype(np.float32)
+            of_users = sp.csr_matrix((weights, chosen.values - 1, chosen.offsets), shape=shape)
+            of_users.sum_duplicates()
+            found = (of_users @ table.values).tocsr()
+            if items is not EVERY:
+                found = found[:, items]
+            np.log1p(np.maximum(found.data, 0.0, out=found.data), out=found.data)
+            yield found
+
+    def _latest(self, rows: np.ndarray) -> np.ndarray:
+        return self._history.values[self._history.offsets[rows + 1] - 1].astype(np.int64) - 1
+
+
+def text_likeness(items: NearItems, history: Ragged) -> Scorer:
+    """The sums over the history of what the row `knn_lse_centered` takes the logarithm of."""
+    weigh = partial(_decayed, decay=DECAY, device=items.rows.device)
+    return kernel_scorer(history, items, weigh, SHARPNESS)
+
+
+def _decayed(age: np.ndarray, decay: float, device: torch.device) -> Tensor:
+    return torch.from_numpy((decay**age).astype(np.float32)).to(device)

@@ -1,0 +1,216 @@
+"""Learning how to weigh a domain's evidence: a log-linear model on the source's own next items.
+
+The question is that of inference: given what others and the user did before, what came next? It is
+asked of contexts of many sizes, so that domains with few histories are known as well.
+
+Shapes: B users, M candidates, N items, E kinds of evidence, G properties of users.
+"""
+
+import logging
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recg_core.domains.domain import Domain
+from recg_core.domains.sequences import Holdout, Ragged, without_last
+from recg_core.models.card import ModelSpec, Origin
+from recg_core.models.in_context.context import (
+    EVIDENCE,
+    Context,
+    Reader,
+    like_texts,
+    read_context,
+    text_likeness,
+)
+from recg_core.models.in_context.scorer import InContext, evidence_of
+from recg_core.models.near import NearItems, near_items
+from recg_core.models.ranking.full_rank import validation_ndcg
+from recg_core.models.recommender import SequentialRecommender, create_model
+from recg_core.models.trained import Evidence, ItemVectors, TrainedModel, product_scorer
+from recg_core.training.config import TrainConfig
+
+log = logging.getLogger(__name__)
+
+SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)  # of the source's histories that a context has
+HARD = 200  # candidates that score highest at the start
+EASY = 200  # candidates drawn from all
+EPOCHS = 20
+BATCH = 64
+RATE = 0.005
+_AT_ONCE = 64  # users whose evidence on all items is in memory
+_NEVER = -1e9
+_NEWTON_STEPS = 12
+_LONGEST_STEP = 0.3
+
+
+class Examples(NamedTuple):
+    """Users, each with the item that came next in column 0 and candidates that did not."""
+
+    evidence_BME: Tensor
+    properties_BG: Tensor
+    log_weight_BM: Tensor  # of how many items a candidate stands for
+
+
+class Asked(NamedTuple):
+    """The users of a source that have a next item."""
+
+    items: NearItems
+    history: Ragged  # before it
+    next_item: np.ndarray  # int64, item_idx
+
+
+def without_context(spec: ModelSpec) -> ModelSpec:
+    """The model that is trained first: the same without what reads contexts."""
+    return replace(spec, variant=replace(spec.variant, in_context=None))
+
+
+def with_context(
+    trained: SequentialRecommender, spec: ModelSpec, source: Domain, config: TrainConfig, seed: int
+) -> tuple[SequentialRecommender, float]:
+    """Add what reads contexts to a trained model: learn its weights, and what the model counts.
+
+    Returns:
+        The model, on the CPU and in evaluation mode, and its NDCG@10 on the validation items.
+    """
+    whole = create_model(spec)
+    whole.load_state_dict({**whole.state_dict(), **trained.state_dict()})
+    origin = Origin(spec, source.name, source.encoder_fingerprint)
+    model = TrainedModel(whole.eval(), origin, f"{spec.backbone} {source.name} seed {seed}")
+    config_of, in_context = spec.variant.in_context, whole.in_context
+    assert config_of is not None
+    assert in_context is not None
+    learn_in_context(in_context, source, config_of.users, seed)
+    holdout = source.sequences.holdout("valid")
+    vectors = model.item_vectors(source)
+    evidence = model.evidence(vectors, source.sequences.observed("valid"))
+    _learn_state_weight(model, vectors, evidence, holdout.sample(config.valid_users))
+    scorer = model.scorer_of(vectors, evidence, holdout.history)
+    return whole, validation_ndcg(scorer, holdout, source.num_items, label=model.label)
+
+
+@torch.no_grad()
+def _learn_state_weight(
+    model: TrainedModel, vectors: ItemVectors, evidence: Evidence, holdout: Holdout
+) -> None:
+    """The weight w >= 0 that minimises -log softmax(context score + w model score) of held-out
+    items: a convex function of one number, by Newton's method.
+
+    They are validation items, since a model's scores of its own training items say too much.
+    """
+    in_context, table = model.recommender.in_context, vectors.table
+    assert in_context is not None
+    assert table is not None
+    assert isinstance(evidence, Context)
+    of_context = in_context.scorer(evidence, holdout.history)
+    of_model = product_scorer(model.user_matrix(table, holdout.history), table, None)
+    parts = []
+    for start in range(0, len(holdout.users), _AT_ONCE):
+        rows = np.arange(start, min(start + _AT_ONCE, len(holdout.users)))
+        history = holdout.history.take(rows)
+        context_BN, model_BN = of_context(rows), of_model(rows)
+        user = torch.from_numpy(np.repeat(np.arange(len(rows)), history.lengths))
+        context_BN[user, torch.from_numpy(history.values).long() - 1] = _NEVER
+        target_B1 = torch.from_numpy(holdout.target[rows].astype(np.int64) - 1)[:, None]
+        parts.append((context_BN, model_BN, model_BN.gather(1, target_B1)[:, 0]))
+    weight = 0.0
+    for _ in range(_NEWTON_STEPS):
+        slope = curvature = 0.0
+        for context_BN, model_BN, model_B in parts:
+            share_BN = (context_BN + weight * model_BN).softmax(dim=1)
+            mean_B = (share_BN * model_BN).sum(dim=1)
+            slope += float((mean_B - model_B).sum())
+            curvature += float(((share_BN * model_BN.square()).sum(dim=1) - mean_B.square()).sum())
+        step = min(max(-slope / max(curvature, 1e-12), -_LONGEST_STEP), _LONGEST_STEP)
+        weight = max(weight + step, 0.0)
+    in_context.state_weight.fill_(weight)
+
+
+def learn_in_context(model: InContext, source: Domain, users: int, seed: int) -> None:
+    """Learn the weights on the source's training sequences.
+
+    Minimises -log softmax of the next item among all items, estimated from hard and from uniformly
+    drawn candidates, each of which stands for as many as were not drawn (importance sampling).
+
+    Args:
+        model: starts as it is, and ends with the learned weights.
+        users: whose next item is asked for, in each context.
+        seed: of users, candidates and order.
+    """
+    items = near_items(source.text, None, model.weight.device)
+    random = np.random.default_rng(seed)
+    training = source.sequences.training()
+    rows = np.flatnonzero(training.lengths >= 2)
+    next_item = training.values[training.offsets[rows + 1] - 1].astype(np.int64)
+    asked = Asked(items, without_last(training.take(rows)), next_item)
+    alike, likeness = like_texts(items), text_likeness(items, asked.history)
+    parts = []
+    for share in SHARES:
+        observed = asked.history.take(np.flatnonzero(random.random(len(rows)) < share))
+        reader = Reader(read_context(items, observed, alike), asked.history, likeness)
+        parts.append(_examples(model, reader, asked, users, random))
+    found = Examples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    steps = EPOCHS * math.ceil(len(found.log_weight_BM) / BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2 * RATE, total_steps=steps)
+    for _ in range(EPOCHS):
+        order = torch.from_numpy(random.permutation(len(found.log_weight_BM)))
+        for rows in order.split(BATCH):
+            batch = Examples(*(tensor[rows] for tensor in found))
+            scores_BM = model(batch.evidence_BME, batch.properties_BG) + batch.log_weight_BM
+            loss = -scores_BM.log_softmax(dim=1)[:, 0].mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    log.info(
+        "%s, seed %d: weights of %s",
+        source.name,
+        seed,
+        ", ".join(f"{n} {w:.2f}" for n, w in zip(EVIDENCE, model.weight.tolist(), strict=True)),
+    )
+
+
+def _examples(
+    model: InContext, reader: Reader, asked: Asked, users: int, random: np.random.Generator
+) -> Examples:
+    """What a context says about some users."""
+    chosen = np.sort(random.permutation(len(asked.next_item))[:users])
+    parts = []
+    for start in range(0, len(chosen), _AT_ONCE):
+        rows = chosen[start : start + _AT_ONCE]
+        candidates_BM, weight_BM = _candidates(model.scores(reader, rows), asked, rows, random)
+        evidence = evidence_of(reader, rows, candidates_BM)
+        parts.append(Examples(evidence, reader.properties(rows), weight_BM))
+    return Examples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def _candidates(
+    scores_BN: Tensor, asked: Asked, rows: np.ndarray, random: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """The next item, hard and easy candidates of users (0-based items [B, M]), and the logarithms
+    of what each stands for; items of the history and repeated ones stand for nothing."""
+    history, next_item, num_items = (
+        asked.history.take(rows),
+        asked.next_item[rows],
+        len(asked.items),
+    )
+    device = scores_BN.device
+    target_B1 = torch.from_numpy(next_item - 1).to(device)[:, None]
+    barred_BN = torch.zeros(len(rows), num_items, dtype=torch.bool, device=device)
+    user = np.repeat(np.arange(len(rows)), history.lengths)
+    barred_BN[torch.from_numpy(user), torch.from_numpy(history.values).long() - 1] = True
+    barred_BN.scatter_(1, target_B1, True)
+    hard = min(HARD, num_items)
+    hard_BM = scores_BN.masked_fill(barred_BN, _NEVER).topk(hard, dim=1).indices
+    easy_BM = torch.from_numpy(random.integers(0, num_items, (len(rows), EASY))).to(device)
+    hard_weight_BM = torch.zeros(hard_BM.shape, device=device)
+    hard_weight_BM[barred_BN.gather(1, hard_BM)] = _NEVER
+    taken_BN = barred_BN.scatter(1, hard_BM, True)
+    easy_weight_BM = torch.full(easy_BM.shape, math.log(num_items / EASY), device=device)
+    easy_weight_BM[taken_BN.gather(1, easy_BM)] = _NEVER
+    weights = [torch.zeros_like(target_B1, dtype=torch.float32), hard_weight_BM, easy_weight_BM]
+    return torch.cat([target_B1, hard_BM, easy_BM], dim=1), torch.cat(weights, dim=1)
