@@ -1,7 +1,7 @@
 """A trained model: the one way from a model and histories to scores, for every variant."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
@@ -76,7 +76,7 @@ class TrainedModel:
         knows is about the products of its source.
 
         Args:
-            vectors: `item_vectors`.
+            vectors: `item_vectors`, or nearly the same but shorter.
             evidence: `evidence` for as many items.
         """
         near, table = vectors
@@ -84,8 +84,9 @@ class TrainedModel:
         anchor, in_context = self.recommender.anchor, self.recommender.in_context
         if anchor is not None and near is not None and isinstance(evidence, LogCounts):
             parts.append(anchor.scorer(history, near, evidence))
-        elif in_context is not None and evidence is not None:
-            parts.append(in_context.scorer(cast("Context", evidence), history))
+        elif in_context is not None and near is not None and evidence is not None:
+            context = replace(cast("Context", evidence), items=near)
+            parts.append(in_context.scorer(context, history))
         if table is not None:
             users = self.user_matrix(table, history)
             if in_context is not None:
