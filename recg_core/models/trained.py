@@ -1,7 +1,7 @@
 """A trained model: the one way from a model and histories to scores, for every variant."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
@@ -32,7 +32,7 @@ class ItemVectors(NamedTuple):
     """A domain's items as a model sees them."""
 
     near: NearItems | None  # for similarity
-    table: Rows | None  # [N + 1, D], for the rest of the model where it has a say
+    table: Rows | None  # [N + 1, D] in memory, for the rest of the model where it has a say
 
 
 # Of what has been observed in a domain; None where a model reads nothing of it.
@@ -76,7 +76,7 @@ class TrainedModel:
         knows is about the products of its source.
 
         Args:
-            vectors: `item_vectors`.
+            vectors: `item_vectors`, or nearly the same but shorter.
             evidence: `evidence` for as many items.
         """
         near, table = vectors
@@ -84,8 +84,9 @@ class TrainedModel:
         anchor, in_context = self.recommender.anchor, self.recommender.in_context
         if anchor is not None and near is not None and isinstance(evidence, LogCounts):
             parts.append(anchor.scorer(history, near, evidence))
-        elif in_context is not None and evidence is not None:
-            parts.append(in_context.scorer(cast("Context", evidence), history))
+        elif in_context is not None and near is not None and evidence is not None:
+            context = replace(cast("Context", evidence), items=near)
+            parts.append(in_context.scorer(context, history))
         if table is not None:
             users = self.user_matrix(table, history)
             if in_context is not None:
@@ -131,9 +132,10 @@ class TrainedModel:
 
     @torch.no_grad()
     def more_items(self, vectors: ItemVectors, domain: Domain) -> ItemVectors:
-        """The vectors of items and then those of a domain's, whose mean must be theirs."""
+        """The vectors of items and then those of a domain's, of which the same mean is taken."""
         near, table = vectors
-        if near is not None and domain.text_mean is not None:
+        if near is not None:
+            assert domain.text_mean is not None
             near = with_texts(near, domain.text, domain.text_mean)
         if table is not None:
             table = table.with_more(Rows([self.item_table(domain)[1:]]))
