@@ -1,8 +1,9 @@
 """A catalogue that a recommender has been shown: who may like what of it."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from recg_core.serving.vectors import as_domain, encode_texts, mean_of
 log = logging.getLogger(__name__)
 
 REREAD_GROWTH = 0.01  # of the events, after which a context is read again
+USERS_AT_ONCE = 64  # whose reasons are found together
 BECAUSE = 3  # history items that are named as reasons
 LEAST_SHARE = 0.01  # of one
 QUIET_SECONDS = 2.0  # what is done sooner shows no progress bar
@@ -77,6 +79,9 @@ class _Asked:
     seen: bool
     because: bool
     approximate: bool
+
+
+Reasons = list[tuple[tuple[str, float], ...]]  # of each item: items of the history, and shares
 
 
 class Catalogue:
@@ -354,15 +359,16 @@ class Catalogue:
         known = np.flatnonzero(history.lengths > 0)
         chosen: dict[int, list[Recommendation]] = {}
         if len(known):
-            found = self._best(history.take(known), excluded.take(known), asked)
+            own = history.take(known)
+            found = self._best(own, excluded.take(known), asked)
             # Only reasons take long.
             users = tqdm(
                 known.tolist(), "recommend", unit="user", delay=QUIET_SECONDS, disable=None
             )
-            for row, items, scores in zip(users, *found, strict=True):
-                reasons = None
-                if asked.because:
-                    reasons = self._reasons(history.take(np.array([row])).values, items)
+            why: Iterable[Reasons | None] = repeat(None)
+            if asked.because:
+                why = self._reasons(own, found[0])
+            for row, items, scores, reasons in zip(users, *found, why, strict=False):
                 chosen[row] = self._named(items, scores, "history", reasons)
         strangers = [] if len(known) == len(history) else self._for_strangers(k, allowed_N)
         return [chosen.get(row, strangers) for row in range(len(history))]
@@ -411,19 +417,31 @@ class Catalogue:
         (items,), (scores,) = top_items(score, len(scores_N), nothing, k, allowed_N)
         return self._named(items, scores, basis)
 
-    def _reasons(
-        self, history: np.ndarray, items: np.ndarray
-    ) -> list[tuple[tuple[str, float], ...]]:
-        """For each item the items of the history without which it would score less, and how much.
+    def _reasons(self, history: Ragged, items: Sequence[np.ndarray]) -> Iterator[Reasons]:
+        """For each user and item the items of the history without which it would score less.
 
         The shares are of the sum of what it would lose without each of them alone.
         """
+        for start in range(0, len(history), USERS_AT_ONCE):
+            rows = np.arange(start, min(start + USERS_AT_ONCE, len(history)))
+            part, wanted = history.take(rows), items[start : start + USERS_AT_ONCE]
+            fewer = left_out(part)
+            distinct = np.unique(np.concatenate(wanted)).astype(np.int64)
+            if not len(distinct):
+                yield from ([] for _ in wanted)
+                continue
+            scores = self._scorer(fewer)(np.arange(len(fewer)), distinct - 1).cpu().numpy()
+            ends = np.cumsum(part.lengths + 1)
+            for user, end in enumerate(ends.tolist()):
+                own = part.values[part.offsets[user] : part.offsets[user + 1]]
+                columns = np.searchsorted(distinct, wanted[user])
+                yield self._shares(own, scores[end - len(own) - 1 : end, columns])
+
+    def _shares(self, history: np.ndarray, scores_LK: np.ndarray) -> Reasons:
+        """Reasons from the scores of a user's items with the whole history, and without each."""
         if len(history) == 1:
-            return [((self._item_ids[history[0] - 1], 1.0),)] * len(items)
-        scorer = self._scorer(left_out(history))
-        scores = scorer(np.arange(len(history) + 1), items.astype(np.int64) - 1)
-        chosen_LK = scores.cpu().numpy()
-        loss_LK = (chosen_LK[0] - chosen_LK[1:]).clip(min=0)
+            return [((self._item_ids[history[0] - 1], 1.0),)] * scores_LK.shape[1]
+        loss_LK = (scores_LK[0] - scores_LK[1:]).clip(min=0)
         share_LK = loss_LK / loss_LK.sum(axis=0).clip(min=_SMALLEST)
         reasons = []
         for share_L in share_LK.T:

@@ -104,10 +104,16 @@ def one_row(values: np.ndarray) -> Ragged:
     return Ragged(values.astype(np.int32), np.array([0, len(values)], dtype=np.int64))
 
 
-def left_out(history: np.ndarray) -> Ragged:
-    """The history, and the history without its first item, without its second, …: L + 1 rows."""
-    length = len(history)
-    rows = [history, *(np.delete(history, position) for position in range(length))]
-    lengths = [length, *[length - 1] * length]
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+def left_out(histories: Ragged) -> Ragged:
+    """Each history, and it without its first item, without its second, …: L + 1 rows for each.
+
+    A history of one item is never without it, since an empty one says nothing.
+    """
+    rows: list[np.ndarray] = []
+    for start, end in zip(histories.offsets[:-1], histories.offsets[1:], strict=True):
+        whole = histories.values[start:end]
+        single = len(whole) == 1
+        rows.append(whole)
+        rows += [whole if single else np.delete(whole, place) for place in range(len(whole))]
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
     return Ragged(np.concatenate(rows).astype(np.int32), offsets)
