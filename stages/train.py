@@ -18,7 +18,7 @@ from stages import WORK, run
 
 def main(
     variant: Annotated[str, typer.Option(help="Row of `variants` in params.yaml.")],
-    backbones: Annotated[Path, typer.Option(help="JSON with the rows of the backbones.")],
+    rows: Annotated[Path, typer.Option(help="JSON with the rows of the backbones.")],
     domain: Annotated[Path, typer.Option(help="The source's tables.")],
     embeddings: Annotated[Path, typer.Option(help="The source's embeddings.")],
     pool: Annotated[Path, typer.Option(help="Item texts that the generalization loss may see.")],
@@ -32,8 +32,8 @@ def main(
     variant_config = params.build(VariantConfig, address)
     train_config = params.build(TrainConfig, "train")
     data = load_domain(domain, embeddings)
-    rows = read_sealed_json(backbones, "run the backbones stage")
-    specs = [spec_of(name, of["row"], variant_config, data) for name, of in rows.items()]
+    of_backbones = read_sealed_json(rows, "run the backbones stage")
+    specs = [spec_of(name, of["row"], variant_config, data) for name, of in of_backbones.items()]
     seeds = params.get("seeds", list[int])
     place = work / "train" / variant / data.name
     found = train_models(
