@@ -210,7 +210,7 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
 
     # So does the project's own comparison, from the ranks in DVC's cache.
     told = clone.recg("compare", "HEAD", "workspace")
-    assert f"{len(DOMAINS) + len(DOMAINS) * 11} cell(s) are the same for every user." in told
+    assert f"{len(DOMAINS) + len(DOMAINS) * 14} cell(s) are the same for every user." in told
     assert told.count("| recg/gru4rec/garden_to_") == len(DOMAINS)
     rows = told.splitlines()[2:]
 
