@@ -11,13 +11,18 @@ from hypothesis import strategies as st
 
 from recg_core.domains.sequences import Ragged
 from recg_core.evaluation.training_free import training_free_scorers
+from recg_core.models.card import ModelSpec, Origin
 from recg_core.models.in_context.context import EVIDENCE, Reader, read_context
 from recg_core.models.in_context.ridge import local_ridge
 from recg_core.models.in_context.scorer import InContext, evidence_of
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
 from recg_core.models.near import NearItems, near_items
 from recg_core.models.ranking.full_rank import ScoreBatch, validation_ndcg
-from recg_core.training.in_context import learn_in_context
+from recg_core.models.recommender import create_model
+from recg_core.models.trained import TrainedModel
+from recg_core.models.variant import InContextConfig, TextItemsConfig, VariantConfig
+from recg_core.training.config import TrainConfig
+from recg_core.training.in_context import learn_in_context, with_context, without_context
 from tests.conftest import cycle_domain, ragged
 from tests.test_baselines import CONFIG, games, real_domain
 
@@ -204,6 +209,38 @@ def test_what_is_learned_finds_the_next_item_of_another_domain() -> None:
            torch.from_numpy(holdout.history.values).long() - 1] = -torch.inf  # fmt: skip
     found = scores.argmax(dim=1).numpy() + 1
     assert (found == holdout.target).mean() > 0.9
+
+
+def test_what_the_model_counts_in_its_source_is_the_best_on_held_out_items() -> None:
+    source = cycle_domain("source", num_users=60)
+    variant = VariantConfig(
+        TextItemsConfig("text"), {"kind": "bpr"}, score="cosine", in_context=InContextConfig(20)
+    )
+    sizes = {"dim": 8, "num_layers": 1, "num_heads": 1, "dropout": 0.0, "max_length": 10}
+    spec = ModelSpec("sasrec", sizes, variant, source.text.shape[1])
+    config = TrainConfig(32, 0.001, 1, 1, 8, 4, 1000, 1)
+    torch.manual_seed(0)
+    alone = create_model(without_context(spec)).eval()
+    whole, ndcg = with_context(alone, spec, source, config, seed=0)
+    trained = TrainedModel(whole, Origin(spec, "source", source.encoder_fingerprint), "source")
+    holdout, observed = source.sequences.holdout("valid"), source.sequences.observed("valid")
+    row = torch.arange(len(holdout.users))
+    seen = row.repeat_interleave(torch.from_numpy(holdout.history.lengths))
+    target = torch.from_numpy(holdout.target.astype(np.int64)) - 1
+
+    def loss(weight: float) -> float:
+        assert whole.in_context is not None
+        whole.in_context.state_weight.data.fill_(weight)
+        scores = trained.scorer(source, holdout.history, observed)(row.numpy())
+        scores[seen, torch.from_numpy(holdout.history.values).long() - 1] = -torch.inf
+        return float(torch.nn.functional.cross_entropy(scores, target))
+
+    assert whole.in_context is not None
+    learned = float(whole.in_context.state_weight.detach())
+    scorer = trained.scorer(source, holdout.history, observed)
+    assert ndcg == validation_ndcg(scorer, holdout, source.num_items)
+    best = loss(learned)
+    assert all(best <= loss(max(learned + step, 0.0)) + 1e-6 for step in (-0.2, -0.02, 0.02, 0.2))
 
 
 @pytest.mark.real
