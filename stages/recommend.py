@@ -6,28 +6,23 @@ from typing import Annotated
 import typer
 
 from recg_core.base.errors import UserError
+from stages.shop import Bundle, Columns, Device, Histories, Items, pairs
 
 HISTORY = "history"  # the basis of recommendations to users who are known
 
 
 def recommend(
-    items: Annotated[Path, typer.Option(help="The catalogue: ids and texts, in any format.")],
+    items: Items,
     out: Annotated[Path, typer.Option(help="CSV, Parquet or JSON lines to write, by its name.")],
-    histories: Annotated[
-        Path | None, typer.Option(help="Who met what, oldest first or with times.")
-    ] = None,
+    histories: Histories = None,
     history: Annotated[
         str | None, typer.Option(help="Item ids of one user alone, oldest first: id1,id2,id3.")
     ] = None,
     k: Annotated[int, typer.Option(help="Items for each user.")] = 10,
-    columns: Annotated[
-        str | None, typer.Option(help="Where names are not usual ones: user_id=reader,title=name.")
-    ] = None,
-    bundle: Annotated[
-        Path | None, typer.Option(help="A bundle or a trained model; else the package's own.")
-    ] = None,
+    columns: Columns = None,
+    bundle: Bundle = None,
     because: Annotated[bool, typer.Option(help="Say which items of a history it goes by.")] = True,
-    device: Annotated[str | None, typer.Option(help="Of torch, such as cpu or cuda.")] = None,
+    device: Device = None,
 ) -> None:
     """Write the best items of a catalogue: for every user of the histories, or for one history.
 
@@ -56,18 +51,3 @@ def recommend(
         user = "history" if ids else "anyone"
         found = as_frame([(user, shop.recommend(ids, k, because=because))])
     write_recommendations(found, out)
-
-
-def pairs(text: str | None) -> dict[str, str]:
-    """`a=b,c=d` as a dictionary.
-
-    Raises:
-        UserError: naming a part without `=`.
-    """
-    found = {}
-    for part in (text or "").split(",") if text else []:
-        role, equals, column = part.partition("=")
-        if not equals:
-            raise UserError(f"--columns: '{part}' has no '='; write role=column,role=column")
-        found[role.strip()] = column.strip()
-    return found

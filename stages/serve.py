@@ -5,26 +5,20 @@ from typing import Annotated
 
 import typer
 
-from stages.recommend import pairs
+from stages.shop import Bundle, Columns, Device, Histories, Items, pairs
 
 
 def serve(
-    items: Annotated[Path, typer.Option(help="The catalogue: ids and texts, in any format.")],
-    histories: Annotated[
-        Path | None, typer.Option(help="Who met what, oldest first or with times.")
-    ] = None,
+    items: Items,
+    histories: Histories = None,
     state: Annotated[
         Path | None, typer.Option(help="A folder that keeps what is added; else it is forgotten.")
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0: any free one.", min=0, max=65535)] = 8000,
-    columns: Annotated[
-        str | None, typer.Option(help="Where names are not usual ones: user_id=reader,title=name.")
-    ] = None,
-    bundle: Annotated[
-        Path | None, typer.Option(help="A bundle or a trained model; else the package's own.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Of torch, such as cpu or cuda.")] = None,
+    columns: Columns = None,
+    bundle: Bundle = None,
+    device: Device = None,
 ) -> None:
     """Serve recommendations over HTTP, with a page to try them at /.
 
