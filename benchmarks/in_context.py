@@ -15,6 +15,7 @@ import torch
 
 from recg_core.domains.domain import Domain, load_domain
 from recg_core.domains.sequences import Holdout, Ragged
+from recg_core.domains.source import Source
 from recg_core.evaluation.training_free import BaselinesConfig, training_free_scorers
 from recg_core.models.in_context.context import read_context
 from recg_core.models.in_context.scorer import InContext
@@ -101,7 +102,7 @@ def main() -> None:
         for seed in range(options.seeds):
             start = time.perf_counter()
             model = InContext()
-            learn_in_context(model, domain, 1000, seed)
+            learn_in_context(model, Source((domain,)), 1000, seed)
             learned[name].append(model)
             print(f"learned on {name}: {time.perf_counter() - start:.1f} s", flush=True)
     for share in options.shares:

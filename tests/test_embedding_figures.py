@@ -11,6 +11,7 @@ from torch import Tensor
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_json
 from recg_core.domains.domain import Domain
+from recg_core.domains.source import Source
 from recg_core.figures.embedding_figures import (
     FiguresConfig,
     measure_patterns,
@@ -102,11 +103,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, variant in VARIANTS.items():
         place = Path(name, "source")
         train_models(
-            source, pool_of("north", "south"), [spec("gru4rec", source, variant)], ONE_EPOCH, [0],
-            folder / "models" / place, work=folder / "work",
+            Source((source,)), pool_of("north", "south"), [spec("gru4rec", source, variant)],
+            ONE_EPOCH, [0], folder / "models" / place, work=folder / "work",
         )  # fmt: skip
         cluster_model(
-            folder / "models" / place / "gru4rec", lambda: source, PATTERNS,
+            folder / "models" / place / "gru4rec", lambda: Source((source,)), PATTERNS,
             folder / "patterns" / place / "gru4rec", folder / "validation" / place / "gru4rec.json",
         )  # fmt: skip
     return folder

@@ -1,5 +1,6 @@
 """The heat-map of source -> target cells, as a table and as a picture."""
 
+from recg_core.base.sources import in_domain
 from recg_core.report.analysis import Analysis, View
 from recg_core.report.cells import INTERACTIONS_MARK, Cell, Competition
 from recg_core.report.comparisons import TRAINING_FREE
@@ -44,7 +45,7 @@ def _shaded(view: View, cell: Cell | None) -> Number:
 def _best_free(view: View, source: str, target: str) -> Number:
     """The best training-free row: of those without target interactions for a zero-shot pair."""
     cells = view.analysis.cells
-    field = cells.competition(source, target, with_interactions=source == target)
+    field = cells.competition(source, target, with_interactions=in_domain(source, target))
     return _number(view, view.best(field.training_free), field)
 
 

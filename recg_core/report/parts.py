@@ -11,6 +11,7 @@ import numpy as np
 
 from recg_core.base.errors import UserError
 from recg_core.base.schema import SLICES
+from recg_core.base.sources import in_domain
 from recg_core.evaluation.slices import slice_masks
 from recg_core.report.cells import MIN_USERS, Cell, Cells
 from recg_core.report.config import FULL, ReportConfig
@@ -52,7 +53,7 @@ def slice_target(
         frame = SLICES.read(path).sort("user_idx")
         if not np.array_equal(frame["user_idx"].to_numpy(), measured.users):
             raise UserError(f"{path}: other users than those ranked; run the slices stage again")
-        field = cells.competition(source, target, with_interactions=source == target)
+        field = cells.competition(source, target, with_interactions=in_domain(source, target))
         if not field.trained:
             continue
         best_free = _best(field.training_free, measured, column)

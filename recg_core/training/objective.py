@@ -54,11 +54,11 @@ class Objective:
         return alone + self.loss(positives_P, negatives_PM, valid_PM)
 
 
-def create_objective(model: SequentialRecommender, source: Domain, loss: Loss) -> Objective:
-    """The objective of a model on its source."""
+def create_objective(model: SequentialRecommender, domain: Domain, loss: Loss) -> Objective:
+    """The objective of a model on a domain of its source."""
     if model.anchor is None:
         return Objective(model, loss, None)
-    text = torch.from_numpy(source.text).to(model.device)
+    text = torch.from_numpy(domain.text).to(model.device)
     # A sequence's last item is what the anchor has to find.
-    counts = observed_counts(without_last(source.sequences.training()), source.num_items)
+    counts = observed_counts(without_last(domain.sequences.training()), domain.num_items)
     return Objective(model, loss, AnchorInputs(anchor_items(text), counts.to(model.device)))
