@@ -2,7 +2,8 @@
 
 Ranks the test items of every target in the full catalogue by rows that read a share of the target's
 histories, and by `in_context` with weights learned on every other domain. Needs the tables and
-embeddings of a project: `--domains data/domains --embeddings data/embeddings/minilm IS MI VG`.
+embeddings of a project: `--domains data/domains --embeddings data/embeddings/minilm IS MI VG`, and
+`IS+VG` for weights learned on two domains.
 """
 
 import argparse
@@ -13,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recg_core.domains.domain import Domain, load_domain
+from recg_core.base.sources import domains_of, in_domain
+from recg_core.domains.domain import Domain, load_domains
 from recg_core.domains.sequences import Holdout, Ragged
-from recg_core.domains.source import Source
+from recg_core.domains.source import source_of
 from recg_core.evaluation.training_free import BaselinesConfig, training_free_scorers
 from recg_core.models.in_context.context import read_context
 from recg_core.models.in_context.scorer import InContext
@@ -61,7 +63,7 @@ def rows_of(
     context = read_context(near_items(target.text, None, torch.device("cpu")), observed)
     print(f"context of {target.name}: {time.perf_counter() - start:.1f} s", flush=True)
     for source, models in learned.items():
-        if source == target.name:
+        if in_domain(source, target.name):
             continue
         start = time.perf_counter()
         of_seeds = [
@@ -93,16 +95,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--users", type=int, default=5000, help="test users of a target")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
-    parser.add_argument("names", nargs="+")
+    parser.add_argument("names", nargs="+", help="sources: IS, or IS+VG of two domains")
     options = parser.parse_args()
-    found = {n: load_domain(options.domains / n, options.embeddings / n) for n in options.names}
+    names = dict.fromkeys(domain for name in options.names for domain in domains_of(name))
+    found = load_domains(names, options.domains, options.embeddings)
     learned: dict[str, list[InContext]] = {}
-    for name, domain in found.items():
+    for name in options.names:
         learned[name] = []
         for seed in range(options.seeds):
             start = time.perf_counter()
             model = InContext()
-            learn_in_context(model, Source((domain,)), 1000, seed)
+            learn_in_context(model, source_of(name, found), 1000, seed)
             learned[name].append(model)
             print(f"learned on {name}: {time.perf_counter() - start:.1f} s", flush=True)
     for share in options.shares:

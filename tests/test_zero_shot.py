@@ -49,16 +49,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "project"
     folder.mkdir()
     names = (
-        "fetch",
-        "preprocess",
-        "encode",
-        "pool",
-        "sources",
-        "backbones",
-        "train",
-        "cluster",
+        "fetch", "preprocess", "encode", "pool", "sources", "backbones", "train", "cluster",
         "evaluate",
-    )
+    )  # fmt: skip
     run_stages(folder, small_params(), *names)
     shutil.rmtree(folder / WORK)
     return folder
