@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import hashlib
-import dataclasses
 import json
 import re
 import shutil

@@ -19,7 +19,8 @@ _WHERE = {
 def of_later_events(statistics: Mapping[str, dict[str, Any]], cells: Cells) -> list[str]:
     """What rows that read a target's histories know of the time after the item asked for."""
     shares = {name: of.get("later_share") or 0.0 for name, of in statistics.items()}
-    read = any(cell.saw.target_interactions_used for cell in cells.by_key.values())
+    elsewhere = [cell for cell in cells.by_key.values() if cell.source != cell.target]
+    read = any(cell.saw.target_interactions_used for cell in elsewhere)
     if not read or not any(shares.values()):
         return []
     listed = ", ".join(f"`{name}` {100 * share:.1f} %" for name, share in shares.items())
