@@ -17,7 +17,7 @@ import torch
 from recg_core.base.sources import domains_of, in_domain
 from recg_core.domains.domain import Domain, load_domains
 from recg_core.domains.sequences import Holdout, Ragged
-from recg_core.domains.source import source_of
+from recg_core.domains.source_domains import source_of
 from recg_core.evaluation.training_free import BaselinesConfig, training_free_scorers
 from recg_core.models.in_context.context import read_context
 from recg_core.models.in_context.scorer import InContext

@@ -32,7 +32,7 @@ from tqdm import tqdm
 from benchmarks.llm_recg import AUXILIARY_ITEMS, NUM_AUXILIARY, LlmRecg, left_padded_batches
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout, Ragged, Sequences
-from recg_core.domains.source import Source
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.card import spec_of
 from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.models.variant import (
@@ -80,8 +80,8 @@ def make_trainer(
     backbone: dict[str, float],
 ) -> Trainer:  # fmt: skip
     """The product's training loop of SASRec in the variant `name`."""
-    spec = spec_of("sasrec", backbone, VARIANTS[name], Source((domain,)))
-    return Trainer(Source((domain,)), pool, spec, config, 0, torch.device("cpu"))
+    spec = spec_of("sasrec", backbone, VARIANTS[name], SourceDomains((domain,)))
+    return Trainer(SourceDomains((domain,)), pool, spec, config, 0, torch.device("cpu"))
 
 
 def epoch_turn(trainer: Trainer) -> Turn:

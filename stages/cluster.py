@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from recg_core.base.params import read_params
-from recg_core.domains.source import load_source
+from recg_core.domains.source_domains import load_source
 from recg_core.models.card import model_names
 from recg_core.training.cluster import cluster_model
 from recg_core.training.config import FusionConfig

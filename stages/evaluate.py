@@ -7,7 +7,7 @@ import typer
 
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domains, tested
-from recg_core.domains.source import source_of
+from recg_core.domains.source_domains import source_of
 from recg_core.evaluation.cells import evaluate_variant
 from stages import run
 

@@ -8,7 +8,7 @@ import typer
 from recg_core.base.params import read_params
 from recg_core.base.schema import SLICES
 from recg_core.domains.domain import load_domains, tested
-from recg_core.domains.source import source_of
+from recg_core.domains.source_domains import source_of
 from recg_core.evaluation.slices import slice_attributes
 from stages import run
 

@@ -7,7 +7,7 @@ import typer
 
 from recg_core.base.files import new_folder
 from recg_core.base.params import read_params
-from recg_core.domains.source import write_source
+from recg_core.domains.source_domains import write_source
 from stages import run
 
 

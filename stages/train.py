@@ -8,7 +8,7 @@ import typer
 from recg_core.base.files import read_sealed_json
 from recg_core.base.params import read_params
 from recg_core.domains.pool import load_pool
-from recg_core.domains.source import load_source
+from recg_core.domains.source_domains import load_source
 from recg_core.models.card import spec_of
 from recg_core.models.variant import VariantConfig
 from recg_core.training.config import TrainConfig

@@ -19,7 +19,7 @@ from recg_core.base.params import read_params
 from recg_core.base.schema import SEQUENCES
 from recg_core.base.sources import domains_of, in_domain
 from recg_core.domains.domain import Domain
-from recg_core.domains.source import Source, load_source
+from recg_core.domains.source_domains import SourceDomains, load_source
 from recg_core.evaluation.cells import saw_of_model
 from recg_core.evaluation.slices import slice_attributes
 from recg_core.models.card import ModelCard, Origin, spec_of
@@ -41,7 +41,7 @@ from recg_core.training.in_context import (
 )
 from recg_core.training.trainer import Trained, Trainer
 from stages import WORK
-from tests.conftest import cycle_domain
+from tests.conftest import alone, cycle_domain
 from tests.project import (
     DOMAINS,
     bytes_below,
@@ -64,7 +64,7 @@ def shifted(domain: Domain, name: str) -> Domain:
     return dataclasses.replace(domain, name=name, text=text)
 
 
-def fitted(source: Source, config: Any = STILL, variant: Any = SEM) -> Trained:
+def fitted(source: SourceDomains, config: Any = STILL, variant: Any = SEM) -> Trained:
     model = spec("gru4rec", source.domains[0], variant)
     return Trainer(source, {}, model, config, 0, CPU).fit()
 
@@ -99,7 +99,7 @@ def test_a_domain_cannot_have_the_name_of_a_source_of_several(tmp_path: Path) ->
 
 
 def test_a_model_of_item_ids_of_several_domains_is_refused(cycle: Domain) -> None:
-    several = Source((cycle, cycle_domain("other")))
+    several = SourceDomains((cycle, cycle_domain("other")))
     ids = dataclasses.replace(SEM, items=IdItemsConfig("id"))
     with pytest.raises(UserError, match=r"cannot be trained on cycle\+other"):
         spec_of("gru4rec", {}, ids, several)
@@ -115,7 +115,7 @@ def test_what_is_in_domain_goes_by_whole_names() -> None:
 def test_domains_of_different_encoders_are_no_source(cycle: Domain) -> None:
     other = dataclasses.replace(cycle_domain("other"), encoder_fingerprint="another")
     with pytest.raises(UserError, match="cycle and other are by different encoders"):
-        Source((cycle, other))
+        SourceDomains((cycle, other))
 
 
 # --- training
@@ -131,9 +131,9 @@ def test_mixing_loses_and_repeats_nothing(counts: list[int], seed: int) -> None:
 def test_a_model_of_two_domains_knows_both(cycle: Domain) -> None:
     """The second domain's texts are those of the first turned round, and its cycle is shorter."""
     other = shifted(cycle_domain("other", num_items=18, seed=4), "other")
-    source = Source((cycle, other))
+    source = SourceDomains((cycle, other))
     trained = fitted(source, CONFIG, SOFTMAX)
-    alone = fitted(Source((cycle,)), CONFIG, SOFTMAX)
+    alone = fitted(alone(cycle), CONFIG, SOFTMAX)
     assert all(recall_at_1(trained, domain, SOFTMAX) > 0.95 for domain in source.domains)
     assert recall_at_1(alone, other, SOFTMAX) < 0.5
 
@@ -142,7 +142,7 @@ def test_a_step_is_about_users_and_items_of_one_domain(
     cycle: Domain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = shifted(cycle_domain("few", num_users=90, num_items=11, seed=2), "few")
-    source = Source((cycle, few))
+    source = SourceDomains((cycle, few))
     users: Counter[str] = Counter()
 
     def projected(model: Any, features: torch.Tensor, batch: Batch, more: Any) -> BatchItems:
@@ -164,19 +164,21 @@ def test_a_step_is_about_users_and_items_of_one_domain(
 
 def test_epochs_are_judged_by_the_mean_over_domains(cycle: Domain) -> None:
     other = shifted(cycle_domain("other", num_items=18, seed=4), "other")
-    alone = [fitted(Source((domain,))).valid_ndcg for domain in (cycle, other)]
-    assert fitted(Source((cycle, other))).valid_ndcg == pytest.approx(np.mean(alone), rel=1e-6)
+    alone = [fitted(alone(domain)).valid_ndcg for domain in (cycle, other)]
+    assert fitted(SourceDomains((cycle, other))).valid_ndcg == pytest.approx(
+        np.mean(alone), rel=1e-6
+    )
     assert alone[0] != alone[1]
 
 
 def test_a_source_doubled_is_judged_as_it_is(cycle: Domain) -> None:
-    doubled = Source((cycle, dataclasses.replace(cycle, name="again")))
-    assert fitted(doubled).valid_ndcg == fitted(Source((cycle,))).valid_ndcg
+    doubled = SourceDomains((cycle, dataclasses.replace(cycle, name="again")))
+    assert fitted(doubled).valid_ndcg == fitted(alone(cycle)).valid_ndcg
 
 
 def test_patterns_are_of_the_users_of_all_domains(cycle: Domain) -> None:
     other = cycle_domain("other", num_users=90, num_items=11, seed=2)
-    source = Source((cycle, other))
+    source = SourceDomains((cycle, other))
     variant = dataclasses.replace(SEM, patterns=PatternsConfig(clusters=4))
     made = fitted(source, SHORT, variant)
     origin = Origin(spec("gru4rec", cycle, variant), source.name, "encoder")
@@ -185,7 +187,7 @@ def test_patterns_are_of_the_users_of_all_domains(cycle: Domain) -> None:
     _, summary = fit_patterns(model, part, source, FUSION, seed=0)
     assert sum(summary.users_per_pattern) == 390
     of_each = [
-        fit_patterns(model, part, Source((domain,)), FUSION, seed=0)[1].valid_ndcg_without
+        fit_patterns(model, part, alone(domain), FUSION, seed=0)[1].valid_ndcg_without
         for domain in source.domains
     ]
     assert summary.valid_ndcg_without == pytest.approx(np.mean(of_each), rel=1e-6)
@@ -219,7 +221,7 @@ def test_in_context_weights_hold_within_the_range_of_all_domains() -> None:
     dense = cycle_domain("dense", num_users=80, num_items=12)
     sparse = cycle_domain("sparse", num_users=40, num_items=60, seed=1)
     most = {}
-    for source in (Source((dense,)), Source((sparse,)), Source((sparse, dense))):
+    for source in (alone(dense), alone(sparse), SourceDomains((sparse, dense))):
         model = InContext()
         learn_in_context(model, source, users=100, seed=0)
         most[source.name] = float(model.most[-1])
@@ -229,7 +231,7 @@ def test_in_context_weights_hold_within_the_range_of_all_domains() -> None:
 
 def test_in_context_counts_the_model_in_all_its_domains_and_nowhere_else() -> None:
     one, other = cycle_domain("one", num_users=60), cycle_domain("other", num_users=50, seed=1)
-    source, target = Source((one, other)), cycle_domain("target", num_users=40, seed=2)
+    source, target = SourceDomains((one, other)), cycle_domain("target", num_users=40, seed=2)
     variant = dataclasses.replace(SEM, score="cosine", in_context=InContextConfig(20))
     of = spec("gru4rec", one, variant)
     trained = Trainer(source, {}, without_context(of), SHORT, 0, CPU).fit()
@@ -249,7 +251,7 @@ def test_a_certificate_says_what_was_seen_in_any_of_the_domains(cycle: Domain) -
     card = ModelCard(
         spec("gru4rec", cycle), "cycle+other", "encoder", [], "", {}, [0], [1], [0.0], ""
     )
-    source = Source((cycle, other))
+    source = SourceDomains((cycle, other))
     saw = [saw_of_model(card, source, domain) for domain in (cycle, other, target)]
     assert [found.zero_shot for found in saw] == [False, False, True]
     assert [found.target_interactions_used for found in saw] == [True, True, False]
@@ -260,7 +262,7 @@ def test_a_certificate_says_what_was_seen_in_any_of_the_domains(cycle: Domain) -
 def test_the_nearest_source_item_is_of_any_domain(cycle: Domain) -> None:
     other, target = shifted(cycle_domain("other", seed=4), "other"), cycle_domain("t", num_items=30)
     nearest = [
-        slice_attributes(Source(domains), target)["source_similarity"].to_numpy()
+        slice_attributes(SourceDomains(domains), target)["source_similarity"].to_numpy()
         for domains in ((cycle,), (other,), (cycle, other))
     ]
     assert np.array_equal(nearest[2], np.maximum(nearest[0], nearest[1]))

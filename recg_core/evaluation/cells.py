@@ -5,7 +5,7 @@ from pathlib import Path
 
 from recg_core.base.sources import in_domain
 from recg_core.domains.domain import Domain
-from recg_core.domains.source import Source
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.evaluation.certificate import Saw, overlap_share, write_cell
 from recg_core.evaluation.describe import describe_variant
 from recg_core.evaluation.examples import example_recommendations
@@ -17,7 +17,7 @@ from recg_core.models.trained import Evidence, load_seeds
 def evaluate_variant(
     models: Path,
     patterns: Path,
-    sources: Sequence[Source],
+    sources: Sequence[SourceDomains],
     targets: Sequence[Domain],
     folder: Path,
     *,
@@ -46,7 +46,7 @@ def evaluate_variant(
 def evaluate_model(
     model: Path,
     patterns: Path,
-    source: Source,
+    source: SourceDomains,
     targets: Sequence[Domain],
     folder: Path,
     evidence: dict[str, Evidence],
@@ -99,7 +99,7 @@ def evaluate_model(
         )
 
 
-def saw_of_model(card: ModelCard, source: Source, target: Domain) -> Saw:
+def saw_of_model(card: ModelCard, source: SourceDomains, target: Domain) -> Saw:
     """What a trained model saw of the target before it was asked to rank there."""
     variant = card.spec.variant
     used = in_domain(source.name, target.name) or variant.reads_histories

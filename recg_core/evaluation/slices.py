@@ -8,7 +8,7 @@ import polars as pl
 
 from recg_core.base.schema import SLICES
 from recg_core.domains.domain import Domain
-from recg_core.domains.source import Source
+from recg_core.domains.source_domains import SourceDomains
 
 HEAD_SHARE = 0.2  # the most popular fifth of a catalogue is its head
 _BATCH = 1024
@@ -20,7 +20,7 @@ ATTRIBUTES = {
 }
 
 
-def slice_attributes(source: Source, target: Domain) -> pl.DataFrame:
+def slice_attributes(source: SourceDomains, target: Domain) -> pl.DataFrame:
     """The SLICES table of a source and a target; an item is not its own neighbour.
 
     Popularity reads the target's training histories: it describes the evaluation and reaches no

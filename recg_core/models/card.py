@@ -10,7 +10,7 @@ from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, write_sealed_json
 from recg_core.base.sources import domains_of
 from recg_core.domains.domain import Domain
-from recg_core.domains.source import Source
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.variant import VariantConfig
 
 MODEL_FILE = "model.json"
@@ -127,7 +127,7 @@ def require_one_domain(source: str, said: str) -> None:
 
 
 def spec_of(
-    backbone: str, backbone_args: dict[str, Any], variant: VariantConfig, source: Source
+    backbone: str, backbone_args: dict[str, Any], variant: VariantConfig, source: SourceDomains
 ) -> ModelSpec:
     """The model of a variant for the items of its source.
 

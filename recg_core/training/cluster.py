@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from recg_core.base.files import write_json, write_sealed_json
-from recg_core.domains.source import Source
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.card import PATTERNS_FILE, read_card
 from recg_core.training.config import FusionConfig
 
 
 def cluster_model(
     model: Path,
-    load_source: Callable[[], Source],
+    load_source: Callable[[], SourceDomains],
     config: FusionConfig,
     folder: Path,
     validation: Path,

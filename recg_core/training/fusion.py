@@ -15,7 +15,7 @@ from recg_core.base.config import build_kind
 from recg_core.base.errors import UserError
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout, Ragged, without_last
-from recg_core.domains.source import Source
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.patterns import Patterns, attention_weights, normalized_entropy
 from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.trained import TrainedModel, product_scorer
@@ -80,7 +80,11 @@ class Questions:
 
 @torch.no_grad()
 def fit_patterns(
-    trained: TrainedModel, part: PatternsConfig, source: Source, config: FusionConfig, seed: int
+    trained: TrainedModel,
+    part: PatternsConfig,
+    source: SourceDomains,
+    config: FusionConfig,
+    seed: int,
 ) -> tuple[Patterns, PatternSummary]:
     """Cluster the source's users and train W_f on the source, with the model frozen.
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout, Ragged, without_last
-from recg_core.domains.source import Source
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.card import ModelSpec, Origin
 from recg_core.models.in_context.context import (
     EVIDENCE,
@@ -72,7 +72,11 @@ def without_context(spec: ModelSpec) -> ModelSpec:
 
 
 def with_context(
-    trained: SequentialRecommender, spec: ModelSpec, source: Source, config: TrainConfig, seed: int
+    trained: SequentialRecommender,
+    spec: ModelSpec,
+    source: SourceDomains,
+    config: TrainConfig,
+    seed: int,
 ) -> tuple[SequentialRecommender, float]:
     """Add what reads contexts to a trained model: learn its weights, and what the model counts.
 
@@ -157,7 +161,7 @@ def _scores_of_parts(
         yield context_BN, model_BN, model_BN.gather(1, target_B1)[:, 0]
 
 
-def learn_in_context(model: InContext, source: Source, users: int, seed: int) -> None:
+def learn_in_context(model: InContext, source: SourceDomains, users: int, seed: int) -> None:
     """Learn the weights on the training sequences of the source, all its domains alike.
 
     Minimises -log softmax of the next item among all items, estimated from hard and from uniformly

@@ -18,7 +18,7 @@ import recg_core
 from recg_core.base.errors import UserError
 from recg_core.base.files import replaced_folder, sha256_file, sha256_json, write_bytes
 from recg_core.domains.pool import Pool
-from recg_core.domains.source import Source
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.backbone_code import backbone_sha256
 from recg_core.models.card import MODEL_FILE, ModelCard, ModelSpec
 from recg_core.training.config import TrainConfig, check_seeds
@@ -33,7 +33,7 @@ Row = dict[str, float]  # of a training curve
 class Task:
     """One seed of one model; see `train_models`."""
 
-    source: Source
+    source: SourceDomains
     pool: dict[str, np.ndarray]  # text embeddings [n, H] by domain
     spec: ModelSpec
     config: TrainConfig
@@ -54,7 +54,7 @@ class Outcome:
 
 
 def train_models(
-    source: Source,
+    source: SourceDomains,
     pool: Pool,
     specs: Sequence[ModelSpec],
     config: TrainConfig,
@@ -164,7 +164,7 @@ def train_task(task: Task) -> Outcome:
     return Outcome(trained.best_epoch, valid_ndcg, trained.curve)
 
 
-def _names(source: Source) -> list[str]:
+def _names(source: SourceDomains) -> list[str]:
     return [domain.name for domain in source.domains]
 
 

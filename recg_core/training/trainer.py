@@ -21,7 +21,7 @@ from recg_core.base.config import build_kind
 from recg_core.base.errors import UserError
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout, Ragged
-from recg_core.domains.source import Source
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.card import ModelSpec, Origin
 from recg_core.models.items import TextItems, item_features
 from recg_core.models.ranking.full_rank import validation_ndcg
@@ -86,7 +86,7 @@ class Trainer:
 
     def __init__(
         self,
-        source: Source,
+        source: SourceDomains,
         pool: Mapping[str, np.ndarray],
         spec: ModelSpec,
         config: TrainConfig,

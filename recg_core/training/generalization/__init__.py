@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recg_core.base.config import build_kind
 from recg_core.base.errors import UserError
-from recg_core.domains.source import Source
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.items import item_features
 from recg_core.models.variant import GeneralizationConfig, VariantConfig
 from recg_core.training.generalization.base import Reading
@@ -51,7 +51,7 @@ class GeneralizationLoss:
 
 def create_generalization(
     variant: VariantConfig,
-    source: Source,
+    source: SourceDomains,
     pool: Mapping[str, np.ndarray],
     domain_sample: int,
     device: torch.device,

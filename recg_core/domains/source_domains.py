@@ -19,7 +19,7 @@ TABLES = ("items.parquet", "sequences.parquet")
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceDomains:
     """The domains whose interactions a model is trained on, in the order of the source's name.
 
     Raises:
@@ -67,9 +67,9 @@ class Source:
             require_interactions(domain)
 
 
-def source_of(name: str, domains: Mapping[str, Domain]) -> Source:
+def source_of(name: str, domains: Mapping[str, Domain]) -> SourceDomains:
     """The source of this name among loaded domains."""
-    return Source(tuple(domains[domain] for domain in domains_of(name)))
+    return SourceDomains(tuple(domains[domain] for domain in domains_of(name)))
 
 
 def write_source(name: str, domains_root: Path, embeddings_root: Path, path: Path) -> None:
@@ -92,7 +92,7 @@ def write_source(name: str, domains_root: Path, embeddings_root: Path, path: Pat
     write_sealed_json(path, {"name": name, "files": files})
 
 
-def load_source(path: Path, domains_root: Path, embeddings_root: Path) -> Source:
+def load_source(path: Path, domains_root: Path, embeddings_root: Path) -> SourceDomains:
     """Read the domains of a source whose files are those of the list at `path`.
 
     Raises:
@@ -106,7 +106,7 @@ def load_source(path: Path, domains_root: Path, embeddings_root: Path) -> Source
         for file, digest in zip(files, content["files"][domain], strict=True):
             if sha256_file(file) != digest:
                 raise UserError(f"{file}: is another file than {path} has; run the sources stage")
-    return Source(tuple(found))
+    return SourceDomains(tuple(found))
 
 
 def _files(domain: str, domains_root: Path, embeddings_root: Path) -> list[Path]:
