@@ -2,8 +2,7 @@
 
 Ranks the test items of every target in the full catalogue by rows that read a share of the target's
 histories, and by `in_context` with weights learned on every other domain. Needs the tables and
-embeddings of a project: `--domains data/domains --embeddings data/embeddings/minilm IS MI VG`, and
-`IS+VG` for weights learned on two domains.
+embeddings of a project: `--domains data/domains --embeddings data/embeddings/minilm IS MI VG`.
 """
 
 import argparse
@@ -95,12 +94,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--users", type=int, default=5000, help="test users of a target")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
-    parser.add_argument("names", nargs="+", help="sources: IS, or IS+VG of two domains")
+    parser.add_argument("--sources", nargs="+", help="IS, or IS+VG of two; by default the targets")
+    parser.add_argument("targets", nargs="+")
     options = parser.parse_args()
-    names = dict.fromkeys(domain for name in options.names for domain in domains_of(name))
-    found = load_domains(names, options.domains, options.embeddings)
+    sources = options.sources or options.targets
+    names = {domain for source in sources for domain in domains_of(source)} | {*options.targets}
+    found = load_domains(sorted(names), options.domains, options.embeddings)
     learned: dict[str, list[InContext]] = {}
-    for name in options.names:
+    for name in sources:
         learned[name] = []
         for seed in range(options.seeds):
             start = time.perf_counter()
@@ -109,7 +110,8 @@ def main() -> None:
             learned[name].append(model)
             print(f"learned on {name}: {time.perf_counter() - start:.1f} s", flush=True)
     for share in options.shares:
-        for name, target in found.items():
+        for name in options.targets:
+            target = found[name]
             holdout = target.sequences.holdout("test").sample(options.users)
             observed = share_of(target.sequences.observed("test"), share)
             results = dict(rows_of(target, holdout, observed, learned))
