@@ -327,7 +327,7 @@ def test_cells_of_several_domains_are_shown(project: Path) -> None:
 
 def test_a_bundle_says_on_which_domains_it_was_trained(project: Path) -> None:
     found = load_from_pipeline(project / "models/recg/garden+office/gru4rec")
-    assert found.card.trained_on == ("gru4rec as `recg` on the domains garden and office, seed 0")
+    assert found.card.trained_on == ("gru4rec as `recg` on the domains garden, office, seed 0")
 
 
 def test_the_left_out_domain_changes_no_model(project: Path, tmp_path: Path) -> None:

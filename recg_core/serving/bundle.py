@@ -132,7 +132,7 @@ def load_from_pipeline(model: Path, seed: int | None = None, device: str | None 
     rows = read_params(root / "params.yaml").section("encoders")
     encoder, row = _encoder_of(card, root, rows)
     variant, _, backbone = place.parts
-    domains = f"domain{'s' if len(card.domains) > 1 else ''} {' and '.join(card.domains)}"
+    domains = f"domain{'s' if len(card.domains) > 1 else ''} {', '.join(card.domains)}"
     said = f"{backbone} as `{variant}` on the {domains}, seed {seed}"
     origin = Origin(card.spec, card.source, card.encoder_fingerprint)
     return Loaded(trained, encoder, BundleCard(FORMAT, origin, seed, row, said))
