@@ -137,7 +137,8 @@ def _fusion_epochs(
                 users_BD = current.fuse(users[rows])
                 positives_B = (users_BD * table[target_B]).sum(dim=1)
                 negatives_BM = users_BD @ table[negatives_M].T
-                value = loss(positives_B, negatives_BM, target_B[:, None] != negatives_M)
+                valid_BM = target_B[:, None] != negatives_M
+                value = loss(positives_B, negatives_BM, valid_BM, len(table) - 1)
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
