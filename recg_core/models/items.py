@@ -14,15 +14,12 @@ from recg_core.models.variant import IdItemsConfig, TextItemsConfig
 ItemsConfig = IdItemsConfig | TextItemsConfig
 
 
-ID_STD = 0.02  # of a coordinate at the start; small vectors converge in a third of the epochs
-
-
 class IdItems(nn.Module):
     """A learned vector for each item of the source domain."""
 
-    def __init__(self, *, num_items: int, dim: int) -> None:
+    def __init__(self, *, num_items: int, dim: int, std: float) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.empty(num_items, dim).normal_(std=ID_STD))
+        self.table = nn.Parameter(torch.empty(num_items, dim).normal_(std=std))
 
     def forward(self, features_U: Tensor) -> Tensor:
         """Vectors [U, D] of the item_idx in `features_U`."""
