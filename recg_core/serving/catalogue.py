@@ -461,12 +461,12 @@ class Catalogue:
         basis: str,
         reasons: Sequence[tuple[tuple[str, float], ...]] | None = None,
     ) -> list[Recommendation]:
-        rows = self.items[(items - 1).tolist()].select("item_id", "title").rows()
-        because = reasons or [()] * len(rows)
+        titles = self.items["title"]  # one at a time: Polars' threads would cost more than that
+        because = reasons or [()] * len(items)
         return [
-            Recommendation(rank, item_id, title, float(score), why, basis)
-            for rank, ((item_id, title), score, why) in enumerate(
-                zip(rows, scores, because, strict=True), start=1
+            Recommendation(rank, self._item_ids[row], titles[row], float(score), why, basis)
+            for rank, (row, score, why) in enumerate(
+                zip((items - 1).tolist(), scores, because, strict=True), start=1
             )
         ]
 

@@ -20,7 +20,7 @@ from recg_core.models.in_context.ridge import local_ridge
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
 from recg_core.models.near import NearItems
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
-from recg_core.models.rows import EVERY, Items, Scorer
+from recg_core.models.rows import EVERY, Items, Scorer, num_chosen
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +168,10 @@ class Reader:
         self._history = history
         self._device = context.items.rows.device
         self._near = text_likeness(context.items, history) if likeness is None else likeness
+
+    def num_items(self, items: Items) -> int:
+        """How many of the domain's items are chosen."""
+        return num_chosen(items, len(self._context.items))
 
     def properties(self, rows: np.ndarray) -> Tensor:
         """What is known of users, [B, G], in the order of `PROPERTIES` and about their means."""
