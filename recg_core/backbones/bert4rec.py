@@ -94,9 +94,11 @@ class Block(nn.Module):
 
     def forward(self, states_BLD: Tensor, allowed: Tensor) -> Tensor:
         """New states [B, L, D]; `allowed` as in `read`."""
-        query_key_value = self.query_key_value(self.attention_norm(states_BLD)).chunk(3, dim=-1)
+        query_BLD, key_BLD, value_BLD = self.query_key_value(self.attention_norm(states_BLD)).chunk(
+            3, dim=-1
+        )
         dropout = self.dropout if self.training else 0.0
-        found_BLD = read(*query_key_value, self.num_heads, allowed, dropout)
+        found_BLD = read(query_BLD, key_BLD, value_BLD, self.num_heads, allowed, dropout)
         states_BLD = states_BLD + self.residual_dropout(self.attention_output(found_BLD))
         change_BLD = self.feed_forward(self.feed_forward_norm(states_BLD))
         return states_BLD + self.residual_dropout(change_BLD)
