@@ -3,11 +3,11 @@
     python -m benchmarks.in_domain --domain FOLDER --embeddings FOLDER --rectools-python PYTHON
 
 The folders are those that the preprocess and the encode stage wrote of a domain; PYTHON is of an
-environment with RecTools. Both train on all
-but the last two items of a user until NDCG@10 on the last but one has not improved for some epochs,
-and rank the last in the full catalogue, history left out, the last but one being part of it. Sizes,
-rate and batch are the same for both. Seconds are those of the CPU in training with its
-validation, of all users after every epoch, so that other programs on the machine hardly count.
+environment with RecTools. Both train on all but the last two items of a user until NDCG@10 on the
+last but one has not improved for some epochs, and rank the last in the full catalogue, history left
+out, the last but one being part of it. Sizes, rate and batch are the same for both. Seconds are
+those of the CPU in training with its validation, of all users after every epoch, so that other
+programs on the machine hardly count.
 """
 
 import argparse
