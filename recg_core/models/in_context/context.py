@@ -69,6 +69,18 @@ class Context:
     tables: dict[str, Table]
     events_per_item: float
 
+    def with_items(self, items: NearItems) -> "Context":
+        """The same of `items`, the first of which are these; nobody has met the others.
+
+        What is said of these stays as it is.
+        """
+        new = len(items) - len(self.items)
+        if not new:
+            return self
+        tables = {name: Table(t.decay, _grown(t.values, new)) for name, t in self.tables.items()}
+        counts = torch.nn.functional.pad(self.log_counts_N2, (0, 0, 0, new))
+        return Context(items, counts, tables, self.events_per_item)
+
 
 DENSE = ("text", "latest_text", "count", "recent_count")
 SPARSE = ("visits", "smoothed_visits", "sequence_ridge", "set_ridge")
@@ -112,6 +124,13 @@ def read_context(items: NearItems, observed: Ragged, alike: sp.csr_matrix | None
         {name: Table(t.decay, t.values.tocsr().astype(np.float32)) for name, t in tables.items()},
         events_per_item=float(np.log1p(count_N.sum() / num_items)),
     )
+
+
+def _grown(table: sp.csr_matrix, new: int) -> sp.csr_matrix:
+    """With `new` empty rows and columns."""
+    size = table.shape[0] + new
+    indptr = np.append(table.indptr, np.full(new, table.indptr[-1], dtype=table.indptr.dtype))
+    return sp.csr_matrix((table.data, table.indices, indptr), shape=(size, size))
 
 
 def _sequence_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
