@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -25,7 +26,7 @@ from recg_core.report.advice import advice
 from recg_core.report.analysis import Analysis, analyse
 from recg_core.report.build import Inputs, Outputs, write_report
 from recg_core.report.calibration import calibration_section, reversals
-from recg_core.report.cells import Cell, Cells, Grid, Model, load_cells
+from recg_core.report.cells import Cell, Cells, Grid, Model, load_cells, metrics_folder
 from recg_core.report.config import ReportConfig
 from recg_core.report.examples import examples_section
 from recg_core.report.figures import load_figures
@@ -436,6 +437,53 @@ def test_ablation_stands_in_table_6_alone(root: Path) -> None:
     assert six is not None
     assert [row[2] for row in six.rows if row[0] == "IS"] == ["recg", "wo_ig", "sem"]
     assert row_of(six, "IS", "sasrec", "recg")["IS NDCG@10"] == "-"
+
+
+def test_the_ablation_of_either_reading_stands_below_it(root: Path) -> None:
+    """Both beside what the paper prints for the one method that they read."""
+    rows = ("sem", "recg", "recg_printed", "printed_wo_ig", "wo_ig")
+    grid = Grid(GRID.domains, GRID.sources, GRID.backbones, rows)
+    for variant, strength in (("recg_printed", 3.0), ("printed_wo_ig", 2.0), ("wo_ig", 4.0)):
+        for source, target in itertools.product(GRID.sources, GRID.domains):
+            write_ranks(root, Model("sasrec", variant), source, target, strength)
+    six = ablation_table(analysed(root, grid), "full")
+    assert six is not None
+    shown = ["recg", "wo_ig", "recg_printed", "printed_wo_ig", "sem"]
+    assert [row[2] for row in six.rows if row[0] == "IS"] == shown
+    for pair in (("recg", "recg_printed"), ("wo_ig", "printed_wo_ig")):
+        papers, same = (published(Model("bert4rec", v), "IS", "VG", "recall@10") for v in pair)
+        assert papers == same is not None
+
+
+APART = dataclasses.replace(CONFIG, drop_overlap_users=True)
+
+
+def test_dropped_users_are_in_no_number_of_any_row(root: Path) -> None:
+    """The first 100 users of each domain are also in the other; means are those of the 300 others,
+    by hand, and the report says so."""
+    for domain in GRID.domains:
+        path = root / "domains" / domain / "sequences.parquet"
+        ids = [f"u{n}" if n < 100 else f"{domain}-u{n}" for n in range(USERS)]
+        SEQUENCES.write(SEQUENCES.read(path).with_columns(pl.Series("user_id", ids)), path)
+    out = write(root, config=APART)
+    for cell in cells_of(root).by_key.values():
+        expected = (read_ranks(cell.ranks).num_higher[100:] < 5).mean()
+        folder = metrics_folder(cell.source, cell.target)
+        found = json.loads((root / "results/full" / folder / f"{cell.model}.json").read_text())
+        assert found["recall@5"] == pytest.approx(expected)
+    page = (out / "report.md").read_text()
+    assert "left out, in every row: 100 of 400 on `IS`, 100 of 400 on `VG`" in page
+    with (out / "tables" / "certificates.csv").open() as stream:
+        assert {row["Users"] for row in csv.DictReader(stream)} == {"300"}
+    with (out / "tables" / "slices_zero_shot.csv").open() as stream:
+        halves = [int(row["Users"]) for row in csv.DictReader(stream) if "ead" in row["Slice"]]
+    assert sum(halves) == 300 * len(GRID.pairs(zero_shot=True))
+    assert not (out / "tables" / "examples_IS.csv").exists()  # both examples were of such users
+
+
+def test_dropping_every_user_is_refused(root: Path) -> None:
+    with pytest.raises(UserError, match=r"all test users of IS are also in \['VG'\]"):
+        write(root, config=APART)
 
 
 def test_verdicts_name_interval_and_both_corrected_tests(root: Path) -> None:

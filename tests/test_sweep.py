@@ -150,7 +150,8 @@ def test_a_sweep_draws_what_finished_and_runs_nothing_twice(project: Path) -> No
     image = json.loads(drawn.read_text())
     # Two seeds at .398 and .418: t of one degree of freedom at 97.5 % is 12.706.
     half = round(100 * 12.706 * 0.01, 2)
-    assert image["rows"] == [[0.1, "garden", "office", 40.8, half, 10.0, 0.0, 10.0, 0.0]]
+    found = [40.8, half, *[10.0, 0.0] * 4]  # 99 others: 100 negatives are all of them
+    assert image["rows"] == [[0.1, "garden", "office", *found]]
     assert drawn.with_name(image["image"]).read_bytes().startswith(b"\x89PNG")
     assert Path("params.yaml").read_text() == FEW
 

@@ -30,6 +30,7 @@ from recg_core.report.files import metrics_files, replace_files, table_files
 from recg_core.report.heatmap import heatmap_svg, heatmap_table
 from recg_core.report.layout import DRAWINGS, Panels, Section, Table, html, markdown
 from recg_core.report.levels import levels
+from recg_core.report.overlap import overlap_words, without_overlap
 from recg_core.report.paper_tables import ablation_table, comparison_tables, statistics_table
 from recg_core.report.statistics import DECIMALS
 from recg_core.report.summary import averages_table, build_summary, gains, rows_table
@@ -86,6 +87,10 @@ def write_report(
     }
     grid, said = _tested_grid(grid, statistics)
     cells = load_cells(inputs.ranks, grid)
+    if config.drop_overlap_users:
+        apart = without_overlap(cells, inputs.domains)
+        said = (*said, overlap_words(cells, apart))
+        cells = apart
     analysis = analyse(cells, inputs.slices, config)
     out = outputs.report
     sections = [

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, sha256_json
@@ -133,6 +135,7 @@ class Cells:
 
     grid: Grid
     by_key: dict[Key, Cell]
+    users: dict[str, np.ndarray] | None = None  # user_idx of those that count; None: all
 
     @property
     def models(self) -> list[Model]:
