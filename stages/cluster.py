@@ -19,14 +19,14 @@ def main(
     domain: Annotated[Path, typer.Option(help="Tables of the domain they were trained on.")],
     embeddings: Annotated[Path, typer.Option(help="The source's embeddings.")],
     out: Annotated[Path, typer.Option(help="Folder for a folder of patterns a backbone.")],
-    validation: Annotated[Path, typer.Option(help="Folder for a metrics JSON a backbone.")],
+    valid: Annotated[Path, typer.Option(help="Folder for a metrics JSON a backbone.")],
 ) -> None:
     """Write the patterns of every seed; a variant without patterns writes an empty list."""
     params = read_params(Path("params.yaml"))
     config = params.build(FusionConfig, "patterns")
     load_source = partial(load_domain, domain, embeddings)
     for name in model_names(models):
-        cluster_model(models / name, load_source, config, out / name, validation / f"{name}.json")
+        cluster_model(models / name, load_source, config, out / name, valid / f"{name}.json")
 
 
 if __name__ == "__main__":
