@@ -142,6 +142,14 @@ class Cells:
         """All trained models and, after them, the training-free rows."""
         return list(dict.fromkeys(cell.model for cell in self.by_key.values()))
 
+    def backbone_ranks(self, variant: str) -> bool:
+        """Whether backbones of a variant are models of their own in other domains, too.
+
+        Where they are not, a pair of domains is one result, however many backbones there are.
+        """
+        of_variant = [c for c in self.by_key.values() if c.trained and c.model.variant == variant]
+        return all(cell.certificate.backbone_ranks for cell in of_variant)
+
     def find(self, model: Model, source: str, target: str) -> Cell | None:
         """A model's cell; a training-free row has the same for every source."""
         return self.by_key.get((model, source if model.backbone else NO_SOURCE, target))
