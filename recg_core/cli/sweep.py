@@ -8,6 +8,7 @@ import typer
 
 from recg_core.base.errors import UserError
 from recg_core.base.params import Params, read_params
+from recg_core.cli.experiments import Experiment, has_key, plan, run_missing, values_to_try
 from recg_core.figures.draw import draw_lines, write_image
 from recg_core.figures.sensitivity import (
     Measured,
@@ -16,7 +17,6 @@ from recg_core.figures.sensitivity import (
     sensitivity_panels,
 )
 from recg_core.training.tuned import TUNED
-from stages.experiments import Experiment, has_key, plan, run_missing, values_to_try
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def swept_address(params: Params, key: str, backbone: str, variant: str) -> str:
 def measure(params: Params, experiment: str, value: float, backbone: str, variant: str) -> Measured:
     """The results of a finished experiment, from git and DVC's cache."""
     # DVC takes half a second to import.
-    from stages.revisions import open_revision
+    from recg_core.cli.revisions import open_revision
 
     results = open_revision(experiment)
     sources = params.get("grid.sources", list[str])
