@@ -130,17 +130,25 @@ def lsa_row(folder: Path) -> EncoderRow:
     )
 
 
-def transformer_row(folder: Path) -> EncoderRow:
+def sentence_transformer_row(folder: Path) -> EncoderRow:
     from tests.tiny_bert import save_bert
 
     for name, layers in (("one", 1), ("two", 2)):
         save_bert(folder / name, layers=layers)
     return EncoderRow(
-        keys={"model": str(folder / "one"), "template": "{title}", "max_tokens": 16},
+        keys={
+            "model": str(folder / "one"),
+            "template": "{title}",
+            "pooling": "mean",
+            "max_tokens": 16,
+        },
         changes={
             "model": str(folder / "two"),
             "template": "{title}.",
+            "pooling": "cls",
+            "prompt": "red: ",
             "max_tokens": 8,
+            "dim": 4,
             "dtype": "bfloat16",
             "normalize": False,
         },
@@ -179,7 +187,7 @@ def llm2vec_row(folder: Path) -> EncoderRow:
 
 ENCODER_ROWS: dict[str, Callable[[Path], EncoderRow]] = {
     "lsa": lsa_row,
-    "transformer": transformer_row,
+    "sentence_transformer": sentence_transformer_row,
     "llm2vec": llm2vec_row,
 }
 

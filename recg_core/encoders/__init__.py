@@ -9,12 +9,12 @@ from recg_core.domains.items import load_items
 from recg_core.encoders.base import CorpusEncoder, Encoder
 from recg_core.encoders.llm2vec import Llm2Vec
 from recg_core.encoders.lsa import Lsa
+from recg_core.encoders.sentence_transformer import SentenceEncoder
 from recg_core.encoders.text import render_texts
-from recg_core.encoders.transformer import Transformer
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
     "lsa": Lsa,
-    "transformer": Transformer,
+    "sentence_transformer": SentenceEncoder,
     "llm2vec": Llm2Vec,
 }
 

@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from recg_core.base.errors import UserError
-from recg_core.encoders.base import Dtype, Tokens
-from recg_core.encoders.hub import describe, resolve
-from recg_core.encoders.pretrained import PretrainedEncoder
+import numpy as np
 
-if TYPE_CHECKING:
+from recg_core.base.errors import UserError
+from recg_core.encoders.base import ENCODER_VERSION, Advance, Dtype, Tokens
+from recg_core.encoders.hub import describe, resolve
+from recg_core.encoders.text import check_placeholders
+
+if TYPE_CHECKING:  # these import torch and transformers: seconds that a run without new texts saves
     from transformers import PreTrainedModel
 
     from recg_core.encoders.forward import Forward
@@ -33,22 +35,26 @@ CHAT_TEMPLATES: dict[str, tuple[str, str]] = {
 }
 
 
-class Llm2Vec(PretrainedEncoder):
+class Llm2Vec:
     """Mean over the content tokens of a decoder with bidirectional attention, not normalised.
 
     Content is the text and what the chat template puts after it; the beginning-of-text token, the
     template's start and the instruction are attended to, not averaged.
 
     Args:
+        model: the base model, a name that `recg_core.encoders.hub` understands.
         adapters: LoRA adapters, merged in this order (MNTP, then supervised).
+        template: how an item becomes a text.
         chat_template: `llama3`, `mistral`, `qwen2`, or `none` for a model that has no chat format.
         instruction: stands before the text.
         max_tokens: content tokens; longer texts lose words at their end.
         max_length: tokens of the whole sequence.
-        model, template, batch_tokens, dtype: see `PretrainedEncoder`; `model` is the base model.
+        batch_tokens: tokens a batch at most; on a GPU with little memory left, half or a quarter
+            of it. Changes speed and memory, not the vectors.
+        dtype: of weights and activations.
     """
 
-    libraries: tuple[str, ...] = (*PretrainedEncoder.libraries, "peft")
+    libraries: tuple[str, ...] = ("torch", "transformers", "tokenizers", "peft")
 
     def __init__(
         self,
@@ -63,9 +69,11 @@ class Llm2Vec(PretrainedEncoder):
         batch_tokens: int = 8192,
         dtype: Dtype = "bfloat16",
     ) -> None:
-        super().__init__(model, template, max_length, batch_tokens, dtype)
+        check_placeholders(template)
         if batch_tokens < 1 or not 1 <= max_tokens <= max_length:
             raise UserError("batch_tokens must be 1 or more, max_tokens between 1 and max_length")
+        self.template = template
+        self._model_name = model
         self._adapters = adapters
         self._chat_template = chat_template
         self._instruction = instruction.strip()
@@ -73,12 +81,22 @@ class Llm2Vec(PretrainedEncoder):
         if self._instruction:
             self._prefix += self._instruction + " "
         self._max_tokens = max_tokens
+        self._max_length = max_length
+        self._batch_tokens = batch_tokens
+        self._dtype: Dtype = dtype
         self._probes = Tokens([], [])  # of the self-test, once there is a tokenizer
+        self._tokenizer: Any = None
+        self._model: PreTrainedModel | None = None
+        self._forward: Forward | None = None
 
     def identity(self) -> dict[str, Any]:
         """Everything that can change a vector; `prefix` and `suffix` are the resolved template."""
-        return super().identity() | {
+        return {
+            "encoder_version": ENCODER_VERSION,
             "kind": "llm2vec",
+            "model": describe(self._model_name),
+            "template": self.template,
+            "dtype": self._dtype,
             "adapters": [describe(adapter) for adapter in self._adapters],
             "chat_template": self._chat_template,
             "instruction": self._instruction,
@@ -90,7 +108,42 @@ class Llm2Vec(PretrainedEncoder):
             "attention": "bidirectional",
         }
 
+    def encode(self, texts: Sequence[str], advance: Advance | None = None) -> np.ndarray:
+        """The vectors of `texts`, float32 [len(texts), dim].
+
+        Raises:
+            UserError: when tokenizer, model or adapters cannot be had or loaded, do not fit the
+                settings or one another, or fail the self-test.
+        """
+        return self.embed(self.tokenize(texts), advance)
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """The tokens of every text, and how many of them are pooled.
+
+        Raises:
+            UserError: when the tokenizer cannot be had or loaded, or does not fit the settings.
+        """
+        if self._tokenizer is None:
+            self._tokenizer = self._load_tokenizer()
+        # No text would be refused by the tokenizer.
+        return self._tokenize(texts, self._tokenizer) if texts else Tokens([], [])
+
+    def embed(self, tokens: Tokens, advance: Advance | None = None) -> np.ndarray:
+        """The vectors of tokenized texts, as `encode` returns them."""
+        from recg_core.encoders.forward import embed, fit_to_memory
+
+        if self._model is None or self._forward is None:
+            self.tokenize([])
+            self._model, self._forward = self._load_model()
+            self._batch_tokens = fit_to_memory(
+                self._model, self._batch_tokens, self._max_length, self._model_name
+            )
+        if not tokens.sequences:
+            return np.empty((0, self._model.config.hidden_size), dtype=np.float32)
+        return embed(self._forward, tokens, self._batch_tokens, advance)
+
     def _load_tokenizer(self) -> Any:
+        from recg_core.encoders.loading import load_tokenizer
         from recg_core.encoders.selftest import PROBES, check_spelling
 
         # Adapters first: they are small, and a wrong name should not cost the large download.
@@ -101,7 +154,7 @@ class Llm2Vec(PretrainedEncoder):
                 f"model {self._model_name!r}: is an adapter; give its base model as `model` "
                 "and list it in `adapters`"
             )
-        tokenizer = super()._load_tokenizer()
+        tokenizer = load_tokenizer(self._model_name)
         used = len(tokenizer(self._prefix + self._suffix)["input_ids"])
         if used + self._max_tokens > self._max_length:
             raise UserError(
@@ -132,6 +185,7 @@ class Llm2Vec(PretrainedEncoder):
         return Tokens(sequences, num_content)
 
     def _load_model(self) -> "tuple[PreTrainedModel, Forward]":
+        """The model on its device, and its forward pass; the tokenizer is there already."""
         from recg_core.encoders.decoder import check_architecture, packed_states
         from recg_core.encoders.loading import encoder_device, load_model, merge_adapter
         from recg_core.encoders.selftest import check_batches, check_forward
