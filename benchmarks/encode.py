@@ -30,6 +30,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from recg_core.base.params import read_params
+from recg_core.encoders.base import Dtype
 from recg_core.encoders.forward import token_batches
 from recg_core.encoders.llm2vec import Llm2Vec
 from recg_core.encoders.loading import encoder_device
@@ -148,7 +149,7 @@ def padding_shares(texts: list[str], folder: Path, batch_tokens: int) -> dict[st
     }
 
 
-def compare(folder: Path, dtype: str, texts: list[str], batch_tokens: int, repeats: int) -> None:
+def compare(folder: Path, dtype: Dtype, texts: list[str], batch_tokens: int, repeats: int) -> None:
     """Print the table of one dtype."""
     torch_dtype = getattr(torch, dtype)
     encoder = Llm2Vec(

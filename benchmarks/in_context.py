@@ -92,12 +92,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--users", type=int, default=5000, help="test users of a target")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
-    parser.add_argument("names", nargs="+")
+    parser.add_argument("--sources", nargs="+", help="of the weights; by default the targets")
+    parser.add_argument("targets", nargs="+")
     options = parser.parse_args()
-    found = {n: load_domain(options.domains / n, options.embeddings / n) for n in options.names}
+    sources = options.sources or options.targets
+    names = {*sources, *options.targets}
+    found = {n: load_domain(options.domains / n, options.embeddings / n) for n in sorted(names)}
     learned: dict[str, list[InContext]] = {}
-    for name, domain in found.items():
-        learned[name] = []
+    for name in sources:
+        learned[name], domain = [], found[name]
         for seed in range(options.seeds):
             start = time.perf_counter()
             model = InContext()
@@ -105,7 +108,8 @@ def main() -> None:
             learned[name].append(model)
             print(f"learned on {name}: {time.perf_counter() - start:.1f} s", flush=True)
     for share in options.shares:
-        for name, target in found.items():
+        for name in options.targets:
+            target = found[name]
             holdout = target.sequences.holdout("test").sample(options.users)
             observed = share_of(target.sequences.observed("test"), share)
             results = dict(rows_of(target, holdout, observed, learned))

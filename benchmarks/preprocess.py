@@ -63,7 +63,7 @@ def review_lines(rng: np.random.Generator, soup: str, first_user: int) -> Iterat
     items = (NUM_ITEMS * rng.random(LINES) ** 2).astype(int)
     starts = rng.integers(0, len(soup) - 5000, LINES)
     lengths = np.minimum(rng.lognormal(4.8, 1.0, LINES), 4900).astype(int)
-    times = rng.integers(10**12, 1.7 * 10**12, LINES)
+    times = rng.integers(10**12, 17 * 10**11, LINES)
     picture = {"small_image_url": "https://images.example/I/61602k-EjKL._SL256_.jpg"}
     for i in range(LINES):
         start, item = starts[i], f"B{items[i]:09d}"

@@ -22,13 +22,14 @@ import numpy as np
 import polars as pl
 import torch
 
-from benchmarks.recommend import HISTORY, catalogue, median_of
+from benchmarks.recommend import HISTORY, median_of, synthetic
 from recg_core.serving.eventlog import open_log
 from recg_core.serving.histories import no_histories
 from recg_core.serving.live import LiveCatalogue
 from recg_core.serving.server import bound_socket, run
 
 CONNECTIONS = (1, 16)
+USERS = 1000
 EVENTS = 1_000_000
 JSON_POST = """
 wrk.method = "POST"
@@ -48,7 +49,7 @@ EVENT = '\'{"events":[{"user_id":"u\' .. n %% 1000 .. \'","item_id":\' .. ids[1]
 def serve_random(num_items: int, folder: Path, port: "multiprocessing.Queue[int]") -> None:
     """Serve a catalogue of random vectors."""
     with bound_socket("127.0.0.1", 0) as place, open_log(folder / "state") as events:
-        live = LiveCatalogue(catalogue(num_items, folder / "cache"), events)
+        live = LiveCatalogue(synthetic(num_items, USERS, folder), events)
         port.put(place.getsockname()[1])
         run(live, place)
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from recg_core.base.params import Params, read_params
+from recg_core.base.params import read_params
+from recg_core.domains.preprocess import in_words
 from recg_core.report.build import Inputs, Outputs, write_report
 from recg_core.report.cells import Grid
 from recg_core.report.config import ReportConfig
@@ -31,16 +32,7 @@ def main(
         Outputs(out, full, sampled, summary, heatmap),
         params.build(Grid, "grid", in_domain_only=frozenset()),
         params.build(ReportConfig, "report"),
-        preparation=_preparation(params),
-    )
-
-
-def _preparation(params: Params) -> str:
-    rule = params.get("preprocess.text_rule", str)
-    k_core, split = params.get("preprocess.k_core", int), params.get("preprocess.split", str)
-    return (
-        f"Items kept by the text rule `{rule}`, then {k_core}-core over users and items to a fixed "
-        f"point; split `{split}`."
+        preparation=in_words(params.section("preprocess")),
     )
 
 

@@ -30,7 +30,7 @@ from recg_core.domains.shards import (
     write_manifest,
     write_shard,
 )
-from recg_core.domains.splits import SplitPositions, temporal
+from recg_core.domains.splits import SplitPositions, own_cuts, temporal
 from recg_core.evaluation.certificate import Saw
 from recg_core.evaluation.training_free import (
     BaselinesConfig,
@@ -240,7 +240,8 @@ def test_popularity_counts_what_every_user_did_before_the_test_period() -> None:
     rows = [[1, 2, 3], [1, 2], [2, 5], [3, 4, 1]]
     times = [[1, 2, 8], [1, 2], [3, 4], [5, 7, 10]]
     lengths = np.array([len(row) for row in rows])
-    split: SplitPositions = temporal(np.array([t for row in times for t in row]), lengths)
+    timestamps = np.array([t for row in times for t in row])
+    split: SplitPositions = temporal(timestamps, lengths, *own_cuts(timestamps))
     sequences = Sequences(
         ragged(rows), [f"u{i}" for i in range(4)], split.train_length, split.valid_position,
         split.test_position,

@@ -1,5 +1,6 @@
 """From raw records to a domain: known answers, slow references, every kind of bad input."""
 
+import datetime
 import gzip
 import json
 from collections import Counter
@@ -19,8 +20,9 @@ from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, sha256_file, write_sealed_json
 from recg_core.base.schema import ITEMS, SEQUENCES
 from recg_core.domains.kcore import k_core
-from recg_core.domains.preprocess import PreprocessConfig, preprocess
-from recg_core.domains.splits import leave_one_out, temporal
+from recg_core.domains.preprocess import PreprocessConfig, config_of_domain, preprocess
+from recg_core.domains.sequences import load_sequences
+from recg_core.domains.splits import Cuts, leave_one_out, own_cuts, temporal
 from recg_core.raw.blocks import read_blocks
 from recg_core.raw.records import read_interactions
 from recg_core.raw.source import RawTable, TextLayout
@@ -343,7 +345,8 @@ def test_temporal_split_by_hand() -> None:
     ]
     # Nothing was bought at exactly one time twice, so every quantile is one interaction.
     timestamps = np.array([time for user in users for time in user])
-    split = temporal(timestamps, np.array([len(user) for user in users]))
+    assert own_cuts(timestamps) == (16, 18)
+    split = temporal(timestamps, np.array([len(user) for user in users]), 16, 18)
     assert split.train_length.tolist() == [2, 3, 1, 9, 1]
     assert split.valid_position.tolist() == [2, -1, 1, -1, -1]
     assert split.test_position.tolist() == [3, -1, -1, -1, -1]
@@ -352,7 +355,7 @@ def test_temporal_split_by_hand() -> None:
 
 def test_temporal_split_of_a_user_without_training_items() -> None:
     timestamps = np.array([*range(8), 8, 9])
-    split = temporal(timestamps, np.array([8, 2]))
+    split = temporal(timestamps, np.array([8, 2]), *own_cuts(timestamps))
     assert split.train_length.tolist() == [8, 0]
     assert split.valid_position.tolist() == [-1, 0]
     assert split.test_position.tolist() == [-1, 1]
@@ -361,7 +364,8 @@ def test_temporal_split_of_a_user_without_training_items() -> None:
 @given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=9), min_size=1, max_size=9))
 def test_temporal_split_never_trains_on_what_comes_later(users: list[list[int]]) -> None:
     users = [sorted(user) for user in users]
-    split = temporal(np.concatenate(users), np.array([len(user) for user in users]))
+    timestamps = np.concatenate(users)
+    split = temporal(timestamps, np.array([len(user) for user in users]), *own_cuts(timestamps))
     pieces = list(
         zip(users, split.train_length, split.valid_position, split.test_position, strict=True)
     )
@@ -385,6 +389,80 @@ def test_temporal_split_of_a_domain(tmp_path: Path) -> None:
     assert stats["num_valid_users"] == 2
     assert stats["num_test_users"] == 1
     assert stats["num_interactions"] == 19
+
+
+def day(time: int) -> str:
+    moment = datetime.datetime.fromtimestamp((START + time * DAY) / 1000, datetime.timezone.utc)
+    return moment.isoformat()
+
+
+def test_moments_cut_domains_of_other_times_alike(tmp_path: Path) -> None:
+    split = Cuts(day(10), day(20))
+    users = {"early": {"a": [0, 1, 2, 20]}, "late": {"b": [9, 10, 19], "c": [15, 21, 22]}}
+    expected = {"early": {"a": (3, -1, 3)}, "late": {"b": (1, 1, -1), "c": (0, 0, 1)}}
+    for name, times in users.items():
+        reviews = [
+            review(user, f"i{time:02}", START + time * DAY)
+            for user, own in times.items()
+            for time in own
+        ]
+        (tmp_path / name).mkdir()
+        out = tmp_path / name / "out"
+        preprocess(write_raw(tmp_path / name, reviews), out, config(split=split))
+        found = load_sequences(out / "sequences.parquet")
+        positions = zip(found.train_length, found.valid_position, found.test_position, strict=True)
+        assert dict(zip(found.user_ids, positions, strict=True)) == expected[name]
+
+
+def test_the_share_of_later_events_by_hand(tmp_path: Path) -> None:
+    """Only a split by time keeps what others did afterwards out of what is known."""
+    users = {"a": [0, 1, 5], "b": [2, 3, 4, 9], "c": [7]}
+    reviews = [
+        review(user, f"i{time:02}", START + time * DAY)
+        for user, times in users.items()
+        for time in times
+    ]
+    raw = write_raw(tmp_path, reviews)
+    stats = preprocess(raw, tmp_path / "out", config())
+    # Known are 0, 1, 2, 3, 4 and 7; 7 alone is later than 5, nothing is later than 9.
+    assert stats["later_share"] == pytest.approx((1 / 6 + 0) / 2)
+    by_time = preprocess(raw, tmp_path / "out", config(split=Cuts(day(4), day(5))))
+    assert by_time["later_share"] == pytest.approx(0.0)
+    source = read_sealed_json(raw / "source.json", "")
+    write_sealed_json(raw / "source.json", {**source, "timestamp_unit": "order"})
+    assert preprocess(raw, tmp_path / "out", config())["later_share"] is None
+
+
+def test_moments_are_utc_where_they_name_no_zone() -> None:
+    split = Cuts("2018-01-01", "2018-01-01T02:00:00+01:00")
+    assert split.milliseconds == (1_514_764_800_000, 1_514_768_400_000)
+    assert Cuts(datetime.date(2018, 1, 1), "2018-02-01").milliseconds[0] == 1_514_764_800_000
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ({"train_end": "2018-02-01", "test_start": "2018-02-01"}, "is not before"),
+        ({"train_end": "last year", "test_start": "2018-02-01"}, "isoformat"),
+        ({"train_end": "2018-02-01"}, "missing key"),
+        ("by time", "expected one of"),
+    ],
+)
+def test_a_wrong_split_is_named(split: Any, said: str) -> None:
+    section = {"k_core": 1, "text_rule": "any", "split": split, "max_reject_share": 1.0}
+    with pytest.raises(UserError, match=said):
+        config_of_domain(section, "shop")
+
+
+def test_moments_need_a_clock_and_a_test_period(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path, [review("a", "i", START), review("a", "j", START + DAY)])
+    with pytest.raises(UserError, match=r"test_start is .* but the last interaction is of 20"):
+        preprocess(raw, tmp_path / "out", config(split=Cuts(day(1), day(2))))
+    source = read_sealed_json(raw / "source.json", "")
+    write_sealed_json(raw / "source.json", {**source, "timestamp_unit": "order"})
+    with pytest.raises(UserError, match="only order them"):
+        preprocess(raw, tmp_path / "out", config(split=Cuts(day(0), day(1))))
+    assert not (tmp_path / "out").exists()
 
 
 # Text

@@ -21,7 +21,7 @@ from recg_core.evaluation.certificate import NO_SOURCE, Example, Saw, write_cell
 from recg_core.figures.draw import Image, write_image
 from recg_core.models.ranking.metrics import ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks, read_ranks
-from recg_core.report.advice import advice
+from recg_core.report.advice import advice, of_later_events
 from recg_core.report.analysis import Analysis, analyse
 from recg_core.report.build import Inputs, Outputs, write_report
 from recg_core.report.calibration import calibration_section, reversals
@@ -254,7 +254,20 @@ def test_a_zero_shot_model_that_uses_interactions_stands_apart(counted: Path) ->
     assert "sasrec-sem" not in using.columns
     without, using_counts, _ = advice(analysis)
     assert "nobody trained on, without reading its interactions: use `sasrec-recg`" in without
-    assert "may be read, for counts alone: use `sasrec-counts`" in using_counts
+    assert "may be read: use `sasrec-counts`" in using_counts
+
+
+def test_what_histories_hold_of_the_future_is_said(counted: Path) -> None:
+    cells = cells_of(counted, WITH_COUNTS)
+    (said,) = of_later_events({"IS": {"later_share": 0.486}, "VG": {"later_share": None}}, cells)
+    assert "(`IS` 48.6 %, `VG` 0.0 % of all events, on average)" in said
+    assert not of_later_events({"IS": {"later_share": 0.0}}, cells)
+
+
+def test_nothing_is_said_of_the_future_where_no_row_reads_histories(root: Path) -> None:
+    without = {name: cell for name, cell in cells_of(root).by_key.items() if cell.trained}
+    cells = dataclasses.replace(cells_of(root), by_key=without)
+    assert not of_later_events({"IS": {"later_share": 0.5}}, cells)
 
 
 def test_no_table_lets_a_row_with_interactions_compete_with_one_without(counted: Path) -> None:
@@ -731,7 +744,7 @@ def test_the_stage_takes_grid_and_cut_offs_from_the_params(
     monkeypatch.chdir(root)
     (root / "params.yaml").write_text(
         "grid: {domains: [IS, VG], sources: [IS], backbones: [sasrec], variants: [id, sem]}\n"
-        "preprocess: {text_rule: title, k_core: 5, split: leave_one_out}\n"
+        "preprocess: {text_rule: title, k_core: 5, split: leave_one_out, max_reject_share: 0}\n"
         "report: {ks: [3], headline_k: 3, num_negatives: 50, num_resamples: 50, seed: 0}\n"
     )
     folders = ("ranks", "slices", "domains", "curves", "figures", "full", "sampled")

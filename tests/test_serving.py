@@ -1,8 +1,11 @@
 """A recommender in an unseen catalogue: ids in, ids out, the numbers of evaluation."""
 
+import copy
 import dataclasses
 import json
 import logging
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from recg_core.domains.domain import load_domain
 from recg_core.models.near import HalfItems
 from recg_core.models.ranking.ranks import read_ranks
 from recg_core.serving.catalogue import Catalogue
+from recg_core.serving.live import LiveCatalogue
 from recg_core.serving.output import write_recommendations
 from recg_core.serving.tables import choose_columns
 from stages import run_app
@@ -482,3 +486,38 @@ def test_a_context_is_read_again_once_the_histories_have_grown(
     assert shop.score(history, items) == before
     shop.add_histories(more)
     assert shop.score(history, items) == before
+
+
+def test_a_context_is_read_again_beside_the_requests(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until that is done, what is new is known by its text, and all else scores as before."""
+    model = Recommender.load(model_folder(project, "in_context"), device="cpu")
+    shop = model.fit_catalogue(ITEMS, VISITS, columns=COLUMNS, cache=tmp_path)
+    history, items = ["b3"], ITEMS["isbn"]
+    before = shop.score(history, items)
+    live = LiveCatalogue(shop)
+    may_read, read_again = threading.Event(), Catalogue.read_again
+
+    def slow(catalogue: Catalogue) -> None:
+        assert may_read.wait(60)
+        read_again(catalogue)
+
+    monkeypatch.setattr(Catalogue, "read_again", slow)
+    new = {"item_id": "new", "title": "A history of printing", "description": "", "features": ""}
+    fields = {name: new.get(name, "") for name in shop.items.columns}
+    live.add_items([fields])
+    live.add_events([("u9", "b3"), ("u9", "new"), ("u10", "new")])
+    assert live.catalogue.is_behind()
+    assert live.catalogue.score(history, items) == before
+    assert np.isfinite(live.catalogue.score(history, ["new"])).all()
+    may_read.set()
+    for _ in range(600):
+        if not live.catalogue.is_behind():
+            break
+        time.sleep(0.1)
+    whole = copy.copy(live.catalogue)
+    whole.read_again()
+    assert not live.catalogue.is_behind()
+    assert live.catalogue.score(history, [*items, "new"]) == whole.score(history, [*items, "new"])
+    assert live.catalogue.score(history, items) != before

@@ -6,6 +6,7 @@ each user by time. Raw interactions are never all in memory: they are divided by
 treated part by part; what may be in the k-core remains, as numbers.
 """
 
+import datetime
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from recg_core.base.files import replaced_folder, write_sealed_json
 from recg_core.base.schema import ITEMS, SEQUENCES
 from recg_core.domains.interactions import Core, Dropped, Wanted, divide_by_user, find_core
 from recg_core.domains.items import ITEMS_FILE
-from recg_core.domains.splits import leave_one_out, temporal
+from recg_core.domains.splits import Cuts, SplitPositions, leave_one_out, own_cuts, temporal
 from recg_core.raw.items import TEXT_RULES, RawItems, TextRule, read_raw_items
 from recg_core.raw.records import read_interactions, read_items
 from recg_core.raw.rejects import Rejects, write_rejects
@@ -49,7 +50,8 @@ class PreprocessConfig:
         k_core: interactions that every user and every item must have; 1 keeps all.
         text_rule: the text an item must have after cleaning: features or description (the
             paper's rule), a title, or any text.
-        split: `recg_core.domains.splits` says what each means.
+        split: leave_one_out; temporal, at the domain's own times; or at those that are given.
+            `recg_core.domains.splits` says what each means.
         max_reject_share: the share of lines of each table that may be unusable.
         min_rating: the least rating of an interaction that counts; null: all count.
         repeats: of a user's interactions with the same item the first alone or all.
@@ -57,7 +59,7 @@ class PreprocessConfig:
 
     k_core: int
     text_rule: TextRule
-    split: Literal["leave_one_out", "temporal"]
+    split: Literal["leave_one_out", "temporal"] | Cuts
     max_reject_share: float
     min_rating: float | None = None
     repeats: Literal["first", "all"] = "first"
@@ -87,6 +89,21 @@ def config_of_domain(section: Mapping[str, Any], domain: str) -> PreprocessConfi
             raise UserError(f"{address}: expected a section of keys")
         configs[name] = build(PreprocessConfig, {**common, **keys}, address)
     return configs.get(domain, config)
+
+
+def in_words(section: Mapping[str, Any]) -> str:
+    """The section `preprocess` of params.yaml as one sentence."""
+    config = config_of_domain(section, "")
+    split = config.split
+    words = f"`{split}`"
+    if isinstance(split, Cuts):
+        words = f"at {split.train_end} and {split.test_start}, the same moments for all domains"
+    own = [f"`{name}`" for name in section.get("domains") or {}]
+    exceptions = f"; {', '.join(own)}: with settings of their own" if own else ""
+    return (
+        f"Items kept by the text rule `{config.text_rule}`, then {config.k_core}-core over users "
+        f"and items to a fixed point; split {words}{exceptions}."
+    )
 
 
 @dataclass(frozen=True)
@@ -127,6 +144,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> dict[str, Any]
         found = _read(raw, spill, config)
         if found.rejects.num_records and not len(found.core.users):
             raise UserError(f"{raw}: {_why_empty(found, config)}")
+        _check_clock(raw, found, config.split)
         items, sequences = _tables(found.core, found.raw_items, config)
         ITEMS.write(items, folder / ITEMS_FILE)
         SEQUENCES.write(sequences, folder / SEQUENCES_FILE)
@@ -171,6 +189,26 @@ def _check_text_rule(raw: Path, items: RawTable, config: PreprocessConfig) -> No
         raise UserError(
             f"{raw / items.files[0]}: preprocess.text_rule = {config.text_rule} asks for a text "
             f"that the items do not have; their texts are {texts}"
+        )
+
+
+def _check_clock(
+    raw: Path, found: _Found, split: Literal["leave_one_out", "temporal"] | Cuts
+) -> None:
+    """Moments cut a domain whose interactions have a clock, and are not all over by then."""
+    if not isinstance(split, Cuts) or not len(found.core.timestamps):
+        return
+    if found.source.timestamp_unit == "order":
+        raise UserError(
+            f"{raw}: preprocess.split names moments, but the times of these interactions only "
+            "order them; give the domain a split of its own in preprocess.domains"
+        )
+    latest = int(found.core.timestamps.max())
+    if latest < split.milliseconds[1]:
+        last = datetime.datetime.fromtimestamp(latest / 1000, datetime.timezone.utc)
+        raise UserError(
+            f"{raw}: preprocess.split.test_start is {split.test_start}, but the last interaction "
+            f"is of {last:%Y-%m-%d}; choose an earlier one"
         )
 
 
@@ -260,8 +298,7 @@ def _tables(
     rows = np.argsort(user_idx, kind="stable")
     user_idx, item_idx, timestamps = user_idx[rows], item_idx[rows], core.timestamps[rows]
     lengths = np.bincount(user_idx)
-    is_temporal = config.split == "temporal"
-    split = temporal(timestamps, lengths) if is_temporal else leave_one_out(lengths)
+    split = _split(timestamps, lengths, config.split)
     position = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     kept = position < np.repeat(split.length, lengths)
     sequences = pl.DataFrame(
@@ -276,6 +313,15 @@ def _tables(
         }
     )
     return items, sequences
+
+
+def _split(
+    timestamps: np.ndarray, lengths: np.ndarray, split: Literal["leave_one_out", "temporal"] | Cuts
+) -> SplitPositions:
+    if split == "leave_one_out":
+        return leave_one_out(lengths)
+    cuts = split.milliseconds if isinstance(split, Cuts) else own_cuts(timestamps)
+    return temporal(timestamps, lengths, *cuts)
 
 
 def _ranks(numbers: np.ndarray, ids: pl.Series) -> np.ndarray:
@@ -324,6 +370,7 @@ def _stats(found: _Found, items: pl.DataFrame, sequences: pl.DataFrame) -> dict[
         "num_test_users": int((sequences["test_position"] >= 1).sum()),  # with a history
         # Interactions at the same time as the user's one before: their order is the file's.
         "num_ties": int(same_time or 0),
+        "later_share": _later_share(source, sequences),
         "read": {name: rejects.num_lines for name, rejects in tables.items()},
         "rejected": {name: rejects.counts for name, rejects in tables.items()},
         "dropped": {name: {**lost[name], **tables[name].no_records} for name in tables},
@@ -332,6 +379,22 @@ def _stats(found: _Found, items: pl.DataFrame, sequences: pl.DataFrame) -> dict[
             "items": _digests(source, source.items),
         },
     }
+
+
+def _later_share(source: Source, sequences: pl.DataFrame) -> float | None:
+    """Of the events that are known where a test item is asked for, the share that came after it.
+
+    The mean over test users; None where there are none, or no clock tells.
+    """
+    lists, test = sequences["timestamp"], sequences["test_position"]
+    if source.timestamp_unit == "order" or not (test >= 1).any():
+        return None
+    kept = pl.when(test >= 0).then(test).otherwise(lists.list.len())
+    known = sequences.select(pl.col("timestamp").list.head(kept).explode(empty_as_null=False))
+    asked = lists.list.get(test, null_on_oob=True).filter(test >= 1)
+    ordered = np.sort(known.to_series().to_numpy())
+    later = len(ordered) - np.searchsorted(ordered, asked.to_numpy(), side="right")
+    return float(later.mean() / len(ordered))
 
 
 def _digests(source: Source, table: RawTable | None) -> list[str]:

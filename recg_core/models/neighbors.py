@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recg_core.domains.sequences import Ragged
 from recg_core.models.near import NearItems, UnitItems
-from recg_core.models.rows import EVERY, Items, Rows, Scorer
+from recg_core.models.rows import EVERY, Items, Rows, Scorer, num_chosen
 
 # Up to here the whole item-item kernel is kept (4 GiB), if the histories have half of the items;
 # else its rows are made for every batch.
@@ -51,7 +51,7 @@ def kernel_scorer(
         if kernel_NN is not None:
             chosen = history.take(rows)
             return weighted_sum(chosen, kernel_NN[:, items], weigh(ages(chosen)))
-        width = len(range(len(near))[items]) if isinstance(items, slice) else len(items)
+        width = num_chosen(items, len(near))
         found = []
         for part in _split(rows, history.lengths[rows], _KERNEL_BYTES // (4 * width + 1)):
             chosen = history.take(part)

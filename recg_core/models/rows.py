@@ -89,6 +89,11 @@ class Rows:
         return found
 
 
+def num_chosen(items: Items, num_items: int) -> int:
+    """How many of N items are chosen."""
+    return len(range(num_items)[items]) if isinstance(items, slice) else len(items)
+
+
 def joined(blocks: Sequence[Tensor]) -> Tensor:
     """Blocks of columns side by side."""
     return blocks[0] if len(blocks) == 1 else torch.cat(list(blocks), dim=1)

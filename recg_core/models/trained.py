@@ -115,6 +115,16 @@ class TrainedModel:
             return read_context(near, observed)
         return LogCounts.of(observed_counts(observed, len(near)).to(self.recommender.device))
 
+    def more_evidence(self, evidence: Evidence, vectors: ItemVectors) -> Evidence:
+        """Evidence about the items of `vectors`, of which it knew the first alone.
+
+        Nobody has met the others yet.
+        """
+        near = vectors.near
+        if near is None or evidence is None or isinstance(evidence, LogCounts):
+            return evidence
+        return evidence.with_items(near)
+
     @torch.no_grad()
     def item_vectors(self, domain: Domain) -> ItemVectors:
         """What the model reads of a domain's items.

@@ -1,9 +1,10 @@
 """Which row to use, as sentences that follow from the numbers."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from recg_core.report.analysis import Analysis, View
-from recg_core.report.cells import MIN_CANDIDATES, MIN_USERS, Model
+from recg_core.report.cells import MIN_CANDIDATES, MIN_USERS, Cells, Model
 from recg_core.report.comparisons import TRAINING_FREE
 from recg_core.report.config import FULL
 from recg_core.report.summary import count_verdicts
@@ -11,8 +12,23 @@ from recg_core.report.wording import fewer_negatives, title_of
 
 _WHERE = {
     False: "In a domain that nobody trained on, without reading its interactions",
-    True: "Where the histories of that domain may be read, for counts alone",
+    True: "Where the histories of that domain may be read",
 }
+
+
+def of_later_events(statistics: Mapping[str, dict[str, Any]], cells: Cells) -> list[str]:
+    """What rows that read a target's histories know of the time after the item asked for."""
+    shares = {name: of.get("later_share") or 0.0 for name, of in statistics.items()}
+    elsewhere = [cell for cell in cells.by_key.values() if cell.source != cell.target]
+    read = any(cell.saw.target_interactions_used for cell in elsewhere)
+    if not read or not any(shares.values()):
+        return []
+    listed = ", ".join(f"`{name}` {100 * share:.1f} %" for name, share in shares.items())
+    return [
+        "The histories that rows read of a target hold what *other* users did after the item that "
+        f"is asked for, as the training data of any model of that domain does ({listed} of all "
+        "events, on average). A split by time, see `preprocess.split`, leaves that out."
+    ]
 
 
 class Rivals(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, write_bytes, write_sealed_json
 from recg_core.domains.domain import why_untested
-from recg_core.report.advice import advice
+from recg_core.report.advice import advice, of_later_events
 from recg_core.report.analysis import Analysis, analyse
 from recg_core.report.calibration import calibration_section
 from recg_core.report.cells import (
@@ -89,7 +89,7 @@ def write_report(
     analysis = analyse(cells, inputs.slices, config)
     out = outputs.report
     sections = [
-        *_result_sections(analysis, inputs.domains, said),
+        *_result_sections(analysis, inputs.domains, (*said, *of_later_events(statistics, cells))),
         _slices(analysis),
         calibration_section(analysis),
         Section("Training curves", (), _present(curves(inputs.curves, cells))),

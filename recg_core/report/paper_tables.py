@@ -20,6 +20,7 @@ STATISTICS = {
     "num_users": ("Users", ",d"),
     "num_interactions": ("Interactions", ",d"),
     "mean_sequence_length": ("Avg. seq. len.", ".2f"),
+    "later_share": ("Later events", ".1%"),
 }
 # Name and title of tables 4 and 5 by whether the cells are zero-shot and use target interactions.
 COMPARISONS = {
@@ -73,7 +74,7 @@ def statistics_table(statistics: dict[str, dict[str, Any]], preprocess: str) -> 
     """
     heads, columns = ["Domain"], [list[Entry](statistics)]
     for key, (head, form) in STATISTICS.items():
-        ours = [counts[key] for counts in statistics.values()]
+        ours = [counts.get(key) for counts in statistics.values()]
         paper = [_papers()["domains"].get(domain, {}).get(key) for domain in statistics]
         for name, values in ((head, ours), ("paper", paper)):
             if any(values):

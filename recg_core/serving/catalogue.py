@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,19 @@ class _Asked:
     approximate: bool
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What a model has read of histories, of so many items.
+
+    Attributes:
+        evidence: of as many items as the catalogue has; it knows nothing but the text of others.
+    """
+
+    histories: Histories
+    num_items: int
+    evidence: Evidence
+
+
 Reasons = list[tuple[tuple[str, float], ...]]  # of each item: items of the history, and shares
 
 
@@ -92,7 +105,11 @@ class Catalogue:
     Attributes:
         items: (item_id, title, features, description, …), one row an item.
         users: the ids of the users with histories.
+        rereads: whether a question waits while a context that is behind is read again; else
+            `read_again` has to be called.
     """
+
+    rereads = True
 
     def __init__(
         self, trained: TrainedModel, encoder: Encoder, items: pl.DataFrame, cache: Path
@@ -112,7 +129,7 @@ class Catalogue:
         self._item_ids = items["item_id"].to_list()
         self._place = {item_id: row for row, item_id in enumerate(self._item_ids, start=1)}
         self._rough: tuple[Tensor, UnitItems] | None = None
-        self._evidence: tuple[Histories, Evidence] | None = None
+        self._read: _Read | None = None
 
     @property
     def users(self) -> list[str]:
@@ -152,7 +169,9 @@ class Catalogue:
         self._item_ids = self._item_ids + domain.item_ids
         self._place = self._place | places
         self._histories = self._histories.with_items(self._place)
-        self._evidence = None
+        if self._read is not None:
+            evidence = self._trained.more_evidence(self._read.evidence, self._vectors)
+            self._read = replace(self._read, evidence=evidence)
 
     def extend_histories(self, events: pl.DataFrame) -> None:
         """`add_histories` of what `read_histories` has read."""
@@ -289,20 +308,46 @@ class Catalogue:
         return self._trained.scorer_of(vectors or self._vectors, evidence, history)
 
     def _observed(self) -> Evidence:
-        """What the model reads of all histories: counts at once, a context when it has grown.
+        """What the model reads of all histories: of a context what has been read, else all.
 
-        Reading a context takes seconds to minutes, and one event in a hundred says little that
-        the others do not. A user's own history is always whole.
+        A user's own history is always whole.
         """
-        observed = self._histories.items
-        if self._evidence is not None:
-            read, evidence = self._evidence
-            whole = self._trained.recommender.in_context is None
-            growth = len(observed.values) / max(len(read.items.values), 1) - 1
-            if read is self._histories or (not whole and growth < REREAD_GROWTH):
-                return evidence
-        self._evidence = self._histories, self._trained.evidence(self._vectors, observed)
-        return self._evidence[1]
+        read = self._read
+        if read is None or (self.rereads and self.is_behind()) or not self._is_whole(read):
+            self.read_again()
+        assert self._read is not None
+        return self._read.evidence
+
+    def _is_whole(self, read: "_Read") -> bool:
+        """Whether all has been read that takes no time to read."""
+        is_context = self._trained.recommender.in_context is not None
+        of_now = read.histories is self._histories and read.num_items == len(self.items)
+        return is_context or of_now
+
+    def is_behind(self) -> bool:
+        """Whether much has been added to a context since it was read: an item, or many events.
+
+        Reading takes seconds to minutes, and one event in a hundred says little that the others
+        do not.
+        """
+        read = self._read
+        if self._trained.recommender.in_context is None or read is None:
+            return False
+        num_events, num_read = len(self._histories.items.values), len(read.histories.items.values)
+        growth = num_events / max(num_read, 1) - 1
+        return read.num_items < len(self.items) or growth >= REREAD_GROWTH
+
+    def read_again(self) -> None:
+        """Read all histories for what the model takes from them."""
+        evidence = self._trained.evidence(self._vectors, self._histories.items)
+        self._read = _Read(self._histories, len(self.items), evidence)
+
+    def take_evidence(self, other: "Catalogue") -> None:
+        """Take over what a catalogue has read that was a copy of this one, or of its past."""
+        read = other._read
+        if read is not None:
+            evidence = self._trained.more_evidence(read.evidence, self._vectors)
+            self._read = replace(read, evidence=evidence)
 
     def _histories_of(self, users: Sequence[str]) -> Ragged:
         """A row for each user, all of whom must have one."""
@@ -461,12 +506,12 @@ class Catalogue:
         basis: str,
         reasons: Sequence[tuple[tuple[str, float], ...]] | None = None,
     ) -> list[Recommendation]:
-        rows = self.items[(items - 1).tolist()].select("item_id", "title").rows()
-        because = reasons or [()] * len(rows)
+        titles = self.items["title"]  # one at a time: Polars' threads would cost more than that
+        because = reasons or [()] * len(items)
         return [
-            Recommendation(rank, item_id, title, float(score), why, basis)
-            for rank, ((item_id, title), score, why) in enumerate(
-                zip(rows, scores, because, strict=True), start=1
+            Recommendation(rank, self._item_ids[row], titles[row], float(score), why, basis)
+            for rank, (row, score, why) in enumerate(
+                zip((items - 1).tolist(), scores, because, strict=True), start=1
             )
         ]
 

@@ -23,7 +23,8 @@ class LiveCatalogue:
     """A catalogue, the log of what was added to it, and the index of its titles.
 
     Readers take `catalogue` once and use that: it never changes. One thread at a time adds: to a
-    copy, then to the log, and only when that is on disk does the copy become the catalogue.
+    copy, then to the log, and only when that is on disk does the copy become the catalogue. A
+    context is read again beside the requests, which go by the former one meanwhile.
 
     Attributes:
         catalogue: as it is now.
@@ -39,12 +40,15 @@ class LiveCatalogue:
         Raises:
             UserError: when the log is damaged or does not fit the catalogue.
         """
-        self.catalogue = catalogue
+        self.catalogue = copy.copy(catalogue)
         self.search = TitleSearch()
         self._log = events
         self._adding = threading.Lock()
+        self._reading = threading.Lock()
         if events is not None:
             self._replay(events)
+        self.catalogue.read_again()
+        self.catalogue.rereads = False
         self.search.add(self.catalogue.items.select("item_id", "title").iter_rows())
 
     @property
@@ -73,6 +77,7 @@ class LiveCatalogue:
             self.catalogue = grown
             # Last, so that nothing is found that the catalogue does not have.
             self.search.add(new.select("item_id", "title").iter_rows())
+        self._keep_up()
         return len(new)
 
     def add_events(self, rows: Sequence[tuple[str, str]]) -> list[str]:
@@ -90,7 +95,24 @@ class LiveCatalogue:
             grown.extend_histories(new)
             self._append({"events": new.rows()})
             self.catalogue = grown
+        self._keep_up()
         return grown.unknown_items(new["item_id"].unique(maintain_order=True))
+
+    def _keep_up(self) -> None:
+        """Read a context that is behind again, in a thread of its own."""
+        if self.catalogue.is_behind() and not self._reading.locked():
+            threading.Thread(target=self._read_again, name="read-again", daemon=True).start()
+
+    def _read_again(self) -> None:
+        with self._reading:
+            while self.catalogue.is_behind():
+                past = copy.copy(self.catalogue)
+                past.read_again()
+                with self._adding:
+                    present = copy.copy(self.catalogue)
+                    present.take_evidence(past)
+                    self.catalogue = present
+        self._keep_up()  # what was added after the last look, by who saw this one at work
 
     def _append(self, record: dict[str, Any]) -> None:
         if self._log is not None:

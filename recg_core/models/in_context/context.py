@@ -20,7 +20,7 @@ from recg_core.models.in_context.ridge import local_ridge
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
 from recg_core.models.near import NearItems
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
-from recg_core.models.rows import EVERY, Items, Scorer
+from recg_core.models.rows import EVERY, Items, Scorer, num_chosen
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,18 @@ class Context:
     tables: dict[str, Table]
     events_per_item: float
 
+    def with_items(self, items: NearItems) -> "Context":
+        """The same of `items`, the first of which are these; nobody has met the others.
+
+        What is said of these stays as it is.
+        """
+        new = len(items) - len(self.items)
+        if not new:
+            return self
+        tables = {name: Table(t.decay, _grown(t.values, new)) for name, t in self.tables.items()}
+        counts = torch.nn.functional.pad(self.log_counts_N2, (0, 0, 0, new))
+        return Context(items, counts, tables, self.events_per_item)
+
 
 DENSE = ("text", "latest_text", "count", "recent_count")
 SPARSE = ("visits", "smoothed_visits", "sequence_ridge", "set_ridge")
@@ -112,6 +124,13 @@ def read_context(items: NearItems, observed: Ragged, alike: sp.csr_matrix | None
         {name: Table(t.decay, t.values.tocsr().astype(np.float32)) for name, t in tables.items()},
         events_per_item=float(np.log1p(count_N.sum() / num_items)),
     )
+
+
+def _grown(table: sp.csr_matrix, new: int) -> sp.csr_matrix:
+    """With `new` empty rows and columns."""
+    size = table.shape[0] + new
+    indptr = np.append(table.indptr, np.full(new, table.indptr[-1], dtype=table.indptr.dtype))
+    return sp.csr_matrix((table.data, table.indices, indptr), shape=(size, size))
 
 
 def _sequence_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
@@ -168,6 +187,10 @@ class Reader:
         self._history = history
         self._device = context.items.rows.device
         self._near = text_likeness(context.items, history) if likeness is None else likeness
+
+    def num_items(self, items: Items) -> int:
+        """How many of the domain's items are chosen."""
+        return num_chosen(items, len(self._context.items))
 
     def properties(self, rows: np.ndarray) -> Tensor:
         """What is known of users, [B, G], in the order of `PROPERTIES` and about their means."""

@@ -1,9 +1,10 @@
 """The in-context scorer: evidence, weighted as a source has taught.
 
-It has some seventy parameters and sees no item, only evidence about it, so that it means the same
+It has some fifty parameters and sees no item, only evidence about it, so that it means the same
 in every domain. Shapes: B users, M candidates, N items, E kinds of evidence, G properties.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -22,6 +23,7 @@ from recg_core.models.rows import EVERY, Items, Scorer
 
 START = {"text": 0.7, "count": 0.35, "recent_count": 0.35}
 START_OF_OTHERS = 0.05
+ROWS_OF_THREAD = 32  # fewer are not worth a thread of their own
 
 
 class InContext(nn.Module):
@@ -73,15 +75,24 @@ class InContext(nn.Module):
     ) -> Tensor:
         """The part of sparse evidence, of which a user has some for few items, [B, N]."""
         weights = weights_BS.cpu().numpy()
-        flat, num_items = np.empty(0, dtype=np.float32), 0
-        for column, found in enumerate(reader.sparse(rows, items)):
-            if not num_items:
-                num_items = found.shape[1]
-                flat = np.zeros(len(rows) * num_items, dtype=np.float32)
-            user = np.repeat(np.arange(len(rows)), np.diff(found.indptr))
-            flat[user * num_items + found.indices] += weights[user, column] * found.data
-        scores = torch.from_numpy(flat.reshape(len(rows), num_items))
-        return scores.to(weights_BS.device)
+        scores = np.zeros((len(rows), reader.num_items(items)), dtype=np.float32)
+
+        def add(part: np.ndarray) -> None:
+            flat = scores[part[0] : part[-1] + 1].reshape(-1)
+            for column, found in enumerate(reader.sparse(rows[part], items)):
+                lengths = np.diff(found.indptr)
+                place = np.repeat(np.arange(len(part)) * scores.shape[1], lengths)
+                found.data *= np.repeat(weights[part, column], lengths)
+                flat[place + found.indices] += found.data
+
+        threads = max(1, min(torch.get_num_threads(), len(rows) // ROWS_OF_THREAD))
+        parts = np.array_split(np.arange(len(rows)), threads)
+        if threads == 1:
+            add(parts[0])
+        else:
+            with ThreadPoolExecutor(threads) as pool:  # products of sparse tables leave others run
+                list(pool.map(add, parts))
+        return torch.from_numpy(scores).to(weights_BS.device)
 
 
 def evidence_of(reader: Reader, rows: np.ndarray, candidates_BM: Tensor) -> Tensor:
