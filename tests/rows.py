@@ -156,6 +156,29 @@ def sentence_transformer_row(folder: Path) -> EncoderRow:
     )
 
 
+def http_row(folder: Path) -> EncoderRow:
+    from tests.embedding_server import serve
+
+    return EncoderRow(
+        keys={"url": serve(), "model": "m", "template": "{title}", "batch_texts": 5},
+        changes={
+            "model": "n",
+            "template": "{title}.",
+            "prompt": "red: ",
+            "dim": 4,
+            "normalize": False,
+            "max_characters": 7,
+        },
+        neutral={
+            "url": "http://127.0.0.1:1/v1",
+            "key_variable": "SOME_KEY",
+            "batch_texts": 2,
+            "timeout": 1.5,
+            "attempts": 2,
+        },
+    )
+
+
 def llm2vec_row(folder: Path) -> EncoderRow:
     from tests.tiny_llama import INSTRUCTION, MAX_LENGTH, MAX_TOKENS, save_models
 
@@ -189,6 +212,7 @@ ENCODER_ROWS: dict[str, Callable[[Path], EncoderRow]] = {
     "lsa": lsa_row,
     "sentence_transformer": sentence_transformer_row,
     "llm2vec": llm2vec_row,
+    "http": http_row,
 }
 
 

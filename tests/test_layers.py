@@ -34,7 +34,7 @@ HEAVY = {
     "scipy": "evaluation figures models report",
     "matplotlib": "figures",
     "PIL": "figures",
-    "requests": "raw",
+    "requests": "encoders raw",
     "pyarrow": "base domains raw",
     "jinja2": "report",
     "fastapi": "serving",

@@ -7,6 +7,7 @@ from typing import Any
 from recg_core.base.config import build_kind
 from recg_core.domains.items import load_items
 from recg_core.encoders.base import CorpusEncoder, Encoder
+from recg_core.encoders.http import HttpEncoder
 from recg_core.encoders.llm2vec import Llm2Vec
 from recg_core.encoders.lsa import Lsa
 from recg_core.encoders.sentence_transformer import SentenceEncoder
@@ -16,6 +17,7 @@ ENCODERS: dict[str, Callable[..., Encoder]] = {
     "lsa": Lsa,
     "sentence_transformer": SentenceEncoder,
     "llm2vec": Llm2Vec,
+    "http": HttpEncoder,
 }
 
 __all__ = ["ENCODERS", "CorpusEncoder", "Encoder", "build_encoder", "fit_corpus"]
