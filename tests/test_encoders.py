@@ -442,6 +442,53 @@ def test_a_text_without_a_known_word_gets_the_mean_direction() -> None:
         )
 
 
+def test_the_log_counts_the_texts_without_a_known_word(caplog: pytest.LogCaptureFixture) -> None:
+    encoder = fitted(CORPUS)
+    encoder.encode(CORPUS)
+    assert not caplog.records
+    encoder.encode(["red", "", "zzz", "pan"])
+    assert "lsa: 2 of 4 texts hold no word of the texts of a;" in caplog.text
+
+
+SPACELESS = {
+    "Chinese": ["无线蓝牙耳机降噪黑色", "无线蓝牙耳机降噪白色", "不锈钢平底煎锅", "不锈钢平底汤锅"],
+    "Japanese": [
+        "ワイヤレスイヤホン黒",
+        "ワイヤレスイヤホン白",
+        "鉄フライパン小",
+        "鉄フライパン大",
+    ],
+    "Thai": ["หูฟังไร้สายสีดำ", "หูฟังไร้สายสีขาว", "กระทะเหล็กใหญ่", "กระทะเหล็กเล็ก"],
+}
+
+
+@pytest.mark.parametrize("script", SPACELESS)
+def test_titles_without_spaces_are_near_where_they_share_characters(script: str) -> None:
+    titles = SPACELESS[script]
+    likeness = (lambda vectors: vectors @ vectors.T)(fitted([*CORPUS, *titles], 6).encode(titles))
+    assert min(likeness[0, 1], likeness[2, 3]) > 0.9
+    assert np.abs(likeness[:2, 2:]).max() < 0.2
+
+
+def test_runs_without_spaces_count_as_their_pairs_and_triples() -> None:
+    """The words of the fitted space, by hand: a lone character and other scripts stay whole."""
+    (_, header) = fitted(["USB充电器 2个", "red ヘッド・フォン"], dim=2).state()
+    latin, chinese = ["usb", "2", "red"], ["充电", "电器", "充电器", "个"]
+    japanese = ["ヘッ", "ッド", "ヘッド", "フォ", "ォン", "フォン"]
+    assert header["words"] == sorted([*latin, *chinese, *japanese])
+
+
+def test_only_a_corpus_with_such_scripts_is_read_by_characters() -> None:
+    latin, mixed = fitted(CORPUS), fitted([*CORPUS, "红色围巾"])
+    assert "ngrams" not in latin.identity()
+    assert mixed.identity()["ngrams"] == [2, 3]
+    restored = Lsa(dim=3, template="{title}", fit_domains=("a",))
+    restored.restore(*mixed.state())
+    assert restored.identity() == mixed.identity()
+    texts = [*CORPUS, "蓝色围巾"]
+    np.testing.assert_array_equal(restored.encode(texts), mixed.encode(texts))
+
+
 def test_lsa_with_too_small_a_corpus_says_so() -> None:
     with pytest.raises(UserError, match="dim 9 is more than the 8 texts"):
         fitted(CORPUS, dim=9).encode(["pan"])
