@@ -202,6 +202,7 @@ def llm2vec_row(folder: Path) -> EncoderRow:
             "instruction": INSTRUCTION,
             "max_tokens": 30,
             "max_length": MAX_LENGTH - 1,
+            "keep_control_tokens": True,
             "dtype": "bfloat16",
         },
         neutral={"batch_tokens": 7},

@@ -7,9 +7,12 @@ The forward pass is our own, so any transformers from 4.43 on will do; the vecto
 - an empty text averages over padding: here it is the mean over the tokens that are there;
 - a text whose first word exceeds the limit becomes empty: here it is cut by tokens;
 - a long instruction pushes the text out and itself into the mean: here it is refused;
-- a text that contains its separator is torn apart: here there is no separator.
+- a text that contains its separator is torn apart: here there is no separator;
+- a control token in a text (`<|eot_id|>`) is one to the model: here it is text, unless
+  `keep_control_tokens`.
 """
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -49,6 +52,8 @@ class Llm2Vec:
         instruction: stands before the text.
         max_tokens: content tokens; longer texts lose words at their end.
         max_length: tokens of the whole sequence.
+        keep_control_tokens: leave the tokenizer's special tokens in texts what they are, as the
+            package does; otherwise they are read as plain characters.
         batch_tokens: tokens a batch at most; on a GPU with little memory left, half or a quarter
             of it. Changes speed and memory, not the vectors.
         dtype: of weights and activations.
@@ -66,6 +71,7 @@ class Llm2Vec:
         instruction: str = "",
         max_tokens: int = 400,
         max_length: int = 512,
+        keep_control_tokens: bool = False,
         batch_tokens: int = 8192,
         dtype: Dtype = "bfloat16",
     ) -> None:
@@ -82,6 +88,7 @@ class Llm2Vec:
             self._prefix += self._instruction + " "
         self._max_tokens = max_tokens
         self._max_length = max_length
+        self._keep_control_tokens = keep_control_tokens
         self._batch_tokens = batch_tokens
         self._dtype: Dtype = dtype
         self._probes = Tokens([], [])  # of the self-test, once there is a tokenizer
@@ -104,6 +111,7 @@ class Llm2Vec:
             "suffix": self._suffix,
             "max_tokens": self._max_tokens,
             "max_length": self._max_length,
+            "keep_control_tokens": self._keep_control_tokens,
             "pooling": "mean of content tokens",
             "attention": "bidirectional",
         }
@@ -168,6 +176,8 @@ class Llm2Vec:
         return tokenizer
 
     def _tokenize(self, texts: Sequence[str], tokenizer: Any) -> Tokens:
+        if not self._keep_control_tokens:
+            texts = without_control_tokens(texts, tokenizer)
         shortened = shorten(texts, tokenizer, self._max_tokens, self._max_length)
         if self._chat_template != "none":
             shortened = [text.rstrip() for text in shortened]
@@ -201,6 +211,19 @@ class Llm2Vec:
         check_forward(model, forward, name)
         check_batches(forward, self._probes, model.dtype, name)
         return model, forward
+
+
+def without_control_tokens(texts: Sequence[str], tokenizer: Any) -> list[str]:
+    """Texts in which no special token of the tokenizer occurs: a space splits each of them.
+
+    Wherever one begins, and so within another as well, the space follows its first character.
+    """
+    added = tokenizer.added_tokens_decoder.values()
+    special = {token.content for token in added if token.special} | set(
+        tokenizer.all_special_tokens
+    )
+    begins = re.compile(f"(?={'|'.join(map(re.escape, sorted(special)))})(.)", re.DOTALL)
+    return [begins.sub(r"\1 ", text) for text in texts] if special else list(texts)
 
 
 def shorten(texts: Sequence[str], tokenizer: Any, max_tokens: int, max_length: int) -> list[str]:
