@@ -47,7 +47,7 @@ test: install
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest
+	pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # Slow checks on real data; they skip, and say so, where DATA does not exist.
 real: install

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from recg_core.base.params import read_params
-from recg_core.domains.preprocess import in_words
 from recg_core.report.build import Inputs, Outputs, write_report
 from recg_core.report.cells import Grid
 from recg_core.report.config import ReportConfig
+from recg_core.report.wording import preparation
 from stages import run
 
 
@@ -32,7 +32,7 @@ def main(
         Outputs(out, full, sampled, summary, heatmap),
         params.build(Grid, "grid", in_domain_only=frozenset()),
         params.build(ReportConfig, "report"),
-        preparation=in_words(params.section("preprocess")),
+        preparation=preparation(params.section("preprocess")),
     )
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from recg_core import Recommender
 from recg_core.base.errors import UserError
+from recg_core.cli.app import app
+from recg_core.cli.running import run_app
 from recg_core.models.device import choose_device
 from recg_core.serving.catalogue import Catalogue
-from stages import run_app
-from stages.cli import app
 
 ITEMS = {"id": [1, 2, 3, 4], "title": ["Red lamp", "Blue lamp", "Oak chair", "Oak table"]}
 FILES = {

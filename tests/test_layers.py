@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 # In the order of the data flow; a package imports from those before it.
 PACKAGES = (
     "base", "raw", "domains", "encoders", "embeddings", "backbones", "models", "training",
-    "evaluation", "figures", "report", "project", "serving",
+    "evaluation", "figures", "report", "project", "serving", "cli",
 )  # fmt: skip
 
 # Which packages import what takes long or is an application's business; no other does, in any
@@ -41,9 +41,9 @@ HEAVY = {
     "uvicorn": "serving",
     "starlette": "serving",
     "prometheus_client": "serving",
-    "ruamel": "base",
-    "typer": "",
-    "dvc": "",
+    "ruamel": "base cli",
+    "typer": "cli",
+    "dvc": "cli",
     "yaml": "",
     "stages": "",
 }
@@ -62,11 +62,11 @@ SLOW = {
     "dvc",
 }
 NEEDED = {
-    "report": "scipy",
-    "evaluate": "torch",
-    "baselines": "torch",
-    "figures": "torch",
-    "revisions": "dvc",  # of `recg`, whose commands load it when they are called
+    "stages.report": "scipy",
+    "stages.evaluate": "torch",
+    "stages.baselines": "torch",
+    "stages.figures": "torch",
+    "recg_core.cli.revisions": "dvc",  # which commands load when they are called
 }
 
 
@@ -115,10 +115,12 @@ def imported_by(package: str) -> dict[str, frozenset[str]]:
 
 
 def starts() -> dict[str, list[str]]:
-    """The scripts by what they need at once."""
+    """The modules of stages and commands by what they need at once."""
+    names = [f"stages.{path.stem}" for path in sorted((ROOT / "stages").glob("[!_]*.py"))]
+    names += [name for name in imported_by("cli") if not name.endswith("__main__")]
     groups: dict[str, list[str]] = {}
-    for path in sorted((ROOT / "stages").glob("[!_]*.py")):
-        groups.setdefault(NEEDED.get(path.stem, "none of them"), []).append(path.stem)
+    for name in names:
+        groups.setdefault(NEEDED.get(name, "none of them"), []).append(name)
     return groups
 
 
@@ -163,12 +165,12 @@ def test_the_package_itself_loads_nothing() -> None:
 
 
 @pytest.mark.parametrize("needed", starts())
-def test_a_script_starts_without_the_libraries_that_it_need_not_wait_for(needed: str) -> None:
+def test_a_command_starts_without_the_libraries_that_it_need_not_wait_for(needed: str) -> None:
     """What its import really loads: a start must not take seconds for nothing."""
     scripts = starts()[needed]
     program = (
         f"import sys; from importlib import import_module\nfor name in {scripts}:\n"
-        "    import_module(f'stages.{name}')\n"
+        "    import_module(name)\n"
         "    print(name, *{n.split('.')[0] for n in sys.modules})"
     )
     done = subprocess.run(
@@ -177,4 +179,4 @@ def test_a_script_starts_without_the_libraries_that_it_need_not_wait_for(needed:
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [name for name, *_ in lines] == scripts
     for name, *loaded in lines:
-        assert not SLOW & set(loaded) - {needed}, f"stages.{name}"
+        assert not SLOW & set(loaded) - {needed}, name

@@ -73,7 +73,7 @@ class Clone:
         return self._run(sys.executable, "-m", "dvc", *arguments)
 
     def recg(self, *arguments: str) -> str:
-        return self._run(sys.executable, "-m", "stages.cli", *arguments)
+        return self._run(sys.executable, "-m", "recg_core.cli", *arguments)
 
     def commit(self) -> None:
         """Commit everything that git does not ignore."""

@@ -35,6 +35,7 @@ from recg_core.report.levels import levels
 from recg_core.report.paper_tables import ablation_table, comparison_tables, published
 from recg_core.report.summary import averages_table, build_summary, gains, rows_table
 from recg_core.report.tables import slices_table, training_free_table, verdict_table
+from recg_core.report.wording import preparation
 from stages.report import main
 from tests.project import bytes_below
 
@@ -738,13 +739,21 @@ def test_a_certificate_that_would_name_a_file_elsewhere_is_refused(root: Path) -
         cells_of(root)
 
 
+def test_how_domains_were_prepared_is_said() -> None:
+    section = {"text_rule": "title", "k_core": 5, "split": "temporal"}
+    assert "split `temporal`." in preparation(section)
+    cuts = {"train_end": "2017-01-01", "test_start": "2017-07-01"}
+    said = preparation({**section, "split": cuts, "domains": {"IS": {"k_core": 1}}})
+    assert "at 2017-01-01 and 2017-07-01, the same moments for all domains; `IS` with" in said
+
+
 def test_the_stage_takes_grid_and_cut_offs_from_the_params(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root)
     (root / "params.yaml").write_text(
         "grid: {domains: [IS, VG], sources: [IS], backbones: [sasrec], variants: [id, sem]}\n"
-        "preprocess: {text_rule: title, k_core: 5, split: leave_one_out, max_reject_share: 0}\n"
+        "preprocess: {text_rule: title, k_core: 5, split: leave_one_out}\n"
         "report: {ks: [3], headline_k: 3, num_negatives: 50, num_resamples: 50, seed: 0}\n"
     )
     folders = ("ranks", "slices", "domains", "curves", "figures", "full", "sampled")

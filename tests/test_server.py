@@ -47,7 +47,7 @@ class Running:
 
 def command(folder: Path, *words: str) -> list[str]:
     table = ["--items", str(folder / "items.csv"), "--state", str(folder / "state")]
-    return [sys.executable, "-m", "stages.cli", "serve", *table, *words]
+    return [sys.executable, "-m", "recg_core.cli", "serve", *table, *words]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -140,7 +140,7 @@ def test_a_port_or_a_folder_in_use_is_one_line(folder: Path) -> None:
 def test_a_missing_extra_is_named(folder: Path) -> None:
     program = (
         "import sys; sys.modules['uvicorn'] = None; sys.argv = ['recg', 'serve', '--items', 'x'];"
-        "from stages.cli import main; main()"
+        "from recg_core.cli.app import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False

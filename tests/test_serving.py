@@ -15,6 +15,8 @@ import pytest
 
 from recg_core import Recommender
 from recg_core.base.errors import UserError
+from recg_core.cli.app import app
+from recg_core.cli.running import run_app
 from recg_core.domains.domain import load_domain
 from recg_core.models.near import HalfItems
 from recg_core.models.ranking.ranks import read_ranks
@@ -22,8 +24,6 @@ from recg_core.serving.catalogue import Catalogue
 from recg_core.serving.live import LiveCatalogue
 from recg_core.serving.output import write_recommendations
 from recg_core.serving.tables import choose_columns
-from stages import run_app
-from stages.cli import app
 from tests.project import run_stages, small_params, with_value
 
 VARIANTS = ["sem", "recg", "anchored", "anchored_counts", "in_context", "recg_printed"]

@@ -8,9 +8,9 @@ import pytest
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, write_json, write_sealed_json
+from recg_core.cli.app import main
 from recg_core.report.cells import metrics_digest
 from recg_core.report.show import show_results
-from stages.cli import main
 
 # NDCG@10 in percent by model, source and target; a row without a source is training-free.
 VALUES = {
@@ -145,7 +145,7 @@ def test_the_command_fits_its_terminal(
 def test_the_command_needs_neither_a_model_nor_dvc(results: Path) -> None:
     code = (
         "import sys\n"
-        "from stages.cli import main\n"
+        "from recg_core.cli.app import main\n"
         "try:\n"
         "    main()\n"
         "finally:\n"

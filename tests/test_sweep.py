@@ -11,12 +11,12 @@ import pytest
 
 from recg_core.base.errors import UserError
 from recg_core.base.params import Params, read_params
-from stages.cli import main
-from stages.compare import main as compare
-from stages.experiments import check_committed, command, finished, plan
-from stages.revisions import open_revision
-from stages.search import plan_search, search, search_grid, write_values
-from stages.sweep import plan_sweep, sweep
+from recg_core.cli.app import main
+from recg_core.cli.compare import main as compare
+from recg_core.cli.experiments import check_committed, command, finished, plan
+from recg_core.cli.revisions import open_revision
+from recg_core.cli.search import plan_search, search, search_grid, write_values
+from recg_core.cli.sweep import plan_sweep, sweep
 
 PARAMS = """\
 # What runs.

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from stages import run_app
-from stages.cli import app
+from recg_core.cli.app import app
+from recg_core.cli.running import run_app
 from tests.project import ROOT, run_stages, small_params, with_value
 
 TOUR = ROOT / "docs" / "tour.md"

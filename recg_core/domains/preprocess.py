@@ -91,21 +91,6 @@ def config_of_domain(section: Mapping[str, Any], domain: str) -> PreprocessConfi
     return configs.get(domain, config)
 
 
-def in_words(section: Mapping[str, Any]) -> str:
-    """The section `preprocess` of params.yaml as one sentence."""
-    config = config_of_domain(section, "")
-    split = config.split
-    words = f"`{split}`"
-    if isinstance(split, Cuts):
-        words = f"at {split.train_end} and {split.test_start}, the same moments for all domains"
-    own = [f"`{name}`" for name in section.get("domains") or {}]
-    exceptions = f"; {', '.join(own)}: with settings of their own" if own else ""
-    return (
-        f"Items kept by the text rule `{config.text_rule}`, then {config.k_core}-core over users "
-        f"and items to a fixed point; split {words}{exceptions}."
-    )
-
-
 @dataclass(frozen=True)
 class _Found:
     """What was read of a raw folder and what became of it."""

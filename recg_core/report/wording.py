@@ -1,7 +1,7 @@
 """Words and signs that several tables share."""
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from recg_core.report.cells import INTERACTIONS_MARK, REFERENCE, TEXT_MARK, Cells
 
@@ -55,3 +55,19 @@ def range_of(low: float, high: float, form: str = ".2f") -> str:
 def yes_or_no(value: bool) -> str:
     """A truth value in words."""
     return "yes" if value else "no"
+
+
+def preparation(preprocess: Mapping[str, Any]) -> str:
+    """The section `preprocess` of params.yaml as one sentence."""
+    split = preprocess["split"]
+    words = f"`{split}`"
+    if isinstance(split, Mapping):
+        moments = f"{split['train_end']} and {split['test_start']}"
+        words = f"at {moments}, the same moments for all domains"
+    own = [f"`{name}`" for name in preprocess.get("domains") or {}]
+    exceptions = f"; {', '.join(own)} with settings of their own" if own else ""
+    return (
+        f"Items kept by the text rule `{preprocess['text_rule']}`, then "
+        f"{preprocess['k_core']}-core over users and items to a fixed point; split "
+        f"{words}{exceptions}."
+    )

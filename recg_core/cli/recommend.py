@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from recg_core.base.errors import UserError
-from stages.shop import Bundle, Columns, Device, Histories, Items, pairs
+from recg_core.cli.shop import Bundle, Columns, Device, Histories, Items, pairs
 
 HISTORY = "history"  # the basis of recommendations to users who are known
 

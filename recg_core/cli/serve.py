@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from stages.shop import Bundle, Columns, Device, Histories, Items, pairs
+from recg_core.cli.shop import Bundle, Columns, Device, Histories, Items, pairs
 
 
 def serve(

@@ -14,8 +14,7 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from recg_core.base.errors import UserError
 from recg_core.base.files import atomic_path
 from recg_core.base.params import Params, read_params
-from recg_core.figures.sensitivity import best_by_validation
-from stages.experiments import (
+from recg_core.cli.experiments import (
     Experiment,
     has_key,
     plan,
@@ -24,6 +23,7 @@ from stages.experiments import (
     setting_text,
     values_to_try,
 )
+from recg_core.figures.sensitivity import best_by_validation
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def validation_scores(
 ) -> dict[str, float]:
     """NDCG@10 on the validation items of each source; the only files that are read."""
     # DVC takes half a second to import, which `recg --help` need not wait for.
-    from stages.revisions import open_revision
+    from recg_core.cli.revisions import open_revision
 
     results = open_revision(experiment)
     return {

@@ -15,8 +15,8 @@ def main(
 ) -> None:
     """Compare the cells of two revisions by their stored ranks, user by user."""
     # DVC and scipy take seconds to import, which `recg --help` need not wait for.
+    from recg_core.cli.revisions import open_revision
     from recg_core.report.compare import CompareConfig, changes_table, compare_cells
-    from stages.revisions import open_revision
 
     before, after = open_revision(rev_a), open_revision(rev_b)
     cells_a, cells_b = before.cells(), after.cells()

@@ -8,6 +8,7 @@ import typer
 
 from recg_core.base.errors import UserError
 from recg_core.base.params import Params, read_params
+from recg_core.cli.experiments import Experiment, has_key, plan, run_missing, values_to_try
 from recg_core.figures.draw import draw_lines, write_image
 from recg_core.figures.sensitivity import (
     Measured,
@@ -15,7 +16,6 @@ from recg_core.figures.sensitivity import (
     measure_value,
     sensitivity_panels,
 )
-from stages.experiments import Experiment, has_key, plan, run_missing, values_to_try
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def plan_sweep(params: Params, key: str, backbone: str, variant: str) -> list[Ex
 def measure(params: Params, experiment: str, value: float, backbone: str, variant: str) -> Measured:
     """The results of a finished experiment, from git and DVC's cache."""
     # DVC takes half a second to import.
-    from stages.revisions import open_revision
+    from recg_core.cli.revisions import open_revision
 
     results = open_revision(experiment)
     sources = params.get("grid.sources", list[str])

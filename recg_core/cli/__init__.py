@@ -1,0 +1,1 @@
+"""The console command `recg`: what is no stage of the pipeline."""
