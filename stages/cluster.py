@@ -20,14 +20,14 @@ def main(
     domains: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
     embeddings: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
     out: Annotated[Path, typer.Option(help="Folder for a folder of patterns a backbone.")],
-    validation: Annotated[Path, typer.Option(help="Folder for a metrics JSON a backbone.")],
+    valid: Annotated[Path, typer.Option(help="Folder for a metrics JSON a backbone.")],
 ) -> None:
     """Write the patterns of every seed; a variant without patterns writes an empty list."""
     params = read_params(Path("params.yaml"))
     config = params.build(FusionConfig, "patterns")
     load = partial(load_source, source, domains, embeddings)
     for name in model_names(models):
-        cluster_model(models / name, load, config, out / name, validation / f"{name}.json")
+        cluster_model(models / name, load, config, out / name, valid / f"{name}.json")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from recg_core.base.params import read_params
 from recg_core.domains.pool import load_pool
 from recg_core.domains.source_domains import load_source
 from recg_core.models.card import spec_of
-from recg_core.models.variant import VariantConfig
 from recg_core.training.config import TrainConfig
 from recg_core.training.train import train_models, write_curves
+from recg_core.training.tuned import model_settings
 from stages import WORK, run
 
 
@@ -30,17 +30,21 @@ def main(
     """Train every seed of every backbone on the source."""
     params = read_params(Path("params.yaml"))
     address = f"variants.{variant}"
-    variant_config = params.build(VariantConfig, address)
     train_config = params.build(TrainConfig, "train")
     data = load_source(source, domains, embeddings)
     of_backbones = read_sealed_json(rows, "run the backbones stage")
-    specs = [spec_of(name, of["row"], variant_config, data) for name, of in of_backbones.items()]
+    found = {
+        name: model_settings(params, name, of["row"], variant) for name, of in of_backbones.items()
+    }
+    specs = [spec_of(name, of.backbone, of.variant, data) for name, of in found.items()]
+    tuned = {name: of.train for name, of in found.items()}
     seeds = params.get("seeds", list[int])
     place = work / "train" / variant / data.name
-    found = train_models(
-        data, load_pool(pool), specs, train_config, seeds, out, work=place, address=address
-    )
-    write_curves(found, curves)
+    trained = train_models(
+        data, load_pool(pool), specs, train_config, seeds, out,
+        work=place, address=address, tuned=tuned,
+    )  # fmt: skip
+    write_curves(trained, curves)
 
 
 if __name__ == "__main__":

@@ -166,6 +166,14 @@ def test_target_text_counts_as_seen_when_the_encoder_was_fitted_on_it(
     assert cells["source_to_west.json"]["saw"]["target_text_seen"] is True
 
 
+@pytest.mark.parametrize(("variant", "ranks"), [(SEM, True), (ANCHORED, False)])
+def test_a_cell_says_whether_a_backbone_ranks_elsewhere(
+    variant: VariantConfig, ranks: bool, source: Domain, tmp_path: Path
+) -> None:
+    cells = evaluated(trained(tmp_path, source, variant), source, [overlapping_target()])
+    assert cells["source_to_target.json"]["backbone_ranks"] is ranks
+
+
 def test_a_model_of_item_ids_is_evaluated_on_its_source_alone(
     source: Domain, tmp_path: Path
 ) -> None:

@@ -45,7 +45,9 @@ class Hinge:
 
     margin: float
 
-    def __call__(self, positives_P: Tensor, negatives_PM: Tensor, valid_PM: Tensor) -> Tensor:
+    def __call__(
+        self, positives_P: Tensor, negatives_PM: Tensor, valid_PM: Tensor, num_items: int
+    ) -> Tensor:
         """See `Loss`."""
         losses_PM = F.softplus(negatives_PM - positives_P[:, None] + self.margin)
         return (losses_PM * valid_PM).sum() / valid_PM.sum()

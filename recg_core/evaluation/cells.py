@@ -95,6 +95,7 @@ def evaluate_model(
             transfers=transfers,
             curve_sha256=card.curve_sha256,
             description=describe_variant(card.spec.variant),
+            backbone_ranks=not card.spec.variant.by_similarity,
             examples=examples or (),
         )
 

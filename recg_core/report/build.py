@@ -31,9 +31,10 @@ from recg_core.report.files import metrics_files, replace_files, table_files
 from recg_core.report.heatmap import heatmap_svg, heatmap_table
 from recg_core.report.layout import DRAWINGS, Panels, Section, Table, html, markdown
 from recg_core.report.levels import levels
+from recg_core.report.overlap import overlap_words, without_overlap
 from recg_core.report.paper_tables import ablation_table, comparison_tables, statistics_table
 from recg_core.report.statistics import DECIMALS
-from recg_core.report.summary import averages_table, build_summary, gains, rows_table
+from recg_core.report.summary import averages_table, build_summary, gains, rivalry, rows_table
 from recg_core.report.tables import (
     certificate_table,
     comparisons_table,
@@ -87,6 +88,10 @@ def write_report(
     }
     grid, said = _tested_grid(grid, statistics)
     cells = load_cells(inputs.ranks, grid)
+    if config.drop_overlap_users:
+        apart = without_overlap(cells, inputs.domains)
+        said = (*said, overlap_words(cells, apart))
+        cells = apart
     analysis = analyse(cells, inputs.slices, config)
     out = outputs.report
     sections = [
@@ -158,7 +163,7 @@ def _result_sections(analysis: Analysis, domains: Path, said: tuple[str, ...]) -
     num_negatives = analysis.config.num_negatives
     yield Section(
         "Summary",
-        (_question(analysis.cells), *advice(analysis), *gains(analysis), *said),
+        (_question(analysis.cells), *advice(analysis), *gains(analysis), *rivalry(analysis), *said),
         _present(levels(analysis), rows_table(analysis)),
     )
     means = [averages_table(analysis, zero_shot=zero_shot) for zero_shot in (True, False)]

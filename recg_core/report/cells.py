@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, sha256_json
@@ -139,11 +141,20 @@ class Cells:
 
     grid: Grid
     by_key: dict[Key, Cell]
+    users: dict[str, np.ndarray] | None = None  # user_idx of those that count; None: all
 
     @property
     def models(self) -> list[Model]:
         """All trained models and, after them, the training-free rows."""
         return list(dict.fromkeys(cell.model for cell in self.by_key.values()))
+
+    def backbone_ranks(self, variant: str) -> bool:
+        """Whether backbones of a variant are models of their own in other domains, too.
+
+        Where they are not, a pair of domains is one result, however many backbones there are.
+        """
+        of_variant = [c for c in self.by_key.values() if c.trained and c.model.variant == variant]
+        return all(cell.certificate.backbone_ranks for cell in of_variant)
 
     def find(self, model: Model, source: str, target: str) -> Cell | None:
         """A model's cell; a training-free row has the same for every source."""

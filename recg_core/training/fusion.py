@@ -164,7 +164,8 @@ def _fusion_epochs(
                 users_BD = current.fuse(asked.before_last[rows])
                 positives_B = (users_BD * asked.table[target_B]).sum(dim=1)
                 negatives_BM = users_BD @ asked.table[negatives_M].T
-                value = loss(positives_B, negatives_BM, target_B[:, None] != negatives_M)
+                valid_BM = target_B[:, None] != negatives_M
+                value = loss(positives_B, negatives_BM, valid_BM, len(asked.table) - 1)
             optimizer.zero_grad()
             value.backward()
             optimizer.step()

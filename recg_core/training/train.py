@@ -64,6 +64,7 @@ def train_models(
     work: Path,
     address: str = "variant",
     device: str | None = None,
+    tuned: Mapping[str, TrainConfig] | None = None,
 ) -> dict[str, list[Row]]:
     """Train models for every seed; each gets a folder named by its backbone.
 
@@ -78,6 +79,7 @@ def train_models(
             inputs before is taken from there; anything else in it is never used.
         address: where the variant's row stands, named in errors.
         device: of torch; None: the GPU where there is one.
+        tuned: by backbone, what takes the place of `config` for it; but for `threads`.
 
     Returns:
         By backbone, a row for every seed and epoch with the losses and the validation NDCG@10.
@@ -99,11 +101,10 @@ def train_models(
         tasks = []
         for spec in specs:
             place = stack.enter_context(replaced_folder(folder / spec.backbone, MODEL_FILE))
+            own = (tuned or {}).get(spec.backbone, config)
             for seed in seeds:
                 state = work / f"{spec.backbone}-seed-{seed}.safetensors"
-                tasks.append(
-                    Task(source, vectors, spec, config, address, seed, device, place, state)
-                )
+                tasks.append(Task(source, vectors, spec, own, address, seed, device, place, state))
         outcomes = run_tasks(tasks, config.threads, device)
         for start in range(0, len(tasks), len(seeds)):
             task, of_seeds = tasks[start], outcomes[start : start + len(seeds)]
