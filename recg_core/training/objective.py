@@ -30,7 +30,7 @@ class Objective:
 
     model: SequentialRecommender
     loss: Loss
-    num_items: int  # of the source
+    num_items: int  # of the domain
     anchor_inputs: AnchorInputs | None
 
     def __call__(self, batch: Batch, items: BatchItems) -> Tensor:
