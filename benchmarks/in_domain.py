@@ -64,13 +64,13 @@ class Result(NamedTuple):
 
 def ours(name: str, loss: str, domain: Domain, options: argparse.Namespace) -> Result:
     """Train a backbone of the registry on ids and rank the test items."""
+    source = SourceDomains((domain,))
     row = {"dim": DIM, "dropout": DROPOUT, "max_length": options.length, **OURS[name]}
     config = TrainConfig(
         batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, max_epochs=options.epochs,
         patience=options.patience, negatives=options.negatives, domain_sample=1,
         valid_users=len(domain.sequences.items), threads=options.threads,
     )  # fmt: skip
-    source = SourceDomains((domain,))
     spec = spec_of(name, row, VariantConfig(IdItemsConfig("id"), LOSSES[loss]), source)
     trainer = Trainer(source, {}, spec, config, options.seed, torch.device("cpu"))
     started = time.process_time()
