@@ -4,13 +4,16 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from recg_core.base.config import build_kind
+from recg_core.base.config import build, build_kind
 from recg_core.base.errors import UserError
-from recg_core.training.generalization import balanced_beta
+from recg_core.domains.domain import Domain
+from recg_core.models.variant import VariantConfig
+from recg_core.training.generalization import balanced_beta, create_generalization
 from recg_core.training.generalization.base import Reading
 from recg_core.training.generalization.inter import INTER
 from recg_core.training.generalization.inter.centers import Centers
@@ -24,6 +27,7 @@ from recg_core.training.losses import LOSSES, Loss
 from recg_core.training.losses.bpr import BPR
 from recg_core.training.losses.gbce import GBCE
 from recg_core.training.losses.softmax import SampledSoftmax
+from tests.conftest import leave_one_out
 from tests.project import read_yaml
 
 
@@ -33,7 +37,7 @@ def cosine(a: list[float], b: list[float]) -> float:
 
 
 def plain_inter(items: list[list[list[float]]], tau: float) -> float:
-    """Eqs. 8-10 word for word: mean over items of sum over other domains of Q log Q."""
+    """L_inter of Eqs. 8-10 word for word: sum over items and other domains of Q log Q."""
     centers = [
         [sum(column) / len(domain) for column in zip(*domain, strict=True)] for domain in items
     ]
@@ -47,7 +51,7 @@ def plain_inter(items: list[list[list[float]]], tau: float) -> float:
             }
             total = sum(weights.values())
             terms.append(sum(w / total * math.log(w / total) for w in weights.values()))
-    return sum(terms) / len(terms)
+    return sum(terms)
 
 
 def plain_intra(items: list[list[list[float]]], tau: float) -> float:
@@ -86,13 +90,43 @@ def items() -> Tensor:
 def test_inter_readings_equal_the_equations(items: Tensor, tau: float) -> None:
     expected = plain_inter(items.tolist(), tau)
     assert EntropyMax(tau)(items, items).item() == pytest.approx(expected, abs=1e-9)
-    assert EntropyMin(tau)(items, items).item() == pytest.approx(-expected, abs=1e-9)
+    mean = expected / (items.shape[0] * items.shape[1])  # the text says nothing of a sum
+    assert EntropyMin(tau)(items, items).item() == pytest.approx(-mean, abs=1e-9)
 
 
 @pytest.mark.parametrize("tau", [0.1, 1.0, 3.0])
 def test_intra_entropy_equals_the_equations(items: Tensor, tau: float) -> None:
     expected = -plain_intra(items.tolist(), tau)
     assert Entropy(tau)(items, items).item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_recg_printed_is_the_printed_equations_on_a_sample(items: Tensor) -> None:
+    """Eqs. 8-14 word for word, with the sampled items for the V_d and for N: sums stay sums."""
+    row = read_yaml("params.yaml")["variants"]["recg_printed"]
+    variant = build(VariantConfig, row, "variants.recg_printed")
+    texts = {name: np.float32(part) for name, part in zip("abc", items, strict=True)}
+    source = Domain(
+        "a", leave_one_out([[1, 2, 3]]), ["1", "2", "3", "4", "5"], texts.pop("a"), "encoder"
+    )
+    loss = create_generalization(variant, source, texts, 5, torch.device("cpu"), "variants.x")
+    assert loss is not None
+    inter, intra = loss.terms(items.flatten(0, 1), items.flatten(0, 1))
+    alpha, tau = row["generalization"]["alpha"], 1.0
+    beta = alpha * 15 / 3**3
+    expected = -alpha * plain_intra(items.tolist(), tau) + beta * plain_inter(items.tolist(), tau)
+    found = loss.alpha * intra + loss.beta * inter
+    assert found.item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_printed_loss_of_items_that_are_all_alike_by_hand() -> None:
+    """64 items in each of three domains, all the same: P is even over 64, Q over 2.
+
+    L_intra is 3 log 64, L_inter 192 log 1/2, beta 192 alpha / 27.
+    """
+    same = torch.ones(3, 64, 2, dtype=torch.float64)
+    assert Entropy(1.0)(same, same).item() == pytest.approx(-3 * math.log(64))
+    assert EntropyMax(1.0)(same, same).item() == pytest.approx(-192 * math.log(2))
+    assert balanced_beta(0.001, num_items=192, num_domains=3) == pytest.approx(0.192 / 27)
 
 
 def test_uniformity_equals_the_double_loop(items: Tensor) -> None:

@@ -55,12 +55,12 @@ class Objective:
         return alone + self.loss(positives_P, negatives_PM, valid_PM, self.num_items)
 
 
-def create_objective(model: SequentialRecommender, source: Domain, loss: Loss) -> Objective:
-    """The objective of a model on its source."""
+def create_objective(model: SequentialRecommender, domain: Domain, loss: Loss) -> Objective:
+    """The objective of a model on a domain of its source."""
     if model.anchor is None:
-        return Objective(model, loss, source.num_items, None)
-    text = torch.from_numpy(source.text).to(model.device)
+        return Objective(model, loss, domain.num_items, None)
+    text = torch.from_numpy(domain.text).to(model.device)
     # A sequence's last item is what the anchor has to find.
-    counts = observed_counts(without_last(source.sequences.training()), source.num_items)
+    counts = observed_counts(without_last(domain.sequences.training()), domain.num_items)
     inputs = AnchorInputs(anchor_items(text), counts.to(model.device))
-    return Objective(model, loss, source.num_items, inputs)
+    return Objective(model, loss, domain.num_items, inputs)
