@@ -272,15 +272,17 @@ def plain_gbce(
     positives: list[float], negatives: list[list[float]], valid: list[list[bool]],
     num_items: int, t: float,
 ) -> float:  # fmt: skip
-    """Petrov & Macdonald 2023, word for word: beta of the sampling rate alpha, and the loss."""
+    """Petrov & Macdonald 2023, word for word: beta of the sampling rate alpha, and the loss. Scores
+    are logits from that of one item among all others on."""
+    chance = math.log(1 / (num_items - 1))
     alpha = len(negatives[0]) / (num_items - 1)
     beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
     means = []
     for positive, others, counts in zip(positives, negatives, valid, strict=True):
-        probability = (1 / (1 + math.exp(-positive))) ** beta
+        probability = (1 / (1 + math.exp(-positive - chance))) ** beta
         terms = [math.log(probability)]
         terms += [
-            math.log(1 - 1 / (1 + math.exp(-other)))
+            math.log(1 - 1 / (1 + math.exp(-other - chance)))
             for other, count in zip(others, counts, strict=True)
             if count
         ]
@@ -301,14 +303,15 @@ def test_gbce_equals_the_equation(t: float) -> None:
 def test_gbce_is_plain_where_the_whole_catalogue_is_sampled() -> None:
     """And where more is drawn than there is, with replacement."""
     scores = torch.tensor([1.0]), torch.tensor([[0.0, 2.0]]), torch.tensor([[True, True]])
-    terms = [math.log(1 + math.exp(-1)), math.log(2), math.log(1 + math.exp(2))]
-    for num_items in (3, 2, 1):
+    for num_items, odds in ((3, 0.5), (2, 1.0), (1, 1.0)):
+        terms = [math.log(1 + math.exp(-1) / odds)]
+        terms += [math.log(1 + odds), math.log(1 + odds * math.exp(2))]
         assert GBCE(0.9)(*scores, num_items).item() == pytest.approx(sum(terms) / 3)
 
 
 def test_gbce_of_t_1_makes_the_score_a_calibrated_probability() -> None:
-    """Where the best score of an item that follows with probability p is the logit of p, although
-    one of 9 others alone is sampled: that is what beta is for."""
+    """Where the best score of an item that follows with probability p is the logit of p, counted
+    from that of chance, although one of 9 others alone is sampled: that is what beta is for."""
     p, num_items = 0.2, 10
     score = torch.tensor([0.0], dtype=torch.float64, requires_grad=True)
     yes = torch.ones((1, 1), dtype=torch.bool)
@@ -322,7 +325,7 @@ def test_gbce_of_t_1_makes_the_score_a_calibrated_probability() -> None:
         value = p * seen + (1 - p) / (num_items - 1) * unseen
         (gradient,) = torch.autograd.grad(value, score)
         score = (score - 50 * gradient).detach().requires_grad_()
-    assert torch.sigmoid(score).item() == pytest.approx(p, abs=1e-4)
+    assert torch.sigmoid(score - math.log(num_items - 1)).item() == pytest.approx(p, abs=1e-4)
 
 
 @pytest.mark.parametrize("t", [-0.1, 1.1])

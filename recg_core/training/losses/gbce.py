@@ -1,5 +1,6 @@
 """Generalised binary cross entropy (gBCE), the loss of gSASRec (Petrov & Macdonald 2023)."""
 
+import math
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -12,6 +13,10 @@ class GBCE:
 
     Few negatives make a model overconfident: it is never told that most items are wrong. With a
     share alpha of the catalogue as negatives, beta = 1 - t (1 - alpha).
+
+    Scores count from the logit of chance, -log(N - 1), a constant that no ranking sees. They are
+    near 0 at the start, and without it every negative would pull with half its weight: what Adam
+    remembers of that keeps its steps short for hundreds of epochs.
 
     Attributes:
         t: 0 is plain binary cross entropy; 1 takes out all overconfidence, so that a sigmoid of a
@@ -31,6 +36,7 @@ class GBCE:
         # Negatives are drawn with replacement, so that there can be more than there are items.
         alpha = min(1.0, negatives_PM.shape[1] / max(1, num_items - 1))
         beta = 1 - self.t * (1 - alpha)
-        right_P = beta * F.softplus(-positives_P)
-        wrong_P = (F.softplus(negatives_PM) * valid_PM).sum(dim=1)
+        chance = -math.log(max(1, num_items - 1))
+        right_P = beta * F.softplus(-positives_P - chance)
+        wrong_P = (F.softplus(negatives_PM + chance) * valid_PM).sum(dim=1)
         return ((right_P + wrong_P) / (1 + valid_PM.sum(dim=1))).mean()
