@@ -1,4 +1,4 @@
-"""Train a variant of every backbone on one source domain."""
+"""Train a variant of every backbone on one source."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,8 +7,8 @@ import typer
 
 from recg_core.base.files import read_sealed_json
 from recg_core.base.params import read_params
-from recg_core.domains.domain import load_domain
 from recg_core.domains.pool import load_pool
+from recg_core.domains.source_domains import load_source
 from recg_core.models.card import spec_of
 from recg_core.training.config import TrainConfig
 from recg_core.training.train import train_models, write_curves
@@ -19,8 +19,9 @@ from stages import WORK, run
 def main(
     variant: Annotated[str, typer.Option(help="Row of `variants` in params.yaml.")],
     rows: Annotated[Path, typer.Option(help="JSON with the rows of the backbones.")],
-    domain: Annotated[Path, typer.Option(help="The source's tables.")],
-    embeddings: Annotated[Path, typer.Option(help="The source's embeddings.")],
+    source: Annotated[Path, typer.Option(help="JSON with the files of the source's domains.")],
+    domains: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
+    embeddings: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
     pool: Annotated[Path, typer.Option(help="Item texts that the generalization loss may see.")],
     out: Annotated[Path, typer.Option(help="Folder for a model's folder a backbone.")],
     curves: Annotated[Path, typer.Option(help="Folder for a CSV a backbone: losses by epoch.")],
@@ -30,7 +31,7 @@ def main(
     params = read_params(Path("params.yaml"))
     address = f"variants.{variant}"
     train_config = params.build(TrainConfig, "train")
-    data = load_domain(domain, embeddings)
+    data = load_source(source, domains, embeddings)
     of_backbones = read_sealed_json(rows, "run the backbones stage")
     found = {
         name: model_settings(params, name, of["row"], variant) for name, of in of_backbones.items()

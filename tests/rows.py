@@ -130,21 +130,52 @@ def lsa_row(folder: Path) -> EncoderRow:
     )
 
 
-def transformer_row(folder: Path) -> EncoderRow:
+def sentence_transformer_row(folder: Path) -> EncoderRow:
     from tests.tiny_bert import save_bert
 
     for name, layers in (("one", 1), ("two", 2)):
         save_bert(folder / name, layers=layers)
     return EncoderRow(
-        keys={"model": str(folder / "one"), "template": "{title}", "max_tokens": 16},
+        keys={
+            "model": str(folder / "one"),
+            "template": "{title}",
+            "pooling": "mean",
+            "max_tokens": 16,
+        },
         changes={
             "model": str(folder / "two"),
             "template": "{title}.",
+            "pooling": "cls",
+            "prompt": "red: ",
             "max_tokens": 8,
+            "dim": 4,
             "dtype": "bfloat16",
             "normalize": False,
         },
         neutral={"batch_tokens": 7},
+    )
+
+
+def http_row(folder: Path) -> EncoderRow:
+    from tests.embedding_server import serve
+
+    return EncoderRow(
+        keys={"url": serve(), "model": "m", "template": "{title}", "batch_texts": 5},
+        changes={
+            "model": "n",
+            "template": "{title}.",
+            "prompt": "red: ",
+            "dim": 4,
+            "normalize": False,
+            "max_characters": 7,
+        },
+        neutral={
+            "url": "http://127.0.0.1:1/v1",
+            "key_variable": "SOME_KEY",
+            "batch_texts": 2,
+            "timeout": 1.5,
+            "attempts": 2,
+        },
     )
 
 
@@ -171,6 +202,7 @@ def llm2vec_row(folder: Path) -> EncoderRow:
             "instruction": INSTRUCTION,
             "max_tokens": 30,
             "max_length": MAX_LENGTH - 1,
+            "keep_control_tokens": True,
             "dtype": "bfloat16",
         },
         neutral={"batch_tokens": 7},
@@ -179,8 +211,9 @@ def llm2vec_row(folder: Path) -> EncoderRow:
 
 ENCODER_ROWS: dict[str, Callable[[Path], EncoderRow]] = {
     "lsa": lsa_row,
-    "transformer": transformer_row,
+    "sentence_transformer": sentence_transformer_row,
     "llm2vec": llm2vec_row,
+    "http": http_row,
 }
 
 

@@ -13,7 +13,6 @@ from recg_core import Recommender
 from recg_core.base.errors import UserError
 from recg_core.cli.app import app
 from recg_core.cli.running import run_app
-from recg_core.encoders.base import TokenEncoder
 from recg_core.models.device import choose_device
 from recg_core.serving.catalogue import Catalogue
 
@@ -178,13 +177,12 @@ def test_numbers_are_ids_as_they_are_written(shop: Catalogue) -> None:
 def test_vectors_that_are_no_numbers_are_refused_and_not_kept(
     model: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert isinstance(model.encoder, TokenEncoder)
-    embed = model.encoder.embed
+    encode = model.encoder.encode
 
-    def broken(tokens: Any, advance: Any = None) -> Any:
-        return np.full_like(embed(tokens, advance), np.nan)
+    def broken(texts: Any, advance: Any = None) -> Any:
+        return np.full_like(encode(texts, advance), np.nan)
 
-    monkeypatch.setattr(model.encoder, "embed", broken)
+    monkeypatch.setattr(model.encoder, "encode", broken)
     with pytest.raises(UserError, match="NaN or infinite embedding for"):
         model.fit_catalogue(ITEMS, cache=tmp_path)
     assert not list(tmp_path.rglob("*.parquet"))

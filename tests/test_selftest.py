@@ -12,9 +12,15 @@ from safetensors.torch import load_file, save_file
 
 from recg_core.base.errors import UserError
 from recg_core.encoders.decoder import check_architecture, packed_states
-from recg_core.encoders.forward import fit_batch_tokens, padded_states
+from recg_core.encoders.forward import fit_batch_tokens
 from recg_core.encoders.llm2vec import Llm2Vec
-from recg_core.encoders.selftest import PROBES, check_batches, check_forward, check_spelling
+from recg_core.encoders.selftest import (
+    PROBES,
+    check_batches,
+    check_forward,
+    check_sentence_vectors,
+    check_spelling,
+)
 from tests.tiny_llama import ours, save_models
 
 torch.set_num_threads(1)
@@ -46,11 +52,16 @@ def edited(folder: str, to: Path, change: Callable[[Weights], object]) -> str:
     return str(to)
 
 
+def own_states(model: Any, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+    """What the library computes, one text at a time: causal."""
+    return [model(input_ids=torch.tensor([ids])).last_hidden_state[0] for ids in sequences]
+
+
 def test_causal_attention_is_refused(loaded: Llm2Vec) -> None:
     model = loaded._model
     check_forward(model, lambda ids: packed_states(model, ids), "base")
     with pytest.raises(UserError, match="attention is causal: the first token does not see"):
-        check_forward(model, lambda ids: padded_states(model, ids), "base")
+        check_forward(model, lambda ids: own_states(model, ids), "base")
 
 
 def test_states_that_are_not_the_models_are_refused(loaded: Llm2Vec) -> None:
@@ -166,3 +177,11 @@ def test_one_very_long_text_is_cut_before_it_reaches_the_model(folders: dict[str
     tokens = ours(folders).tokenize(["word " * 100_000, "x" * 100_000])
     assert max(map(len, tokens.sequences)) <= 64
     assert np.all(np.array(tokens.num_pooled) <= 40)
+
+
+def test_sentence_vectors_that_follow_their_batch_are_refused() -> None:
+    alone = np.eye(3, dtype=np.float32)
+    check_sentence_vectors(alone, alone + 1e-5, torch.float32, "m")
+    for wrong in (alone + 0.01, np.full_like(alone, np.nan)):
+        with pytest.raises(UserError, match="depends on the rest of its batch, or is no number"):
+            check_sentence_vectors(alone, wrong, torch.float32, "m")

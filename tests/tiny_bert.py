@@ -1,6 +1,7 @@
-"""A randomly initialised tiny BERT with a word tokenizer."""
+"""A randomly initialised tiny BERT with a word tokenizer, bare or as a sentence encoder."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -44,4 +45,28 @@ def save_bert(folder: Path, layers: int = 2) -> Path:
     )
     fast.save_pretrained(folder)
     model.save_pretrained(folder)
+    return folder
+
+
+def save_sentence_encoder(
+    folder: Path, pooling: str = "mean", *, layers: int = 2, dense: bool = False, **options: Any
+) -> Path:
+    """Save it with the card of a sentence encoder, and give the folder.
+
+    Args:
+        dense: a random layer after pooling.
+        options: `prompts` and `default_prompt_name` of the card.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules.dense import Dense
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    body = Transformer(str(save_bert(folder.with_name(folder.name + "-bare"), layers)))
+    parts: list[Any] = [body, Pooling(body.get_embedding_dimension(), pooling)]
+    if dense:
+        torch.manual_seed(1)
+        parts.append(Dense(body.get_embedding_dimension(), 12))
+    SentenceTransformer(modules=parts, device="cpu", **options).save(
+        str(folder), create_model_card=False
+    )
     return folder

@@ -8,6 +8,7 @@ import typer
 
 from recg_core.base.errors import UserError
 from recg_core.base.params import Params, read_params
+from recg_core.base.sources import in_domain
 from recg_core.cli.experiments import Experiment, has_key, plan, run_missing, values_to_try
 from recg_core.figures.draw import draw_lines, write_image
 from recg_core.figures.sensitivity import (
@@ -94,7 +95,7 @@ def measure(params: Params, experiment: str, value: float, backbone: str, varian
         (source, target): results.ranks(f"{variant}/{backbone}/{source}_to_{target}")
         for source in sources
         for target in domains
-        if target != source
+        if not in_domain(source, target)
     }
     return measure_value(float(value), valid, ranks)
 

@@ -7,15 +7,17 @@ from typing import Any
 from recg_core.base.config import build_kind
 from recg_core.domains.items import load_items
 from recg_core.encoders.base import CorpusEncoder, Encoder
+from recg_core.encoders.http import HttpEncoder
 from recg_core.encoders.llm2vec import Llm2Vec
 from recg_core.encoders.lsa import Lsa
+from recg_core.encoders.sentence_transformer import SentenceEncoder
 from recg_core.encoders.text import render_texts
-from recg_core.encoders.transformer import Transformer
 
 ENCODERS: dict[str, Callable[..., Encoder]] = {
     "lsa": Lsa,
-    "transformer": Transformer,
+    "sentence_transformer": SentenceEncoder,
     "llm2vec": Llm2Vec,
+    "http": HttpEncoder,
 }
 
 __all__ = ["ENCODERS", "CorpusEncoder", "Encoder", "build_encoder", "fit_corpus"]

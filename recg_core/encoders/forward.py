@@ -1,7 +1,7 @@
-"""From token ids to pooled vectors: batches by tokens, the padded forward pass, mean pooling.
+"""From token ids to pooled vectors: batches by tokens, mean pooling, what fits into memory.
 
 This module imports torch and transformers; the encoders import it at the first text only.
-Shapes: B texts of a batch, L tokens of its longest, D hidden size.
+Shapes: D hidden size.
 """
 
 from collections import deque
@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from recg_core.base.errors import UserError
@@ -78,17 +77,6 @@ def embed(
     pooled = np.empty((len(lengths), parts[0].shape[1]), dtype=np.float32)
     pooled[np.concatenate(batches)] = np.concatenate(parts)
     return pooled
-
-
-def padded_states(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> list[Tensor]:
-    """The last hidden states of every text, with the model's own kind of attention."""
-    texts = [torch.tensor(ids) for ids in sequences]
-    ids_BL = pad_sequence(texts, batch_first=True)
-    valid_BL = pad_sequence([torch.ones_like(ids) for ids in texts], batch_first=True)
-    states_BLD = model(
-        input_ids=ids_BL.to(model.device), attention_mask=valid_BL.to(model.device)
-    ).last_hidden_state
-    return [row[: len(ids)] for row, ids in zip(states_BLD, sequences, strict=True)]
 
 
 def fit_to_memory(model: PreTrainedModel, batch_tokens: int, longest: int, name: str) -> int:

@@ -28,7 +28,9 @@ _MINILM_SHA256 = {
 }
 # Weights in pickle files are neither downloaded nor loaded: unpickling runs code.
 _PATTERNS = ("*.json", "*.safetensors", "*.model", "*.txt")
-_SUBFOLDERS = "*/*"  # other formats of the same weights
+# Folders that a number begins hold a sentence encoder's further modules (1_Pooling, 2_Dense); the
+# others hold the same weights in other formats.
+_OTHER_FOLDERS = "[!0-9]*/*"
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -44,8 +46,10 @@ def describe(name: str) -> dict[str, Any]:
     place = _locate(name)
     if isinstance(place, tuple):
         return dict(zip(("hub", "revision"), place, strict=True))
-    paths = sorted(path for pattern in _PATTERNS for path in place.glob(pattern))
-    return {"files_sha256": sha256_json({path.name: sha256_file(path) for path in paths})}
+    folders = ("", "[0-9]*/")
+    found = (path for folder in folders for kind in _PATTERNS for path in place.glob(folder + kind))
+    digests = {path.relative_to(place).as_posix(): sha256_file(path) for path in sorted(found)}
+    return {"files_sha256": sha256_json(digests)}
 
 
 def resolve(name: str) -> Path:
@@ -59,7 +63,7 @@ def resolve(name: str) -> Path:
         return _minilm_folder()
     place = _locate(name)
     if isinstance(place, tuple):
-        return download(*place, allow=_PATTERNS, ignore=[_SUBFOLDERS])
+        return download(*place, allow=_PATTERNS, ignore=[_OTHER_FOLDERS])
     return place
 
 

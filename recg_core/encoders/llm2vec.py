@@ -7,19 +7,24 @@ The forward pass is our own, so any transformers from 4.43 on will do; the vecto
 - an empty text averages over padding: here it is the mean over the tokens that are there;
 - a text whose first word exceeds the limit becomes empty: here it is cut by tokens;
 - a long instruction pushes the text out and itself into the mean: here it is refused;
-- a text that contains its separator is torn apart: here there is no separator.
+- a text that contains its separator is torn apart: here there is no separator;
+- a control token in a text (`<|eot_id|>`) is one to the model: here it is text, unless
+  `keep_control_tokens`.
 """
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from recg_core.base.errors import UserError
-from recg_core.encoders.base import Dtype, Tokens
-from recg_core.encoders.hub import describe, resolve
-from recg_core.encoders.pretrained import PretrainedEncoder
+import numpy as np
 
-if TYPE_CHECKING:
+from recg_core.base.errors import UserError
+from recg_core.encoders.base import ENCODER_VERSION, Advance, Dtype, Tokens
+from recg_core.encoders.hub import describe, resolve
+from recg_core.encoders.text import check_placeholders
+
+if TYPE_CHECKING:  # these import torch and transformers: seconds that a run without new texts saves
     from transformers import PreTrainedModel
 
     from recg_core.encoders.forward import Forward
@@ -33,22 +38,28 @@ CHAT_TEMPLATES: dict[str, tuple[str, str]] = {
 }
 
 
-class Llm2Vec(PretrainedEncoder):
+class Llm2Vec:
     """Mean over the content tokens of a decoder with bidirectional attention, not normalised.
 
     Content is the text and what the chat template puts after it; the beginning-of-text token, the
     template's start and the instruction are attended to, not averaged.
 
     Args:
+        model: the base model, a name that `recg_core.encoders.hub` understands.
         adapters: LoRA adapters, merged in this order (MNTP, then supervised).
+        template: how an item becomes a text.
         chat_template: `llama3`, `mistral`, `qwen2`, or `none` for a model that has no chat format.
         instruction: stands before the text.
         max_tokens: content tokens; longer texts lose words at their end.
         max_length: tokens of the whole sequence.
-        model, template, batch_tokens, dtype: see `PretrainedEncoder`; `model` is the base model.
+        keep_control_tokens: leave the tokenizer's special tokens in texts what they are, as the
+            package does; otherwise they are read as plain characters.
+        batch_tokens: tokens a batch at most; on a GPU with little memory left, half or a quarter
+            of it. Changes speed and memory, not the vectors.
+        dtype: of weights and activations.
     """
 
-    libraries: tuple[str, ...] = (*PretrainedEncoder.libraries, "peft")
+    libraries: tuple[str, ...] = ("torch", "transformers", "tokenizers", "peft")
 
     def __init__(
         self,
@@ -60,12 +71,15 @@ class Llm2Vec(PretrainedEncoder):
         instruction: str = "",
         max_tokens: int = 400,
         max_length: int = 512,
+        keep_control_tokens: bool = False,
         batch_tokens: int = 8192,
         dtype: Dtype = "bfloat16",
     ) -> None:
-        super().__init__(model, template, max_length, batch_tokens, dtype)
+        check_placeholders(template)
         if batch_tokens < 1 or not 1 <= max_tokens <= max_length:
             raise UserError("batch_tokens must be 1 or more, max_tokens between 1 and max_length")
+        self.template = template
+        self._model_name = model
         self._adapters = adapters
         self._chat_template = chat_template
         self._instruction = instruction.strip()
@@ -73,12 +87,23 @@ class Llm2Vec(PretrainedEncoder):
         if self._instruction:
             self._prefix += self._instruction + " "
         self._max_tokens = max_tokens
+        self._max_length = max_length
+        self._keep_control_tokens = keep_control_tokens
+        self._batch_tokens = batch_tokens
+        self._dtype: Dtype = dtype
         self._probes = Tokens([], [])  # of the self-test, once there is a tokenizer
+        self._tokenizer: Any = None
+        self._model: PreTrainedModel | None = None
+        self._forward: Forward | None = None
 
     def identity(self) -> dict[str, Any]:
         """Everything that can change a vector; `prefix` and `suffix` are the resolved template."""
-        return super().identity() | {
+        return {
+            "encoder_version": ENCODER_VERSION,
             "kind": "llm2vec",
+            "model": describe(self._model_name),
+            "template": self.template,
+            "dtype": self._dtype,
             "adapters": [describe(adapter) for adapter in self._adapters],
             "chat_template": self._chat_template,
             "instruction": self._instruction,
@@ -86,11 +111,47 @@ class Llm2Vec(PretrainedEncoder):
             "suffix": self._suffix,
             "max_tokens": self._max_tokens,
             "max_length": self._max_length,
+            "keep_control_tokens": self._keep_control_tokens,
             "pooling": "mean of content tokens",
             "attention": "bidirectional",
         }
 
+    def encode(self, texts: Sequence[str], advance: Advance | None = None) -> np.ndarray:
+        """The vectors of `texts`, float32 [len(texts), dim].
+
+        Raises:
+            UserError: when tokenizer, model or adapters cannot be had or loaded, do not fit the
+                settings or one another, or fail the self-test.
+        """
+        return self.embed(self.tokenize(texts), advance)
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """The tokens of every text, and how many of them are pooled.
+
+        Raises:
+            UserError: when the tokenizer cannot be had or loaded, or does not fit the settings.
+        """
+        if self._tokenizer is None:
+            self._tokenizer = self._load_tokenizer()
+        # No text would be refused by the tokenizer.
+        return self._tokenize(texts, self._tokenizer) if texts else Tokens([], [])
+
+    def embed(self, tokens: Tokens, advance: Advance | None = None) -> np.ndarray:
+        """The vectors of tokenized texts, as `encode` returns them."""
+        from recg_core.encoders.forward import embed, fit_to_memory
+
+        if self._model is None or self._forward is None:
+            self.tokenize([])
+            self._model, self._forward = self._load_model()
+            self._batch_tokens = fit_to_memory(
+                self._model, self._batch_tokens, self._max_length, self._model_name
+            )
+        if not tokens.sequences:
+            return np.empty((0, self._model.config.hidden_size), dtype=np.float32)
+        return embed(self._forward, tokens, self._batch_tokens, advance)
+
     def _load_tokenizer(self) -> Any:
+        from recg_core.encoders.loading import load_tokenizer
         from recg_core.encoders.selftest import PROBES, check_spelling
 
         # Adapters first: they are small, and a wrong name should not cost the large download.
@@ -101,7 +162,7 @@ class Llm2Vec(PretrainedEncoder):
                 f"model {self._model_name!r}: is an adapter; give its base model as `model` "
                 "and list it in `adapters`"
             )
-        tokenizer = super()._load_tokenizer()
+        tokenizer = load_tokenizer(self._model_name)
         used = len(tokenizer(self._prefix + self._suffix)["input_ids"])
         if used + self._max_tokens > self._max_length:
             raise UserError(
@@ -115,6 +176,8 @@ class Llm2Vec(PretrainedEncoder):
         return tokenizer
 
     def _tokenize(self, texts: Sequence[str], tokenizer: Any) -> Tokens:
+        if not self._keep_control_tokens:
+            texts = without_control_tokens(texts, tokenizer)
         shortened = shorten(texts, tokenizer, self._max_tokens, self._max_length)
         if self._chat_template != "none":
             shortened = [text.rstrip() for text in shortened]
@@ -132,6 +195,7 @@ class Llm2Vec(PretrainedEncoder):
         return Tokens(sequences, num_content)
 
     def _load_model(self) -> "tuple[PreTrainedModel, Forward]":
+        """The model on its device, and its forward pass; the tokenizer is there already."""
         from recg_core.encoders.decoder import check_architecture, packed_states
         from recg_core.encoders.loading import encoder_device, load_model, merge_adapter
         from recg_core.encoders.selftest import check_batches, check_forward
@@ -147,6 +211,19 @@ class Llm2Vec(PretrainedEncoder):
         check_forward(model, forward, name)
         check_batches(forward, self._probes, model.dtype, name)
         return model, forward
+
+
+def without_control_tokens(texts: Sequence[str], tokenizer: Any) -> list[str]:
+    """Texts in which no special token of the tokenizer occurs: a space splits each of them.
+
+    Wherever one begins, and so within another as well, the space follows its first character.
+    """
+    added = tokenizer.added_tokens_decoder.values()
+    special = {token.content for token in added if token.special} | set(
+        tokenizer.all_special_tokens
+    )
+    begins = re.compile(f"(?={'|'.join(map(re.escape, sorted(special)))})(.)", re.DOTALL)
+    return [begins.sub(r"\1 ", text) for text in texts] if special else list(texts)
 
 
 def shorten(texts: Sequence[str], tokenizer: Any, max_tokens: int, max_length: int) -> list[str]:

@@ -3,7 +3,9 @@
 This module imports torch, transformers and peft; the encoders import it at the first text only.
 """
 
+import json
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,19 +50,30 @@ def load_tokenizer(name: str) -> Any:
     return tokenizer
 
 
-def load_model(name: str, dtype: Dtype, **options: Any) -> PreTrainedModel:
-    """The bare model `name`, in evaluation mode, on the CPU; `options` go to transformers.
-
-    Raises:
-        UserError: when there is none with safetensors weights, or some of its weights are missing
-            or of another shape, so that they would be random.
-    """
-    folder = resolve(name)
+def dtype_option(dtype: Dtype) -> dict[str, Any]:
+    """The option of transformers that loads weights as `dtype`, without a copy in float32."""
     # transformers 5 renamed the first and made the second the default.
     if int(transformers.__version__.split(".")[0]) >= 5:
-        options |= {"dtype": getattr(torch, dtype)}
-    else:
-        options |= {"torch_dtype": getattr(torch, dtype), "low_cpu_mem_usage": True}
+        return {"dtype": getattr(torch, dtype)}
+    return {"torch_dtype": getattr(torch, dtype), "low_cpu_mem_usage": True}
+
+
+def load_model(
+    name: str, dtype: Dtype, *, folder: Path | None = None, **options: Any
+) -> PreTrainedModel:
+    """The bare model `name`, in evaluation mode, on the CPU; `options` go to transformers.
+
+    Args:
+        folder: that holds it, where it is not the whole of what `name` names.
+
+    Raises:
+        UserError: when there is none with safetensors weights, the installed transformers does not
+            know its architecture, or some of its weights are missing or of another shape, so that
+            they would be random.
+    """
+    folder = folder or resolve(name)
+    _check_known(name, folder)
+    options |= dtype_option(dtype)
     try:
         model, info = transformers.AutoModel.from_pretrained(
             folder,
@@ -81,6 +94,19 @@ def load_model(name: str, dtype: Dtype, **options: Any) -> PreTrainedModel:
         )
     model.config.use_cache = False  # every text is read once: a key-value cache is only memory
     return model.eval()
+
+
+def _check_known(name: str, folder: Path) -> None:
+    """Refuse a model that is newer than the installed transformers."""
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # which loading reports
+    if kind not in transformers.CONFIG_MAPPING:
+        raise UserError(
+            f"model {name!r}: is a {kind!r} model, which transformers {transformers.__version__} "
+            "does not know; a newer one may, which Python 3.13 and later install"
+        )
 
 
 def merge_adapter(model: PreTrainedModel, name: str) -> PreTrainedModel:

@@ -88,6 +88,26 @@ def check_batches(forward: Forward, tokens: Tokens, dtype: torch.dtype, name: st
         raise UserError(f"model {name!r}: a text's vector depends on the rest of its batch")
 
 
+def check_sentence_vectors(
+    alone: np.ndarray, together: np.ndarray, dtype: torch.dtype, name: str
+) -> None:
+    """Refuse a sentence encoder in which a text's neighbours in the batch change its vector.
+
+    Args:
+        alone: vectors [texts, D] of texts that were encoded one by one.
+        together: of the same texts in one batch.
+
+    Raises:
+        UserError: when they differ by more than rounding, or are not finite.
+    """
+    if _difference(together, alone) > _TOLERANCES[dtype]:
+        raise UserError(
+            f"model {name!r}: a text's vector depends on the rest of its batch, or is no number; "
+            "its pooling and the side on which its tokenizer pads do not belong together, or dtype "
+            "is too narrow for it"
+        )
+
+
 def _difference(one: np.ndarray, other: np.ndarray) -> float:
     """The largest difference of a row, relative to the longest row; NaN counts as infinite."""
     largest = np.linalg.norm(one - other, axis=1).max() / np.linalg.norm(other, axis=1).max()

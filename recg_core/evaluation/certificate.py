@@ -39,7 +39,7 @@ class Certificate:
 
     backbone: str | None  # None: a training-free row
     variant: str  # of the backbone, or the training-free row's name
-    source: str
+    source: str  # the domains that it was trained on, `IS`, or `IS+VG` of two
     target: str
     transfers: bool  # False: a model of item ids, evaluated on its source alone
     num_seeds: int

@@ -7,6 +7,7 @@ from typing import Any
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, write_bytes, write_sealed_json
+from recg_core.base.sources import domains_of
 from recg_core.domains.domain import why_untested
 from recg_core.report.advice import advice, of_later_events
 from recg_core.report.analysis import Analysis, analyse
@@ -142,7 +143,11 @@ def _tested_grid(grid: Grid, statistics: dict[str, dict[str, Any]]) -> tuple[Gri
     domains = tuple(name for name in grid.domains if name not in untested)
     if not domains:
         raise UserError("; ".join(untested.values()))
-    sources = tuple(name for name in grid.sources if counts.get(name, (1, 1))[0])
+    sources = tuple(
+        source
+        for source in grid.sources
+        if all(counts.get(domain, (1, 1))[0] for domain in domains_of(source))
+    )
     return replace(grid, domains=domains, sources=sources), tuple(untested.values())
 
 
@@ -191,8 +196,8 @@ def _question(cells: Cells) -> str:
     return (
         f"Models were trained on {_listed(grid.sources)} and ranked the items of "
         f"{_listed(grid.domains)}: for every test user the item that came next, among others. "
-        f"Where the two differ ({pairs} pair{'' if pairs == 1 else 's'}) the model has seen no "
-        "interaction of the domain that it ranks in: that is zero-shot."
+        f"Where it was not trained on that domain ({pairs} pair{'' if pairs == 1 else 's'}) a "
+        "model has seen no interaction of it: that is zero-shot."
     )
 
 

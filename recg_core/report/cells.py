@@ -11,6 +11,7 @@ from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, sha256_json
 from recg_core.base.params import check_name
+from recg_core.base.sources import in_domain
 from recg_core.evaluation.certificate import NO_SOURCE, Certificate, Saw
 
 REFERENCE = "sem"  # the variant that improvements are relative to
@@ -58,7 +59,7 @@ class Grid:
             (source, target)
             for target in self.domains
             for source in self.sources
-            if (source != target) == zero_shot
+            if in_domain(source, target) != zero_shot
         ]
 
     def models(self, *, zero_shot: bool) -> list[Model]:
@@ -76,7 +77,7 @@ class Cell:
     """A model on a source -> target pair."""
 
     model: Model
-    source: str  # that the model was trained on; NO_SOURCE of a training-free row
+    source: str  # that the model was trained on, maybe of several domains; NO_SOURCE if untrained
     target: str  # whose items were ranked
     certificate: Certificate
     ranks: Path
@@ -90,6 +91,11 @@ class Cell:
     def trained(self) -> bool:
         """Whether it is no training-free row."""
         return self.source != NO_SOURCE
+
+    @property
+    def in_domain(self) -> bool:
+        """Whether the model was trained on its target."""
+        return in_domain(self.source, self.target)
 
     @property
     def small(self) -> bool:

@@ -6,6 +6,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from recg_core.base.sources import in_domain
 from recg_core.models.ranking.metrics import NUM_NEGATIVES, metric_names
 from recg_core.report.analysis import Analysis, View
 from recg_core.report.cells import REFERENCE, Cell, Cells, Model
@@ -130,13 +131,13 @@ def _comparison_table(
         ]
         for of_model in zip(*found, strict=True)
     }
-    zero_shot = found[0][0].source != found[0][0].target
-    labels = ("Target", "Source", "Metric") if zero_shot else ("Domain", "Metric")
+    with_source = any(of_pair[0].source != of_pair[0].target for of_pair in found)
+    labels = ("Target", "Source", "Metric") if with_source else ("Domain", "Metric")
     rows = []
     for of_pair in found:
         first = of_pair[0]
         target = cells.label(first.target)
-        names = (target, first.source) if zero_shot else (target,)
+        names = (target, first.source) if with_source else (target,)
         for view in views:
             free = view.best(cells.rivals(first).training_free)
             entries = _entries(view, of_pair, free, beside)
@@ -194,7 +195,7 @@ def ablation_table(analysis: Analysis, protocol: str) -> Table | None:
         for model in models:
             row: list[Entry] = [source, str(model.backbone), model.variant]
             for target, view in places:
-                cell = cells.find(model, source, target) if source != target else None
+                cell = None if in_domain(source, target) else cells.find(model, source, target)
                 row.append(_ablated(view, cell))
                 if paper:
                     row.append(_published(view, cell) if cell else Number(None))

@@ -12,6 +12,7 @@ import polars as pl
 
 from recg_core.base.errors import UserError
 from recg_core.base.schema import SLICES
+from recg_core.base.sources import in_domain
 from recg_core.evaluation.slices import slice_masks
 from recg_core.report.cells import MIN_USERS, Cell, Cells
 from recg_core.report.config import FULL, ReportConfig
@@ -55,7 +56,7 @@ def slice_target(
             frame = frame.filter(pl.col("user_idx").is_in(cells.users[target].tolist()))
         if not np.array_equal(frame["user_idx"].to_numpy(), measured.users):
             raise UserError(f"{path}: other users than those ranked; run the slices stage again")
-        field = cells.competition(source, target, with_interactions=source == target)
+        field = cells.competition(source, target, with_interactions=in_domain(source, target))
         if not field.trained:
             continue
         best_free = _best(field.training_free, measured, column)

@@ -149,7 +149,7 @@ def count_verdicts(view: View, models: Sequence[Model], against: str) -> Counter
     return Counter(
         c.verdict
         for c in view.comparisons(against)
-        if c.cell.model in models and c.cell.source != c.cell.target
+        if c.cell.model in models and not c.cell.in_domain
     )
 
 
