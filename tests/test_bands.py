@@ -100,17 +100,18 @@ def test_rows_are_means_over_users_of_a_band_and_sources(tmp_path: Path) -> None
 def result(num_users: tuple[int, ...]) -> BandResult:
     values = {
         "anchored": (0.1, 0.2, 0.3), "a": (0.2, 0.0, 0.4), "b": (0.0, 0.1, 0.0),
-        "never": (0.0, 0.0, 0.1),
+        "never": (0.0, 0.0, 0.1), "reads†": (0.3, 0.4, 0.1), "less†": (0.2, 0.3, 0.0),
     }  # fmt: skip
     return BandResult("T", BANDS[1], ("0", "1 to 4", "5 to 19"), num_users, ("anchored",), values)
 
 
-def test_the_picture_has_trained_rows_and_those_that_lead_a_band() -> None:
-    drawing = bands_drawing(result((50, 60, 70)), "ndcg@10")
+def test_the_picture_has_trained_rows_and_the_leaders_of_a_band() -> None:
+    shown = result((50, 60, 70))
+    drawing = bands_drawing(shown, "ndcg@10")
     assert drawing is not None
-    names = [name for name in ("anchored", "a", "b", "never") if f">{name}</text>" in drawing.svg]
-    assert names == ["anchored", "a", "b"]
-    assert drawing.svg.count("<polyline") == 3
+    found = [name for name in shown.values if f">{name}</text>" in drawing.svg]
+    assert found == ["anchored", "a", "b", "reads†"]
+    assert drawing.svg.count("<polyline") == 4
     # The highest value, 40 %, is at the top of the scale.
     assert ">40.0</text>" in drawing.svg
 

@@ -86,8 +86,8 @@ def test_the_preset_runs_and_reports_every_row(tmp_path: Path) -> None:
     local["report"]["num_resamples"] = 10
     local["figures"] |= {"items": 20, "users": 20, "perplexity": 5.0}
     run_stages(
-        tmp_path, local, "fetch", "preprocess", "encode", "pool", "backbones", "train", "cluster",
-        "baselines", "evaluate", "slices", "report",
+        tmp_path, local, "fetch", "preprocess", "encode", "pool", "backbones", "sources", "train",
+        "cluster", "baselines", "evaluate", "slices", "report",
     )  # fmt: skip
     tables = tmp_path / "results" / "report" / "tables"
     with (tables / "table6_sampled_100.csv").open() as stream:

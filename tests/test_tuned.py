@@ -66,7 +66,9 @@ def test_a_mistake_in_what_was_tuned_is_found_before_anything_runs(
 def test_a_model_is_trained_with_what_was_tuned_for_it(tmp_path: Path) -> None:
     params = with_value(tuned_params(), "grid.backbones", ["gru4rec", "sasrec"])
     params = with_value(params, "train.max_epochs", 1)
-    run_stages(tmp_path, params, "fetch", "preprocess", "encode", "pool", "backbones", "train")
+    run_stages(
+        tmp_path, params, "fetch", "preprocess", "encode", "pool", "backbones", "sources", "train"
+    )
     cards = {
         backbone: json.loads((tmp_path / f"models/recg/garden/{backbone}/model.json").read_text())
         for backbone in ("gru4rec", "sasrec")

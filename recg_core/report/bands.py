@@ -23,7 +23,7 @@ from recg_core.report.layout import Drawing, Entry, Table, bold_best, percent
 from recg_core.report.per_user import TargetMetrics
 from recg_core.report.wording import title_of
 
-_WIDTH, _LEFT, _MARGIN, _TOP, _PLOT, _LINE = 400, 44, 24, 12, 170, 18
+_WIDTH, _LEFT, _MARGIN, _TOP, _PLOT, _LINE = 400, 44, 36, 12, 170, 18
 _COLOURS = 9  # classes c0..c8 of the page's style
 
 
@@ -101,8 +101,8 @@ def _rows(cells: Cells, target: str) -> dict[str, list[Cell]]:
     found: dict[str, list[Cell]] = {}
     for cell in cells.of_target(target):
         if cell.trained:
-            elsewhere = cell.source != target and cell.model.backbone == cells.grid.backbones[0]
-            if not elsewhere or cell.certificate.backbone_ranks:
+            first = cell.model.backbone == cells.grid.backbones[0]
+            if cell.in_domain or not first or cell.certificate.backbone_ranks:
                 continue
         mark = INTERACTIONS_MARK if cell.saw.target_interactions_used else ""
         found.setdefault(f"{cell.model.variant}{mark}", []).append(cell)
@@ -130,7 +130,7 @@ def bands_table(result: BandResult, metric: str) -> Table:
 
 
 def bands_drawing(result: BandResult, metric: str) -> Drawing | None:
-    """The trained rows, and the training-free ones that are best somewhere, as lines over bands.
+    """The trained rows, and the training-free ones that lead somewhere, as lines over bands.
 
     None where fewer than two bands have enough users to say anything.
     """
@@ -174,9 +174,18 @@ def bands_drawing(result: BandResult, metric: str) -> Drawing | None:
 
 
 def _drawn(result: BandResult, kept: Sequence[int]) -> list[str]:
-    """The rows of the picture: as many as there are colours, those that lead most bands first."""
+    """The rows of the picture: as many as there are colours, those that lead most bands first.
+
+    Of rows that read histories of the target and of those that do not, the leaders of each.
+    """
     free = [name for name in result.values if name not in result.trained]
-    leaders = [max(free, key=lambda name: result.values[name][index]) for index in kept]
+    reading = [name for name in free if name.endswith(INTERACTIONS_MARK)]
+    groups = (reading, [name for name in free if name not in reading])
+    leaders = [
+        max(group, key=lambda name: result.values[name][index])
+        for group in groups if group
+        for index in kept
+    ]  # fmt: skip
     leading = sorted(dict.fromkeys(leaders), key=lambda name: -leaders.count(name))
     return [*result.trained, *leading][:_COLOURS]
 
