@@ -43,7 +43,7 @@ install: $(BIN)/.installed
 
 $(BIN)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,minilm,ray,serve]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,llm2vec,pipeline,ray,serve]'
 	touch $@
 
 demo: install
@@ -80,7 +80,7 @@ faults: install
 # Needs uv. Exact versions for every supported Python; torch without a build tag, so that the same
 # line serves CPU and GPU machines.
 lock:
-	uv pip compile --universal --python-version 3.10 --extra dev --extra minilm --extra ray --extra serve \
+	uv pip compile --universal --python-version 3.10 --extra dev --extra llm2vec --extra pipeline --extra ray --extra serve \
 	    --no-header --no-annotate --fork-strategy requires-python -o requirements.lock pyproject.toml
 
 clean:

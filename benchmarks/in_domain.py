@@ -28,6 +28,7 @@ import numpy as np
 import torch
 
 from recg_core.domains.domain import Domain, load_domain
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.card import spec_of
 from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.models.ranking.metrics import mean_metrics
@@ -63,14 +64,15 @@ class Result(NamedTuple):
 
 def ours(name: str, loss: str, domain: Domain, options: argparse.Namespace) -> Result:
     """Train a backbone of the registry on ids and rank the test items."""
+    source = SourceDomains((domain,))
     row = {"dim": DIM, "dropout": DROPOUT, "max_length": options.length, **OURS[name]}
     config = TrainConfig(
         batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, max_epochs=options.epochs,
         patience=options.patience, negatives=options.negatives, domain_sample=1,
         valid_users=len(domain.sequences.items), threads=options.threads,
     )  # fmt: skip
-    spec = spec_of(name, row, VariantConfig(IdItemsConfig("id"), LOSSES[loss]), domain)
-    trainer = Trainer(domain, {}, spec, config, options.seed, torch.device("cpu"))
+    spec = spec_of(name, row, VariantConfig(IdItemsConfig("id"), LOSSES[loss]), source)
+    trainer = Trainer(source, {}, spec, config, options.seed, torch.device("cpu"))
     started = time.process_time()
     trained = trainer.fit()
     seconds = time.process_time() - started
