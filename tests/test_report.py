@@ -33,6 +33,7 @@ from recg_core.report.figures import load_figures
 from recg_core.report.heatmap import heatmap_table
 from recg_core.report.layout import Number, Table, bold_best
 from recg_core.report.levels import levels
+from recg_core.report.overlap import without_overlap
 from recg_core.report.paper_tables import ablation_table, comparison_tables, published
 from recg_core.report.summary import averages_table, build_summary, gains, rivalry, rows_table
 from recg_core.report.tables import slices_table, training_free_table, verdict_table
@@ -528,10 +529,7 @@ APART = dataclasses.replace(CONFIG, drop_overlap_users=True)
 def test_dropped_users_are_in_no_number_of_any_row(root: Path) -> None:
     """The first 100 users of each domain are also in the other; means are those of the 300 others,
     by hand, and the report says so."""
-    for domain in GRID.domains:
-        path = root / "domains" / domain / "sequences.parquet"
-        ids = [f"u{n}" if n < 100 else f"{domain}-u{n}" for n in range(USERS)]
-        SEQUENCES.write(SEQUENCES.read(path).with_columns(pl.Series("user_id", ids)), path)
+    share_users(root, 100)
     out = write(root, config=APART)
     for cell in cells_of(root).by_key.values():
         expected = (read_ranks(cell.ranks).num_higher[100:] < 5).mean()
@@ -546,6 +544,26 @@ def test_dropped_users_are_in_no_number_of_any_row(root: Path) -> None:
         halves = [int(row["Users"]) for row in csv.DictReader(stream) if "ead" in row["Slice"]]
     assert sum(halves) == 300 * len(GRID.pairs(zero_shot=True))
     assert not (out / "tables" / "examples_IS.csv").exists()  # both examples were of such users
+
+
+def share_users(root: Path, number: int) -> None:
+    """Only the first users of the domains have ids in common."""
+    for domain in GRID.domains:
+        path = root / "domains" / domain / "sequences.parquet"
+        ids = [f"u{n}" if n < number else f"{domain}-u{n}" for n in range(USERS)]
+        SEQUENCES.write(SEQUENCES.read(path).with_columns(pl.Series("user_id", ids)), path)
+
+
+def test_users_of_a_target_are_looked_for_in_every_domain_of_a_joint_source(root: Path) -> None:
+    """IS+VG is in-domain for both; each target's users are looked for in the other."""
+    share_users(root, 150)
+    grid = Grid(GRID.domains, ("IS+VG",), GRID.backbones, ("sem",))
+    for target in GRID.domains:
+        write_ranks(root, SEM, "IS+VG", target, 2.0)
+    kept = without_overlap(cells_of(root, grid), root / "domains").users
+    assert kept is not None
+    assert list(kept) == list(GRID.domains)
+    assert all(users.tolist() == list(range(150, USERS)) for users in kept.values())
 
 
 def test_dropping_every_user_is_refused(root: Path) -> None:

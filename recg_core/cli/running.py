@@ -39,6 +39,7 @@ def run(main: Callable[..., None]) -> None:
 def run_app(app: typer.Typer) -> None:
     """Run a command-line application; see `run`."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
     try:
         with _interruptible():
             app()

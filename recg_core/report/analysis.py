@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from recg_core.report.bands import BandResult, measure_bands
 from recg_core.report.cells import Cell, Cells
 from recg_core.report.comparisons import Comparison, compare_target, corrected
 from recg_core.report.config import ReportConfig
@@ -28,6 +30,7 @@ class Analysis:
     targets: dict[str, TargetMetrics]  # without the values of every user
     comparisons: list[Comparison]
     slices: list[SliceResult]
+    bands: list[BandResult]  # of the targets that are not too small
 
     def view(self, protocol: str, metric: str) -> "View":
         """One metric under one protocol."""
@@ -90,6 +93,13 @@ class View:
         return [c for c in self.analysis.comparisons if (c.protocol, c.metric, c.against) == asked]
 
 
+class _OfTarget(NamedTuple):
+    measured: TargetMetrics
+    compared: list[Comparison]
+    parts: list[SliceResult]
+    bands: list[BandResult]
+
+
 def analyse(cells: Cells, slices: Path, config: ReportConfig) -> Analysis:
     """Read the ranks of every cell and derive all that the report says.
 
@@ -100,12 +110,15 @@ def analyse(cells: Cells, slices: Path, config: ReportConfig) -> Analysis:
         UserError: when ranks or slices are missing, damaged or not of the same users.
     """
 
-    def of_target(name: str) -> tuple[TargetMetrics, list[Comparison], list[SliceResult]]:
+    def of_target(name: str) -> _OfTarget:
         users = None if cells.users is None else cells.users[name]
         measured = measure_target(cells.of_target(name), config, users)
         compared = [] if cells.small(name) else list(compare_target(cells, measured, config))
         parts = list(slice_target(cells, name, measured, slices, config))
-        return replace(measured, values={}), compared, parts
+        within = (
+            [] if cells.small(name) else list(measure_bands(cells, name, measured, slices, config))
+        )
+        return _OfTarget(replace(measured, values={}), compared, parts, within)
 
     # Two at a time: numpy's sorts and products let other threads run, and memory stays bounded.
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -115,7 +128,8 @@ def analyse(cells: Cells, slices: Path, config: ReportConfig) -> Analysis:
     return Analysis(
         config,
         cells,
-        {name: measured for name, (measured, _, _) in results.items()},
-        corrected([c for _, compared, _ in results.values() for c in compared]),
-        [part for _, _, parts in results.values() for part in parts],
+        {name: found.measured for name, found in results.items()},
+        corrected([c for found in results.values() for c in found.compared]),
+        [part for found in results.values() for part in found.parts],
+        [result for found in results.values() for result in found.bands],
     )

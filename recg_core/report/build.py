@@ -11,9 +11,11 @@ from recg_core.base.sources import domains_of
 from recg_core.domains.domain import why_untested
 from recg_core.report.advice import advice, of_later_events
 from recg_core.report.analysis import Analysis, analyse
+from recg_core.report.bands import bands_drawing, bands_table
 from recg_core.report.calibration import calibration_section
 from recg_core.report.cells import (
     METRICS_DIGESTS,
+    MIN_USERS,
     REFERENCE,
     SMALL,
     SMALL_MARK,
@@ -42,7 +44,7 @@ from recg_core.report.tables import (
     training_free_table,
     verdict_table,
 )
-from recg_core.report.wording import fewer_negatives
+from recg_core.report.wording import fewer_negatives, title_of
 
 TITLE = "LLM-RecG: results"
 
@@ -97,6 +99,7 @@ def write_report(
     sections = [
         *_result_sections(analysis, inputs.domains, (*said, *of_later_events(statistics, cells))),
         _slices(analysis),
+        _bands(analysis),
         calibration_section(analysis),
         Section("Training curves", (), _present(curves(inputs.curves, cells))),
         Section("Figures", (), tuple(load_figures(inputs.figures, out))),
@@ -222,6 +225,25 @@ def _slices(analysis: Analysis) -> Section:
     tables = [slices_table(analysis, zero_shot=zero_shot) for zero_shot in (True, False)]
     words = "The same ranks on parts of the users: quarters by value, and head and tail."
     return Section("Slices", (words,), tuple(table for table in tables if table.rows))
+
+
+def _bands(analysis: Analysis) -> Section:
+    metric = analysis.config.headline[1]
+    words = (
+        "What a domain can expect that nobody trained on, of rows that rank there without any "
+        "training: for users with short and long histories, and for items with no events, few and "
+        "many in the target's training histories."
+    )
+    drawings = tuple(d for result in analysis.bands if (d := bands_drawing(result, metric)))
+    panels = Panels(
+        f"{title_of(metric)} by history and by events of the item",
+        f"Rows of trained models and the training-free ones that lead a band; bands of {MIN_USERS} "
+        "users or more.",
+        drawings,
+    )
+    tables = [bands_table(result, metric) for result in analysis.bands]
+    blocks = (*((panels,) if drawings else ()), *tables)
+    return Section("Histories and new items", (words,) if blocks else (), blocks)
 
 
 def _method(config: ReportConfig) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from recg_core.base.errors import UserError
 from recg_core.base.schema import SEQUENCES
+from recg_core.base.sources import domains_of
 from recg_core.models.ranking.ranks import SeedRanks, read_ranks
 from recg_core.report.cells import Cell, Cells
 
@@ -33,7 +34,8 @@ def without_overlap(cells: Cells, domains: Path) -> Cells:
     for target in cells.grid.domains:
         of_target = cells.of_target(target)
         ranks = read_ranks(of_target[0].ranks)
-        sources = [source for source in cells.grid.sources if source != target]
+        trained_on = {domain for source in cells.grid.sources for domain in domains_of(source)}
+        sources = sorted(trained_on - {target})
         ranks = ranks.of_users(_users_apart(target, sources, domains))
         if not len(ranks.users):
             raise UserError(
@@ -71,12 +73,11 @@ def _users(folder: Path) -> Mapping[int, str]:
 
 def _reduced(cell: Cell, ranks: SeedRanks) -> Cell:
     """The cell with a certificate of the users of `ranks` alone."""
-    own = cell.source == cell.target
     certificate = replace(
         cell.certificate,
         num_users=len(ranks.users),
         mean_candidates=float(np.mean(ranks.num_candidates)),
-        saw=replace(cell.saw, user_overlap=cell.saw.user_overlap if own else 0.0),
+        saw=replace(cell.saw, user_overlap=cell.saw.user_overlap if cell.in_domain else 0.0),
         examples=tuple(e for e in cell.certificate.examples if e.user in ranks.users),
     )
     return replace(cell, certificate=certificate)

@@ -215,7 +215,7 @@ def _rivalry(view: View, variant: str) -> str | None:
     cells = view.analysis.cells
     verdicts: dict[tuple[str, str], list[str]] = {}  # of all backbones, by pair
     for c in view.comparisons(TRAINING_FREE):
-        if c.cell.model.variant == variant and c.cell.source != c.cell.target:
+        if c.cell.model.variant == variant and not c.cell.in_domain:
             verdicts.setdefault((c.cell.source, c.cell.target), []).append(c.verdict)
     if not verdicts:
         return None
