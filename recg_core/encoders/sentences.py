@@ -5,6 +5,7 @@ only.
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ def load_sentence_model(
         "model_kwargs": dtype_option(dtype) | {"use_safetensors": True},
         "processor_kwargs": {"clean_up_tokenization_spaces": False},  # of decoding
     }
+    # What it tells of itself is no news to whoever wrote the row; its warnings are.
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
     try:
         if pooling == "card":
             model = SentenceTransformer(
