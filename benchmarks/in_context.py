@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recg_core.domains.domain import Domain, load_domain
+from recg_core.base.sources import domains_of, in_domain
+from recg_core.domains.domain import Domain, load_domains
 from recg_core.domains.sequences import Holdout, Ragged
+from recg_core.domains.source_domains import source_of
 from recg_core.evaluation.training_free import BaselinesConfig, training_free_scorers
 from recg_core.models.in_context.context import read_context
 from recg_core.models.in_context.scorer import InContext
@@ -60,7 +62,7 @@ def rows_of(
     context = read_context(near_items(target.text, None, torch.device("cpu")), observed)
     print(f"context of {target.name}: {time.perf_counter() - start:.1f} s", flush=True)
     for source, models in learned.items():
-        if source == target.name:
+        if in_domain(source, target.name):
             continue
         start = time.perf_counter()
         of_seeds = [
@@ -92,19 +94,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--users", type=int, default=5000, help="test users of a target")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
-    parser.add_argument("--sources", nargs="+", help="of the weights; by default the targets")
+    parser.add_argument("--sources", nargs="+", help="IS, or IS+VG of two; by default the targets")
     parser.add_argument("targets", nargs="+")
     options = parser.parse_args()
     sources = options.sources or options.targets
-    names = {*sources, *options.targets}
-    found = {n: load_domain(options.domains / n, options.embeddings / n) for n in sorted(names)}
+    names = {domain for source in sources for domain in domains_of(source)} | {*options.targets}
+    found = load_domains(sorted(names), options.domains, options.embeddings)
     learned: dict[str, list[InContext]] = {}
     for name in sources:
-        learned[name], domain = [], found[name]
+        learned[name] = []
         for seed in range(options.seeds):
             start = time.perf_counter()
             model = InContext()
-            learn_in_context(model, domain, 1000, seed)
+            learn_in_context(model, source_of(name, found), 1000, seed)
             learned[name].append(model)
             print(f"learned on {name}: {time.perf_counter() - start:.1f} s", flush=True)
     for share in options.shares:

@@ -32,6 +32,7 @@ from tqdm import tqdm
 from benchmarks.llm_recg import AUXILIARY_ITEMS, NUM_AUXILIARY, LlmRecg, left_padded_batches
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout, Ragged, Sequences
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.card import spec_of
 from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.models.variant import (
@@ -79,8 +80,8 @@ def make_trainer(
     backbone: dict[str, float],
 ) -> Trainer:  # fmt: skip
     """The product's training loop of SASRec in the variant `name`."""
-    spec = spec_of("sasrec", backbone, VARIANTS[name], domain)
-    return Trainer(domain, pool, spec, config, 0, torch.device("cpu"))
+    spec = spec_of("sasrec", backbone, VARIANTS[name], SourceDomains((domain,)))
+    return Trainer(SourceDomains((domain,)), pool, spec, config, 0, torch.device("cpu"))
 
 
 def epoch_turn(trainer: Trainer) -> Turn:
@@ -90,7 +91,7 @@ def epoch_turn(trainer: Trainer) -> Turn:
     def turn() -> float:
         started = time.perf_counter()
         trainer._epoch(next(epochs), tqdm(disable=True))
-        return len(trainer.rows) / (time.perf_counter() - started)
+        return trainer.num_users / (time.perf_counter() - started)
 
     return turn
 
@@ -100,7 +101,7 @@ def ranking_turn(trainer: Trainer, holdout: Holdout) -> Turn:
 
     def turn() -> float:
         trainer.model.eval()
-        source = trainer.source
+        source = trainer.parts[0].domain
         started = time.perf_counter()
         with torch.inference_mode():
             scorer = trainer.trained.scorer(source, holdout.history, holdout.history)

@@ -7,6 +7,7 @@ import typer
 
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domains, tested
+from recg_core.domains.source_domains import source_of
 from recg_core.evaluation.cells import evaluate_variant
 from stages import run
 
@@ -24,7 +25,7 @@ def main(
     loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
     sources = params.get("grid.sources", list[str])
     targets = tested(loaded.values())
-    of_sources = [loaded[source] for source in sources]
+    of_sources = [source_of(name, loaded) for name in sources]
     evaluate_variant(models, patterns, of_sources, targets, out, variant=variant)
 
 

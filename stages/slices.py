@@ -8,6 +8,7 @@ import typer
 from recg_core.base.params import read_params
 from recg_core.base.schema import SLICES
 from recg_core.domains.domain import load_domains, tested
+from recg_core.domains.source_domains import source_of
 from recg_core.evaluation.slices import slice_attributes
 from stages import run
 
@@ -24,7 +25,7 @@ def main(
     targets = tested(loaded.values())
     for source in params.get("grid.sources", list[str]):
         for target in targets:
-            frame = slice_attributes(loaded[source], target)
+            frame = slice_attributes(source_of(source, loaded), target)
             SLICES.write(frame, out / f"{source}_to_{target.name}.parquet")
 
 

@@ -1,4 +1,4 @@
-"""Train a variant of every backbone on one source domain."""
+"""Train a variant of every backbone on one source."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,20 +7,21 @@ import typer
 
 from recg_core.base.files import read_sealed_json
 from recg_core.base.params import read_params
-from recg_core.domains.domain import load_domain
 from recg_core.domains.pool import load_pool
+from recg_core.domains.source_domains import load_source
 from recg_core.models.card import spec_of
-from recg_core.models.variant import VariantConfig
 from recg_core.training.config import TrainConfig
 from recg_core.training.train import train_models, write_curves
+from recg_core.training.tuned import model_settings
 from stages import WORK, run
 
 
 def main(
     variant: Annotated[str, typer.Option(help="Row of `variants` in params.yaml.")],
     rows: Annotated[Path, typer.Option(help="JSON with the rows of the backbones.")],
-    domain: Annotated[Path, typer.Option(help="The source's tables.")],
-    embeddings: Annotated[Path, typer.Option(help="The source's embeddings.")],
+    source: Annotated[Path, typer.Option(help="JSON with the files of the source's domains.")],
+    domains: Annotated[Path, typer.Option(help="Holds a folder for every domain.")],
+    embeddings: Annotated[Path, typer.Option(help="Holds the embeddings of every domain.")],
     pool: Annotated[Path, typer.Option(help="Item texts that the generalization loss may see.")],
     out: Annotated[Path, typer.Option(help="Folder for a model's folder a backbone.")],
     curves: Annotated[Path, typer.Option(help="Folder for a CSV a backbone: losses by epoch.")],
@@ -29,17 +30,21 @@ def main(
     """Train every seed of every backbone on the source."""
     params = read_params(Path("params.yaml"))
     address = f"variants.{variant}"
-    variant_config = params.build(VariantConfig, address)
     train_config = params.build(TrainConfig, "train")
-    data = load_domain(domain, embeddings)
+    data = load_source(source, domains, embeddings)
     of_backbones = read_sealed_json(rows, "run the backbones stage")
-    specs = [spec_of(name, of["row"], variant_config, data) for name, of in of_backbones.items()]
+    found = {
+        name: model_settings(params, name, of["row"], variant) for name, of in of_backbones.items()
+    }
+    specs = [spec_of(name, of.backbone, of.variant, data) for name, of in found.items()]
+    tuned = {name: of.train for name, of in found.items()}
     seeds = params.get("seeds", list[int])
     place = work / "train" / variant / data.name
-    found = train_models(
-        data, load_pool(pool), specs, train_config, seeds, out, work=place, address=address
-    )
-    write_curves(found, curves)
+    trained = train_models(
+        data, load_pool(pool), specs, train_config, seeds, out,
+        work=place, address=address, tuned=tuned,
+    )  # fmt: skip
+    write_curves(trained, curves)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch
 
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged, Sequences
+from recg_core.domains.source_domains import SourceDomains
 
 torch.set_num_threads(1)
 
@@ -39,6 +40,11 @@ def cycle_domain(name: str, *, num_users: int = 300, num_items: int = 24, seed: 
     text = np.stack([f(k * angles) for k in range(1, 5) for f in (np.sin, np.cos)], axis=1)
     item_ids = [f"{name}-{i}" for i in range(1, num_items + 1)]
     return Domain(name, leave_one_out(rows), item_ids, text.astype(np.float32), "encoder")
+
+
+def alone(domain: Domain) -> SourceDomains:
+    """A source of one domain."""
+    return SourceDomains((domain,))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from recg_core.backbones import BACKBONES, Backbone
 from recg_core.backbones.base import MASK, CausalBackbone
+from recg_core.backbones.sasrec import Block, SASRec
 from recg_core.base.errors import UserError
 from recg_core.models import backbone_code
 from recg_core.models.backbone_code import backbone_sha256
@@ -202,6 +203,54 @@ def test_the_user_vector_of_a_causal_model_is_the_last_state(name: str) -> None:
     inputs, last = make(name).inference_views(histories)
     assert torch.equal(inputs, histories)
     assert last.tolist() == [2, 0]
+
+
+def plain_norm(vector: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """Layer normalisation of one vector."""
+    spread = ((vector - vector.mean()) ** 2).mean() + norm.eps
+    return (vector - vector.mean()) / spread.sqrt() * norm.weight + norm.bias
+
+
+def plain_sasrec(model: SASRec, items: Tensor) -> Tensor:
+    """The equations of the paper and its code for one user, position by position."""
+    length, dim = items.shape
+    states = [items[i] + model.positions.table[length - 1 - i] for i in range(length)]
+    for block in model.blocks:
+        assert isinstance(block, Block)
+        width = dim // block.num_heads
+        of_key, of_value = block.key_value.weight.split(dim)
+        key_bias, value_bias = block.key_value.bias.split(dim)
+        new = []
+        for i in range(length):
+            asked = plain_norm(states[i], block.query_norm)
+            query = block.query(asked)
+            heads = []
+            for head in range(block.num_heads):
+                part = slice(head * width, (head + 1) * width)
+                keys = [(of_key @ states[j] + key_bias)[part] for j in range(i + 1)]
+                values = [(of_value @ states[j] + value_bias)[part] for j in range(i + 1)]
+                weights = [(query[part] @ key / width**0.5).exp() for key in keys]
+                mixed = [w * value for w, value in zip(weights, values, strict=True)]
+                heads.append(torch.stack(mixed).sum(0) / torch.stack(weights).sum())
+            kept = plain_norm(
+                asked + block.attention_output(torch.cat(heads)), block.feed_forward_norm
+            )
+            first, second = block.feed_forward[0], block.feed_forward[3]
+            new.append(kept + second(first(kept).clamp(min=0)))
+        states = new
+    return torch.stack([plain_norm(state, model.norm) for state in states])
+
+
+def test_sasrec_is_that_of_its_paper() -> None:
+    model = make("sasrec", num_layers=2, num_heads=2)
+    assert isinstance(model, SASRec)
+    items, inputs = some_items()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator(3))
+        for row, length in enumerate((7, 4, 1)):
+            expected = plain_sasrec(model, items[row, :length])
+            torch.testing.assert_close(model(items, inputs)[row, :length], expected)
 
 
 def test_bert4rec_reads_in_both_directions() -> None:

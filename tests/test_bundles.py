@@ -36,8 +36,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = with_value(small_params(), "grid.variants", ["recg", "anchored_counts"])
     params = with_value(params, "grid.backbones", ["sasrec"])
     run_stages(
-        folder, params, "fetch", "preprocess", "encode", "pool", "backbones", "train", "cluster",
-        "evaluate", "baselines", "slices", "report",
+        folder, params, "fetch", "preprocess", "encode", "pool", "sources", "backbones",
+        "train", "cluster", "evaluate", "baselines", "slices", "report",
     )  # fmt: skip
     return folder
 

@@ -13,13 +13,14 @@ import pytest
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_json, read_sealed_json, write_sealed_json
 from recg_core.domains.domain import Domain
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.evaluation.cells import evaluate_model
 from recg_core.models.ranking.ranks import read_ranks
 from recg_core.models.trained import load_trained
 from recg_core.models.variant import AnchorConfig, IdItemsConfig, PatternsConfig, VariantConfig
 from recg_core.training.cluster import cluster_model
 from recg_core.training.config import FusionConfig
-from tests.conftest import cycle_domain, leave_one_out
+from tests.conftest import alone, cycle_domain, leave_one_out
 from tests.test_training import CENTERED, RECG, SEM, SHORT, pool_of, spec, train
 
 ONE_EPOCH = dataclasses.replace(SHORT, max_epochs=1)
@@ -62,14 +63,24 @@ def retrain(
 def clustered(folder: Path, source: Domain, config: FusionConfig) -> None:
     """Cluster the users of the model in `folder`."""
     cluster_model(
-        folder / "model", lambda: source, config, folder / "patterns", folder / "validation.json"
+        folder / "model",
+        lambda: alone(source),
+        config,
+        folder / "patterns",
+        folder / "validation.json",
     )
 
 
 def evaluated(folder: Path, source: Domain, targets: Sequence[Domain]) -> dict[str, Any]:
     """Evaluate what `trained` left in `folder`; the certificates by file name."""
     evaluate_model(
-        folder / "model", folder / "patterns", source, targets, folder / "ranks", {}, variant="sem"
+        folder / "model",
+        folder / "patterns",
+        alone(source),
+        targets,
+        folder / "ranks",
+        {},
+        variant="sem",
     )
     return {
         path.name: read_sealed_json(path, "") for path in sorted((folder / "ranks").glob("*.json"))
@@ -153,6 +164,14 @@ def test_target_text_counts_as_seen_when_the_encoder_was_fitted_on_it(
     cells = evaluated(trained(tmp_path, fitted), fitted, targets)
     assert cells["source_to_north.json"]["saw"]["target_text_seen"] is False
     assert cells["source_to_west.json"]["saw"]["target_text_seen"] is True
+
+
+@pytest.mark.parametrize(("variant", "ranks"), [(SEM, True), (ANCHORED, False)])
+def test_a_cell_says_whether_a_backbone_ranks_elsewhere(
+    variant: VariantConfig, ranks: bool, source: Domain, tmp_path: Path
+) -> None:
+    cells = evaluated(trained(tmp_path, source, variant), source, [overlapping_target()])
+    assert cells["source_to_target.json"]["backbone_ranks"] is ranks
 
 
 def test_a_model_of_item_ids_is_evaluated_on_its_source_alone(
@@ -265,7 +284,7 @@ def test_a_variant_without_patterns_reads_neither_weights_nor_the_source(
     folder = trained(tmp_path, source)
     (folder / "model" / "seed-0.safetensors").unlink()
 
-    def no_source() -> Domain:
+    def no_source() -> SourceDomains:
         raise AssertionError("the source was read")
 
     out = tmp_path / "again"

@@ -22,7 +22,7 @@ from recg_core.models.patterns import Patterns, pattern_variance_share
 from recg_core.models.trained import load_trained
 from recg_core.training.cluster import cluster_model
 from recg_core.training.train import train_models
-from tests.conftest import cycle_domain
+from tests.conftest import alone, cycle_domain
 from tests.test_cells import CLUSTERED, IDS, ONE_EPOCH, PATTERNS
 from tests.test_training import SEM, pool_of, spec
 
@@ -102,11 +102,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, variant in VARIANTS.items():
         place = Path(name, "source")
         train_models(
-            source, pool_of("north", "south"), [spec("gru4rec", source, variant)], ONE_EPOCH, [0],
-            folder / "models" / place, work=folder / "work",
+            alone(source), pool_of("north", "south"), [spec("gru4rec", source, variant)],
+            ONE_EPOCH, [0], folder / "models" / place, work=folder / "work",
         )  # fmt: skip
         cluster_model(
-            folder / "models" / place / "gru4rec", lambda: source, PATTERNS,
+            folder / "models" / place / "gru4rec", lambda: alone(source), PATTERNS,
             folder / "patterns" / place / "gru4rec", folder / "validation" / place / "gru4rec.json",
         )  # fmt: skip
     return folder

@@ -153,7 +153,7 @@ def test_a_cell_on_disk_says_what_it_is(tmp_path: Path) -> None:
             "zero_shot": True, "target_text_seen": True, "target_interactions_used": False,
             "user_overlap": 0.25, "item_overlap": 0.0,
         },
-        "curve_sha256": "00ff", "description": "", "examples": [],
+        "curve_sha256": "00ff", "description": "", "backbone_ranks": True, "examples": [],
     }  # fmt: skip
     again = read_ranks(tmp_path / "a" / "books_to_games.parquet")
     assert again.seeds.tolist() == [0, 7]

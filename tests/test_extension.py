@@ -45,7 +45,9 @@ class Hinge:
 
     margin: float
 
-    def __call__(self, positives_P: Tensor, negatives_PM: Tensor, valid_PM: Tensor) -> Tensor:
+    def __call__(
+        self, positives_P: Tensor, negatives_PM: Tensor, valid_PM: Tensor, num_items: int
+    ) -> Tensor:
         """See `Loss`."""
         losses_PM = F.softplus(negatives_PM - positives_P[:, None] + self.margin)
         return (losses_PM * valid_PM).sum() / valid_PM.sum()
@@ -99,8 +101,8 @@ def test_their_rows_run_through_the_stages(tmp_path: Path) -> None:
     }
     params["grid"] |= {"backbones": ["averages"], "variants": ["mine"]}
     run_stages(
-        folder, params, "fetch", "preprocess", "encode", "pool", "backbones", "train", "cluster",
-        "evaluate",
+        folder, params, "fetch", "preprocess", "encode", "pool", "sources", "backbones",
+        "train", "cluster", "evaluate",
     )  # fmt: skip
     card = read_json(folder / "models" / "mine" / "garden" / "averages" / "model.json")
     assert card["spec"]["variant"]["loss"] == {"kind": "hinge", "margin": 0.5}

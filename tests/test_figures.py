@@ -90,7 +90,10 @@ def spread(mean: float, deviation: float) -> list[float]:
 
 
 def test_recall_and_ndcg_of_each_seed_come_from_the_full_ranks() -> None:
-    """The first seed ranks two of four users first, the second one of them at position 3."""
+    """The first seed ranks two of four users first, the second one of them at position 3.
+
+    With 100 candidates there are 99 others, so that 100 negatives are all of them.
+    """
     higher = np.array([[0, 50], [0, 2], [50, 50], [50, 50]], dtype=np.int32)
     ranks = SeedRanks(
         np.arange(4, dtype=np.int32), np.arange(2, dtype=np.int32),
@@ -100,6 +103,7 @@ def test_recall_and_ndcg_of_each_seed_come_from_the_full_ranks() -> None:
     assert (found.value, found.valid["IS"].mean) == (0.1, 0.5)
     assert found.recall["IS", "VG"] == over_seeds([0.5, 0.25])
     assert found.ndcg["IS", "VG"].mean == pytest.approx((0.5 + 0.25 / 2) / 2)
+    assert (found.sampled_recall, found.sampled_ndcg) == (found.recall, found.ndcg)
 
 
 def measured(value: float, valid: float, test: float, seeds: int = 1) -> Measured:
@@ -109,7 +113,22 @@ def measured(value: float, valid: float, test: float, seeds: int = 1) -> Measure
         return over_seeds(spread(center, 0.01) if seeds > 1 else [center])
 
     pair = ("IS", "VG")
-    return Measured(value, {"IS": mean(valid)}, {pair: mean(2 * test)}, {pair: mean(test)})
+    full = {pair: mean(2 * test)}, {pair: mean(test)}
+    return Measured(value, {"IS": mean(valid)}, *full, {pair: mean(0.9)}, {pair: mean(3 * test)})
+
+
+def test_the_sampled_metrics_are_the_papers_protocol_by_hand() -> None:
+    """One user, 201 candidates, 20 above the item: how many of the 20 are among 100 negatives drawn
+    from 200 is hypergeometric, and fewer than 10 are a hit."""
+    ranks = SeedRanks(
+        np.zeros(1, dtype=np.int32), np.zeros(1, dtype=np.int32), np.full(1, 201, dtype=np.int32),
+        np.full((1, 1), 20, dtype=np.int32), np.zeros((1, 1), dtype=np.int32),
+    )  # fmt: skip
+    found = measure_value(0.1, {"IS": [0.5]}, {("IS", "VG"): ranks})
+    hit = sum(math.comb(20, above) * math.comb(180, 100 - above) for above in range(10))
+    assert found.recall["IS", "VG"].mean == 0
+    expected = hit / math.comb(200, 100)
+    assert found.sampled_recall["IS", "VG"].mean == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_best_has_the_highest_mean_over_sources() -> None:
@@ -128,8 +147,8 @@ def test_the_table_has_a_row_a_value_and_cell_in_percent() -> None:
     image = describe_sensitivity("alpha", "sasrec-recg", points)
     half = round(100 * 2.776 * 0.01 / math.sqrt(5), 2)
     assert image.rows == [
-        [0.01, "IS", "VG", 25.0, half, 80.0, half, 40.0, half],
-        [0.1, "IS", "VG", 20.0, half, 60.0, half, 30.0, half],
+        [0.01, "IS", "VG", 25.0, half, 80.0, half, 40.0, half, 90.0, half, 120.0, half],
+        [0.1, "IS", "VG", 20.0, half, 60.0, half, 30.0, half, 90.0, half, 90.0, half],
     ]
     assert "intervals over seeds" in image.caption
     assert len(image.columns) == len(image.rows[0])
@@ -137,12 +156,17 @@ def test_the_table_has_a_row_a_value_and_cell_in_percent() -> None:
 
 def test_one_seed_has_no_intervals_and_says_so() -> None:
     image = describe_sensitivity("alpha", "sasrec-recg", [measured(0.1, 0.2, 0.3)])
-    assert image.rows == [[0.1, "IS", "VG", 20.0, None, 60.0, None, 30.0, None]]
+    found = [20.0, None, 60.0, None, 30.0, None, 90.0, None, 90.0, None]
+    assert image.rows == [[0.1, "IS", "VG", *found]]
     assert "no intervals" in image.caption
 
 
 def test_curves_run_over_ascending_values_for_validation_and_each_target() -> None:
     panels = sensitivity_panels("alpha", [measured(0.1, 0.2, 0.3), measured(0.01, 0.25, 0.4)])
-    assert [panel.title for panel in panels] == ["source validation", "zero-shot on VG"]
-    (line,) = panels[1].lines
-    assert (line.label, line.x, line.y) == ("trained on IS", [0.01, 0.1], [40.0, 30.0])
+    zero_shot = "zero-shot on VG, sampled"
+    assert [(panel.title, panel.y_label) for panel in panels] == [
+        ("source validation", "NDCG@10, %"), (zero_shot, "Recall@10, %"), (zero_shot, "NDCG@10, %"),
+    ]  # fmt: skip
+    (line,) = panels[2].lines
+    found = (line.label, line.x, [round(y) for y in line.y])
+    assert found == ("trained on IS", [0.01, 0.1], [120, 90])

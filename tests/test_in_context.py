@@ -23,7 +23,7 @@ from recg_core.models.trained import TrainedModel
 from recg_core.models.variant import InContextConfig, TextItemsConfig, VariantConfig
 from recg_core.training.config import TrainConfig
 from recg_core.training.in_context import learn_in_context, with_context, without_context
-from tests.conftest import cycle_domain, ragged
+from tests.conftest import alone, cycle_domain, ragged
 from tests.test_baselines import CONFIG, games, real_domain
 
 ITEMS = 12
@@ -187,7 +187,7 @@ def test_what_is_learned_is_the_same_twice_and_knows_no_held_out_item() -> None:
     weights = []
     for domain in (source, source, changed):
         model = InContext()
-        learn_in_context(model, domain, users=30, seed=5)
+        learn_in_context(model, alone(domain), users=30, seed=5)
         weights.append([parameter.detach().clone() for parameter in model.parameters()])
     for again in weights[1:]:
         for one, other in zip(weights[0], again, strict=True):
@@ -198,7 +198,7 @@ def test_what_is_learned_is_the_same_twice_and_knows_no_held_out_item() -> None:
 def test_what_is_learned_finds_the_next_item_of_another_domain() -> None:
     """In cycles, the next item follows from visits alone: texts say nothing of it."""
     model = InContext()
-    learn_in_context(model, cycle_domain("source", num_users=200), users=150, seed=0)
+    learn_in_context(model, alone(cycle_domain("source", num_users=200)), users=150, seed=0)
     target = cycle_domain("target", num_users=150, seed=9)
     holdout = target.sequences.holdout("test")
     context = read_context(
@@ -220,8 +220,8 @@ def test_what_the_model_counts_in_its_source_is_the_best_on_held_out_items() -> 
     spec = ModelSpec("sasrec", sizes, variant, source.text.shape[1])
     config = TrainConfig(32, 0.001, 1, 1, 8, 4, 1000, 1)
     torch.manual_seed(0)
-    alone = create_model(without_context(spec)).eval()
-    whole, ndcg = with_context(alone, spec, source, config, seed=0)
+    without = create_model(without_context(spec)).eval()
+    whole, ndcg = with_context(without, spec, alone(source), config, seed=0)
     trained = TrainedModel(whole, Origin(spec, "source", source.encoder_fingerprint), "source")
     holdout, observed = source.sequences.holdout("valid"), source.sequences.observed("valid")
     row = torch.arange(len(holdout.users))
@@ -255,7 +255,7 @@ def test_on_real_histories_it_beats_its_parts_and_is_near_what_is_fitted_there()
     source = games(*real_domain(data, "Industrial_and_Scientific"))
     target = games(*real_domain(data, "Musical_Instruments"))
     model = InContext()
-    learn_in_context(model, source, users=1000, seed=0)
+    learn_in_context(model, alone(source), users=1000, seed=0)
     holdout = target.sequences.holdout("test").sample(4000)
 
     def ndcg(scorer: ScoreBatch) -> float:

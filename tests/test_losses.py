@@ -4,13 +4,16 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from recg_core.base.config import build_kind
+from recg_core.base.config import build, build_kind
 from recg_core.base.errors import UserError
-from recg_core.training.generalization import balanced_beta
+from recg_core.domains.domain import Domain
+from recg_core.models.variant import VariantConfig
+from recg_core.training.generalization import balanced_beta, create_generalization
 from recg_core.training.generalization.base import Reading
 from recg_core.training.generalization.inter import INTER
 from recg_core.training.generalization.inter.centers import Centers
@@ -22,7 +25,9 @@ from recg_core.training.generalization.intra.isometry import Isometry
 from recg_core.training.generalization.intra.uniformity import Uniformity
 from recg_core.training.losses import LOSSES, Loss
 from recg_core.training.losses.bpr import BPR
+from recg_core.training.losses.gbce import GBCE
 from recg_core.training.losses.softmax import SampledSoftmax
+from tests.conftest import leave_one_out
 from tests.project import read_yaml
 
 
@@ -32,7 +37,7 @@ def cosine(a: list[float], b: list[float]) -> float:
 
 
 def plain_inter(items: list[list[list[float]]], tau: float) -> float:
-    """Eqs. 8-10 word for word: mean over items of sum over other domains of Q log Q."""
+    """L_inter of Eqs. 8-10 word for word: sum over items and other domains of Q log Q."""
     centers = [
         [sum(column) / len(domain) for column in zip(*domain, strict=True)] for domain in items
     ]
@@ -46,7 +51,7 @@ def plain_inter(items: list[list[list[float]]], tau: float) -> float:
             }
             total = sum(weights.values())
             terms.append(sum(w / total * math.log(w / total) for w in weights.values()))
-    return sum(terms) / len(terms)
+    return sum(terms)
 
 
 def plain_intra(items: list[list[list[float]]], tau: float) -> float:
@@ -85,13 +90,43 @@ def items() -> Tensor:
 def test_inter_readings_equal_the_equations(items: Tensor, tau: float) -> None:
     expected = plain_inter(items.tolist(), tau)
     assert EntropyMax(tau)(items, items).item() == pytest.approx(expected, abs=1e-9)
-    assert EntropyMin(tau)(items, items).item() == pytest.approx(-expected, abs=1e-9)
+    mean = expected / (items.shape[0] * items.shape[1])  # the text says nothing of a sum
+    assert EntropyMin(tau)(items, items).item() == pytest.approx(-mean, abs=1e-9)
 
 
 @pytest.mark.parametrize("tau", [0.1, 1.0, 3.0])
 def test_intra_entropy_equals_the_equations(items: Tensor, tau: float) -> None:
     expected = -plain_intra(items.tolist(), tau)
     assert Entropy(tau)(items, items).item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_recg_printed_is_the_printed_equations_on_a_sample(items: Tensor) -> None:
+    """Eqs. 8-14 word for word, with the sampled items for the V_d and for N: sums stay sums."""
+    row = read_yaml("params.yaml")["variants"]["recg_printed"]
+    variant = build(VariantConfig, row, "variants.recg_printed")
+    texts = {name: np.float32(part) for name, part in zip("abc", items, strict=True)}
+    source = Domain(
+        "a", leave_one_out([[1, 2, 3]]), ["1", "2", "3", "4", "5"], texts.pop("a"), "encoder"
+    )
+    loss = create_generalization(variant, source, texts, 5, torch.device("cpu"), "variants.x")
+    assert loss is not None
+    inter, intra = loss.terms(items.flatten(0, 1), items.flatten(0, 1))
+    alpha, tau = row["generalization"]["alpha"], 1.0
+    beta = alpha * 15 / 3**3
+    expected = -alpha * plain_intra(items.tolist(), tau) + beta * plain_inter(items.tolist(), tau)
+    found = loss.alpha * intra + loss.beta * inter
+    assert found.item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_printed_loss_of_items_that_are_all_alike_by_hand() -> None:
+    """64 items in each of three domains, all the same: P is even over 64, Q over 2.
+
+    L_intra is 3 log 64, L_inter 192 log 1/2, beta 192 alpha / 27.
+    """
+    same = torch.ones(3, 64, 2, dtype=torch.float64)
+    assert Entropy(1.0)(same, same).item() == pytest.approx(-3 * math.log(64))
+    assert EntropyMax(1.0)(same, same).item() == pytest.approx(-192 * math.log(2))
+    assert balanced_beta(0.001, num_items=192, num_domains=3) == pytest.approx(0.192 / 27)
 
 
 def test_uniformity_equals_the_double_loop(items: Tensor) -> None:
@@ -189,21 +224,21 @@ def check_loss(loss: Loss) -> None:
     valid = torch.ones(6, 9, dtype=torch.bool)
     valid[2, 3] = valid[5, 0] = False
 
-    def of(up: float = 0.0, down: float = 0.0, shift: float = 0.0) -> float:
-        return loss(positives + up + shift, negatives + down + shift, valid).item()
+    def of(up: float = 0.0, down: float = 0.0) -> float:
+        return loss(positives + up, negatives + down, valid, 50).item()
 
     assert math.isfinite(of())
     assert of(up=1.0) < of() < of(down=1.0)
-    assert loss(positives, negatives, valid).shape == ()
+    assert loss(positives, negatives, valid, 50).shape == ()
     # What the item itself scores as its own negative does not count.
     other = negatives.clone()
     other[2, 3] = other[5, 0] = 50.0
-    assert loss(positives, other, valid).item() == pytest.approx(of())
+    assert loss(positives, other, valid, 50).item() == pytest.approx(of())
     order = torch.randperm(6, generator=generator)
-    again = loss(positives[order], negatives[order], valid[order])
+    again = loss(positives[order], negatives[order], valid[order], 50)
     assert again.item() == pytest.approx(of())
     assert torch.autograd.gradcheck(
-        lambda p, n: loss(p, n, valid),
+        lambda p, n: loss(p, n, valid, 50),
         (positives.requires_grad_(), negatives.requires_grad_()),
     )
 
@@ -218,7 +253,7 @@ def test_bpr_by_hand_ignores_pairs_of_an_item_with_itself() -> None:
     negatives = torch.tensor([[0.0, 1.0], [2.0, 0.0]])
     valid = torch.tensor([[True, False], [True, True]])
     expected = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(2)) + math.log(2)) / 3
-    assert BPR()(positives, negatives, valid).item() == pytest.approx(expected)
+    assert BPR()(positives, negatives, valid, 9).item() == pytest.approx(expected)
 
 
 def test_sampled_softmax_by_hand_ignores_pairs_of_an_item_with_itself() -> None:
@@ -227,8 +262,71 @@ def test_sampled_softmax_by_hand_ignores_pairs_of_an_item_with_itself() -> None:
     valid = torch.tensor([[True, False], [True, True]])
     first = math.log((math.e + 1) / math.e)
     second = math.log(1 + math.exp(2) + 1)
-    loss = SampledSoftmax()(positives, negatives, valid)
+    loss = SampledSoftmax()(positives, negatives, valid, 9)
     assert loss.item() == pytest.approx((first + second) / 2)
+
+
+def plain_gbce(
+    positives: list[float], negatives: list[list[float]], valid: list[list[bool]],
+    num_items: int, t: float,
+) -> float:  # fmt: skip
+    """Petrov & Macdonald 2023, word for word: beta of the sampling rate alpha, and the loss."""
+    alpha = len(negatives[0]) / (num_items - 1)
+    beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
+    means = []
+    for positive, others, counts in zip(positives, negatives, valid, strict=True):
+        probability = (1 / (1 + math.exp(-positive))) ** beta
+        terms = [math.log(probability)]
+        terms += [
+            math.log(1 - 1 / (1 + math.exp(-other)))
+            for other, count in zip(others, counts, strict=True)
+            if count
+        ]
+        means.append(-sum(terms) / len(terms))
+    return sum(means) / len(means)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3, 0.75, 1.0])
+def test_gbce_equals_the_equation(t: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    positives = torch.randn(6, generator=generator, dtype=torch.float64)
+    negatives = torch.randn(6, 9, generator=generator, dtype=torch.float64)
+    valid = torch.rand(6, 9, generator=generator) < 0.8
+    expected = plain_gbce(positives.tolist(), negatives.tolist(), valid.tolist(), 40, t)
+    assert GBCE(t)(positives, negatives, valid, 40).item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_gbce_is_plain_where_the_whole_catalogue_is_sampled() -> None:
+    """And where more is drawn than there is, with replacement."""
+    scores = torch.tensor([1.0]), torch.tensor([[0.0, 2.0]]), torch.tensor([[True, True]])
+    terms = [math.log(1 + math.exp(-1)), math.log(2), math.log(1 + math.exp(2))]
+    for num_items in (3, 2, 1):
+        assert GBCE(0.9)(*scores, num_items).item() == pytest.approx(sum(terms) / 3)
+
+
+def test_gbce_of_t_1_makes_the_score_a_calibrated_probability() -> None:
+    """Where the best score of an item that follows with probability p is the logit of p, although
+    one of 9 others alone is sampled: that is what beta is for."""
+    p, num_items = 0.2, 10
+    score = torch.tensor([0.0], dtype=torch.float64, requires_grad=True)
+    yes = torch.ones((1, 1), dtype=torch.bool)
+    other = torch.tensor([[-50.0]], dtype=torch.float64)
+    loss = GBCE(1.0)
+    for _ in range(300):
+        # The item follows with probability p; where it does not, it is the one that is sampled
+        # with probability 1/9.
+        seen = loss(score, other, yes, num_items)
+        unseen = loss(-other[0], score[None], yes, num_items)
+        value = p * seen + (1 - p) / (num_items - 1) * unseen
+        (gradient,) = torch.autograd.grad(value, score)
+        score = (score - 50 * gradient).detach().requires_grad_()
+    assert torch.sigmoid(score).item() == pytest.approx(p, abs=1e-4)
+
+
+@pytest.mark.parametrize("t", [-0.1, 1.1])
+def test_gbce_refuses_t_outside_0_and_1(t: float) -> None:
+    with pytest.raises(ValueError, match="t must lie between 0 and 1"):
+        GBCE(t)
 
 
 def test_beta_of_eq_14() -> None:

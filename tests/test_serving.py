@@ -62,8 +62,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params = with_value(params, "grid.sources", params["grid"]["domains"][:1])
     params = with_value(params, "grid.backbones", ["sasrec"])
     run_stages(
-        folder, params, "fetch", "preprocess", "encode", "pool", "backbones", "train", "cluster",
-        "evaluate", "baselines",
+        folder, params, "fetch", "preprocess", "encode", "pool", "sources", "backbones",
+        "train", "cluster", "evaluate", "baselines",
     )  # fmt: skip
     return folder
 

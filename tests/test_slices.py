@@ -8,7 +8,7 @@ from recg_core.base.schema import SLICES
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Sequences
 from recg_core.evaluation.slices import slice_attributes, slice_masks
-from tests.conftest import ragged
+from tests.conftest import alone, ragged
 
 
 def domain(name: str, histories: list[list[int]], ids: list[str], text: np.ndarray) -> Domain:
@@ -26,7 +26,7 @@ def test_attributes_by_hand() -> None:
         np.array([[1, 0], [0, 1], [1, 1], [-1, 0], [3, 4]]),
     )
     source = domain("source", [[1, 2, 1]], ["a", "z"], np.array([[1, 0], [0, 2]]))
-    frame = slice_attributes(source, target)
+    frame = slice_attributes(alone(source), target)
     assert frame["history_length"].to_list() == [3, 4, 2]
     # Training items are 1 1, 1 2 4, 2: item 1 three times, the head; the tests are items 3, 1, 5.
     assert frame["popularity"].to_list() == [0, 3, 0]

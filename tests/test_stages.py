@@ -69,7 +69,9 @@ ENCODE = "no such file, so these embeddings are incomplete; re-run the encode st
 def encoded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder whose stages have run up to the pool."""
     folder = tmp_path_factory.mktemp("encoded")
-    run_stages(folder, small_params(), "fetch", "preprocess", "encode", "pool", "backbones")
+    run_stages(
+        folder, small_params(), "fetch", "preprocess", "encode", "pool", "sources", "backbones"
+    )
     return folder
 
 
@@ -477,7 +479,7 @@ def test_two_domains_are_enough_for_recg(project: Path) -> None:
     params = with_value(small_params(), "grid.domains", ["garden", "kitchen"])
     for address in ("pool.domains", "encoders.lsa.fit_domains"):
         params = with_value(params, address, ["garden", "kitchen"])
-    run_stages(project, params, "encode", "pool", "train", "cluster", "evaluate")
+    run_stages(project, params, "encode", "pool", "sources", "train", "cluster", "evaluate")
     cells = bytes_below(project / "results" / "ranks" / "recg" / "gru4rec")
     assert {"garden_to_garden.json", "garden_to_kitchen.json"} <= cells.keys()
 
@@ -576,7 +578,7 @@ def test_a_model_of_other_embeddings_is_refused(trained: Path, tmp_path: Path) -
     """The encoder's dim was changed and everything but the training run again."""
     project = Path(shutil.copytree(trained, tmp_path / "project"))
     params = with_value(small_params(), "encoders.lsa.dim", 8)
-    run_stages(project, params, "encode", "pool")
+    run_stages(project, params, "encode", "pool", "sources")
     for stage in ("cluster", "evaluate"):
         assert refusal(project, params, stage_of(params, stage)) == (
             "models/recg/garden/gru4rec: trained on embeddings of 16 dimensions, those of garden "

@@ -150,7 +150,8 @@ def test_a_sweep_draws_what_finished_and_runs_nothing_twice(project: Path) -> No
     image = json.loads(drawn.read_text())
     # Two seeds at .398 and .418: t of one degree of freedom at 97.5 % is 12.706.
     half = round(100 * 12.706 * 0.01, 2)
-    assert image["rows"] == [[0.1, "garden", "office", 40.8, half, 10.0, 0.0, 10.0, 0.0]]
+    found = [40.8, half, *[10.0, 0.0] * 4]  # 99 others: 100 negatives are all of them
+    assert image["rows"] == [[0.1, "garden", "office", *found]]
     assert drawn.with_name(image["image"]).read_bytes().startswith(b"\x89PNG")
     assert Path("params.yaml").read_text() == FEW
 
@@ -188,9 +189,20 @@ def test_a_search_keeps_the_best_on_validation_and_goes_on(project: Path) -> Non
     assert runs_of(project)[:1] == first
     assert sorted(runs_of(project)) == ["cluster 0.01 8", "cluster 0.1 8"]
     written = Path("params.yaml").read_text()
-    assert read_params(Path("params.yaml")).get("variants.recg.generalization.alpha", float) == 0.01
+    params = read_params(Path("params.yaml"))
+    assert params.get("variants.recg.generalization.alpha", float) == 0.5  # of other backbones
+    assert params.section("variants.recg.tuned") == {
+        "gru4rec": {
+            "train": {"learning_rate": 0.001},
+            "variant": {"generalization": {"alpha": 0.01}},
+        }
+    }
     comments = [line.split("#")[1] for line in FEW.splitlines() if "#" in line]
     assert [line.split("#")[1] for line in written.splitlines() if "#" in line] == comments
+    # What is found changes neither what is tried next nor what has been.
+    search(backbone="gru4rec", variant="recg", trials=2)
+    assert sorted(runs_of(project)) == ["cluster 0.01 8", "cluster 0.1 8"]
+    assert Path("params.yaml").read_text() == written
 
 
 def test_code_that_differs_from_the_commit_is_refused(project: Path) -> None:
@@ -279,6 +291,34 @@ def test_a_search_varies_what_the_model_has(tmp_path: Path) -> None:
     assert search_grid(params, "gru4rec", "sem") == both
     alpha = {"variants.recg.generalization.alpha": [0.1, 0.01]}
     assert search_grid(params, "gru4rec", "recg") == both | alpha
+
+
+TUNED = """\
+    patterns: {clusters: 20}
+    tuned: {gru4rec: {variant: {generalization: {alpha: 0.3}}}}
+"""
+
+
+def test_a_search_is_blind_to_what_was_found_before(tmp_path: Path) -> None:
+    plain, tuned = (
+        plan_search(params_of(tmp_path, content), "gru4rec", "recg", 3)
+        for content in (PARAMS, PARAMS.replace("    patterns: {clusters: 20}\n", TUNED))
+    )
+    assert [e.name for e in tuned] == [e.name for e in plain]
+    assert "--set-param ~variants.recg.tuned" in " ".join(command(tuned[0], "cluster"))
+    assert "~" not in " ".join(command(plain[0], "cluster"))
+
+
+def test_a_sweep_varies_the_value_that_the_model_has(tmp_path: Path) -> None:
+    """Where a search has set alpha for one backbone, the row's own would have no effect there."""
+    params = params_of(tmp_path, PARAMS.replace("    patterns: {clusters: 20}\n", TUNED))
+    row = "variants.recg"
+    for backbone, key, place in (
+        ("gru4rec", "generalization.alpha", f"{row}.tuned.gru4rec.variant.generalization.alpha"),
+        ("gru4rec", "patterns.clusters", f"{row}.patterns.clusters"),
+    ):
+        experiments = plan_sweep(params, key, backbone, "recg")
+        assert [next(iter(e.values)) for e in experiments] == [place] * len(experiments)
 
 
 def test_a_search_for_nothing_is_refused(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     params = with_value(small_params(), "grid.variants", ["anchored"])
     params = with_value(params, "grid.backbones", ["sasrec"])
     run_stages(
-        tmp_path, params, "fetch", "preprocess", "encode", "pool", "backbones", "train", "cluster",
-        "evaluate", "baselines",
+        tmp_path, params, "fetch", "preprocess", "encode", "pool", "sources", "backbones",
+        "train", "cluster", "evaluate", "baselines",
     )  # fmt: skip
     for path in (ROOT / "docs" / "tour").glob("*.csv"):
         shutil.copy(path, tmp_path)

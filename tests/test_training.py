@@ -38,7 +38,7 @@ from recg_core.training.losses.bpr import BPR
 from recg_core.training.objective import create_objective
 from recg_core.training.train import train_models
 from recg_core.training.trainer import Trained, Trainer
-from tests.conftest import cycle_domain, ragged
+from tests.conftest import alone, cycle_domain, ragged
 from tests.project import bytes_below
 from tests.test_backbones import row_of
 
@@ -58,7 +58,7 @@ SHORT = dataclasses.replace(CONFIG, max_epochs=3)
 
 def spec(backbone: str, domain: Domain, variant: VariantConfig = SEM) -> ModelSpec:
     row = row_of(backbone, dropout=0.1, num_layers=1, mask_probability=0.3)
-    return spec_of(backbone, row, variant, domain)
+    return spec_of(backbone, row, variant, alone(domain))
 
 
 def train(
@@ -70,7 +70,8 @@ def train(
     folder: Path,
 ) -> Path:
     """Train one model into `folder`; where it lies."""
-    train_models(source, pool, [model], config, seeds, folder, work=folder / "work", device="cpu")
+    of, work = alone(source), folder / "work"
+    train_models(of, pool, [model], config, seeds, folder, work=work, device="cpu")
     return folder / model.backbone
 
 
@@ -98,7 +99,7 @@ def test_every_backbone_learns_a_deterministic_cycle(
     backbone: str, items: ItemsConfig, cycle: Domain
 ) -> None:
     variant = dataclasses.replace(SOFTMAX, items=items)
-    trained = Trainer(cycle, {}, spec(backbone, cycle, variant), CONFIG, 0, CPU).fit()
+    trained = Trainer(alone(cycle), {}, spec(backbone, cycle, variant), CONFIG, 0, CPU).fit()
     assert recall_at_1(trained, cycle, variant) > 0.95
 
 
@@ -110,7 +111,7 @@ def test_a_transition_of_the_texts_carries_over_to_other_items(
     target = cycle_domain("target", num_items=48, seed=5)
     target = dataclasses.replace(target, text=target.text[1::2], sequences=cycle.sequences)
     variant = SOFTMAX
-    trained = Trainer(cycle, {}, spec(backbone, cycle, variant), CONFIG, 0, CPU).fit()
+    trained = Trainer(alone(cycle), {}, spec(backbone, cycle, variant), CONFIG, 0, CPU).fit()
     assert recall_at_1(trained, target, variant) > 0.9
 
 
@@ -230,7 +231,7 @@ def test_a_change_of_one_model_trains_no_other_again(
     def run(config: TrainConfig = SHORT) -> dict[str, bytes]:
         shutil.rmtree(out, ignore_errors=True)
         epochs.clear()
-        train_models(cycle, pool_of(), list(specs.values()), config, [0], out, work=work)
+        train_models(alone(cycle), pool_of(), list(specs.values()), config, [0], out, work=work)
         return bytes_below(out)
 
     first = run()
@@ -341,7 +342,7 @@ def test_the_generalization_loss_changes_the_model_and_is_logged_apart(cycle: Do
     for alpha in (1.0, 1e-12):
         part = dataclasses.replace(CENTERS, alpha=alpha)
         variant = dataclasses.replace(RECG, generalization=part)
-        trained = Trainer(cycle, pool, spec("sasrec", cycle, variant), SHORT, 0, CPU).fit()
+        trained = Trainer(alone(cycle), pool, spec("sasrec", cycle, variant), SHORT, 0, CPU).fit()
         curves[alpha] = trained.curve[-1]
     assert curves[1.0]["inter"] < curves[1e-12]["inter"]
     beta = 1.0 * 24 / 27  # Eq. 14 with 3 domains of 8 items
@@ -357,7 +358,7 @@ def test_early_stopping_judges_the_model_as_the_scorer_does(
     """By the same counts; where it ranks for some users alone, what is reported is of all."""
     variant = dataclasses.replace(SEM, score="cosine", anchor=AnchorConfig(counts=True))
     config = dataclasses.replace(SHORT, learning_rate=1e-4, valid_users=valid_users)
-    trained = Trainer(cycle, {}, spec("gru4rec", cycle, variant), config, 0, CPU).fit()
+    trained = Trainer(alone(cycle), {}, spec("gru4rec", cycle, variant), config, 0, CPU).fit()
     holdout = cycle.sequences.holdout("valid")
     model = trained_model(trained, variant, cycle)
     scorer = model.scorer(cycle, holdout.history, cycle.sequences.observed("valid"))
@@ -390,13 +391,13 @@ def test_no_user_with_two_training_items_is_refused() -> None:
     short = Sequences(ragged([[1, 2, 3]]), ["u"], np.array([1]), np.array([1]), np.array([2]))
     domain = dataclasses.replace(domain, sequences=short)
     with pytest.raises(UserError, match="no user has two training items"):
-        Trainer(domain, {}, spec("sasrec", domain), SHORT, 0, CPU).fit()
+        Trainer(alone(domain), {}, spec("sasrec", domain), SHORT, 0, CPU).fit()
 
 
 def test_a_diverging_loss_stops_with_advice(cycle: Domain) -> None:
     config = dataclasses.replace(SHORT, learning_rate=1e30)
     with pytest.raises(UserError, match=r"lower train\.learning_rate"):
-        Trainer(cycle, {}, spec("gru4rec", cycle), config, 0, CPU).fit()
+        Trainer(alone(cycle), {}, spec("gru4rec", cycle), config, 0, CPU).fit()
 
 
 def test_weights_of_another_dimension_are_refused(cycle: Domain, tmp_path: Path) -> None:

@@ -48,7 +48,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = tmp_path_factory.mktemp("trained") / "project"
     folder.mkdir()
-    names = ("fetch", "preprocess", "encode", "pool", "backbones", "train", "cluster", "evaluate")
+    names = (
+        "fetch", "preprocess", "encode", "pool", "sources", "backbones", "train", "cluster",
+        "evaluate",
+    )  # fmt: skip
     run_stages(folder, small_params(), *names)
     shutil.rmtree(folder / WORK)
     return folder
@@ -66,7 +69,7 @@ def test_target_interactions_cannot_change_a_source_model(
         SEQUENCES.write(changed, path)
     for folder in ("models", "patterns", "data/pool"):
         shutil.rmtree(project / folder)
-    run_stages(project, small_params(), "pool", "train", "cluster")
+    run_stages(project, small_params(), "pool", "sources", "train", "cluster")
     for folder in ("models", "patterns", "data/pool"):
         again = bytes_below(project / folder)
         assert again == bytes_below(trained / folder)
@@ -79,7 +82,7 @@ def test_source_interactions_do_change_the_model(trained: Path, tmp_path: Path) 
     path = project / "data" / "domains" / DOMAINS[0] / "sequences.parquet"
     sequences = SEQUENCES.read(path)
     SEQUENCES.write(sequences[1:].with_columns(pl.col("user_idx") - 1), path)
-    run_stages(project, small_params(), "train")
+    run_stages(project, small_params(), "sources", "train")
     weights = "recg/garden/gru4rec/seed-0.safetensors"
     assert bytes_below(project / "models")[weights] != bytes_below(trained / "models")[weights]
 
@@ -118,8 +121,8 @@ def planted(folder: Path, pattern: float) -> dict[str, Any]:
         "threads": 1,
     }  # fmt: skip
     run_stages(
-        folder, params, "fetch", "preprocess", "encode", "pool", "backbones", "train", "cluster",
-        "baselines", "evaluate",
+        folder, params, "fetch", "preprocess", "encode", "pool", "sources", "backbones",
+        "train", "cluster", "baselines", "evaluate",
     )  # fmt: skip
     found: dict[str, Any] = {domain: {} for domain in DOMAINS}
     for path in sorted((folder / "results" / "ranks").rglob("*.json")):

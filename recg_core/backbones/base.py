@@ -27,6 +27,7 @@ class Backbone(nn.Module, ABC):
     max_length: int  # positions the model can read
     training_length: int  # most recent training items that fill those positions
     history_length: int  # most recent history items that fill them at inference
+    id_std = 0.02  # of learned item vectors at the start; larger ones cost attention epochs
 
     @abstractmethod
     def forward(self, items_BLD: Tensor, inputs_BL: Tensor) -> Tensor:

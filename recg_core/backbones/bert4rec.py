@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from recg_core.backbones.base import MASK, Backbone, Views, check_sizes
-from recg_core.backbones.transformer import Block, Positions
+from recg_core.backbones.transformer import Positions, check_heads, read
 
 
 class BERT4Rec(Backbone):
@@ -39,8 +39,7 @@ class BERT4Rec(Backbone):
         self.positions = Positions(dim=dim, max_length=max_length)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
-            Block(dim=dim, hidden_dim=4 * dim, num_heads=num_heads, dropout=dropout)
-            for _ in range(num_layers)
+            Block(dim=dim, num_heads=num_heads, dropout=dropout) for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(dim)
 
@@ -74,3 +73,32 @@ class BERT4Rec(Backbone):
         lengths_B = (histories_BL > 0).sum(dim=1)
         inputs_BL = torch.nn.functional.pad(histories_BL, (0, 1))
         return inputs_BL.scatter(1, lengths_B[:, None], MASK), lengths_B
+
+
+class Block(nn.Module):
+    """Self-attention and a feed-forward network, each after layer normalisation (pre-norm)."""
+
+    def __init__(self, *, dim: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        check_heads(dim, num_heads)
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.attention_norm = nn.LayerNorm(dim)
+        self.query_key_value = nn.Linear(dim, 3 * dim)
+        self.attention_output = nn.Linear(dim, dim)
+        self.feed_forward_norm = nn.LayerNorm(dim)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(dim, 4 * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * dim, dim)
+        )
+        self.residual_dropout = nn.Dropout(dropout)
+
+    def forward(self, states_BLD: Tensor, allowed: Tensor) -> Tensor:
+        """New states [B, L, D]; `allowed` as in `read`."""
+        query_BLD, key_BLD, value_BLD = self.query_key_value(self.attention_norm(states_BLD)).chunk(
+            3, dim=-1
+        )
+        dropout = self.dropout if self.training else 0.0
+        found_BLD = read(query_BLD, key_BLD, value_BLD, self.num_heads, allowed, dropout)
+        states_BLD = states_BLD + self.residual_dropout(self.attention_output(found_BLD))
+        change_BLD = self.feed_forward(self.feed_forward_norm(states_BLD))
+        return states_BLD + self.residual_dropout(change_BLD)

@@ -8,6 +8,8 @@ from recg_core.backbones.base import CausalBackbone, check_sizes
 class GRU4Rec(CausalBackbone):
     """Gated recurrent units, then a linear layer back to the item space."""
 
+    id_std = 0.125  # gates see no difference between smaller vectors, and learning does not begin
+
     def __init__(self, *, dim: int, num_layers: int, dropout: float, max_length: int) -> None:
         super().__init__(dim, max_length)
         check_sizes(num_layers=num_layers)

@@ -1,52 +1,43 @@
-"""The transformer block that SASRec and BERT4Rec share. Shapes: B users, L positions, D dim."""
+"""What SASRec and BERT4Rec share. Shapes: B users, L positions, D dim."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Block(nn.Module):
-    """Self-attention and a feed-forward network, each after layer normalisation (pre-norm)."""
+def check_heads(dim: int, num_heads: int) -> None:
+    """Refuse heads that do not share `dim` evenly with a ValueError."""
+    if dim % num_heads:
+        raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
 
-    def __init__(self, *, dim: int, hidden_dim: int, num_heads: int, dropout: float) -> None:
-        super().__init__()
-        if dim % num_heads:
-            raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
-        self.num_heads = num_heads
-        self.dropout = dropout
-        self.attention_norm = nn.LayerNorm(dim)
-        self.query_key_value = nn.Linear(dim, 3 * dim)
-        self.attention_output = nn.Linear(dim, dim)
-        self.feed_forward_norm = nn.LayerNorm(dim)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(dim, hidden_dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_dim, dim)
-        )
-        self.residual_dropout = nn.Dropout(dropout)
 
-    def forward(self, states_BLD: Tensor, allowed: Tensor | None) -> Tensor:
-        """New states [B, L, D].
+def read(
+    query_BLD: Tensor,
+    key_BLD: Tensor,
+    value_BLD: Tensor,
+    num_heads: int,
+    allowed: Tensor | None,
+    dropout: float,
+) -> Tensor:
+    """What each position reads of the values, [B, L, D]: attention of several heads.
 
-        Args:
-            allowed: True where a query may read a key, broadcast to [B, heads, L, L];
-                None: each position reads itself and the earlier ones.
-        """
-        batch, length, dim = states_BLD.shape
-        query_key_value = self.query_key_value(self.attention_norm(states_BLD))
-        query, key, value = query_key_value.view(
-            batch, length, 3, self.num_heads, dim // self.num_heads
-        ).permute(2, 0, 3, 1, 4)
-        read = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            attn_mask=allowed,
-            is_causal=allowed is None,
-            dropout_p=self.dropout if self.training else 0.0,
-        )
-        read_BLD = read.transpose(1, 2).reshape(batch, length, dim)
-        states_BLD = states_BLD + self.residual_dropout(self.attention_output(read_BLD))
-        change_BLD = self.feed_forward(self.feed_forward_norm(states_BLD))
-        return states_BLD + self.residual_dropout(change_BLD)
+    Args:
+        allowed: True where a query may read a key, broadcast to [B, heads, L, L];
+            None: each position reads itself and the earlier ones.
+    """
+
+    def by_head(states_BLD: Tensor) -> Tensor:
+        return states_BLD.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+    found = F.scaled_dot_product_attention(
+        by_head(query_BLD),
+        by_head(key_BLD),
+        by_head(value_BLD),
+        attn_mask=allowed,
+        is_causal=allowed is None,
+        dropout_p=dropout,
+    )
+    return found.transpose(1, 2).flatten(2)
 
 
 class Positions(nn.Module):

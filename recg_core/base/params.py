@@ -1,7 +1,7 @@
 """Reading `params.yaml`: strict, by address."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from recg_core.base.access import reading
 from recg_core.base.config import T, build, convert
 from recg_core.base.errors import UserError
+from recg_core.base.sources import domains_of, source_name
 
 MAX_DEPTH = 100  # of sections and lists in each other
 
@@ -112,17 +113,31 @@ def _check_grid(params: Params) -> None:
         if not names or len(set(names)) < len(names):
             raise UserError(f"{place}: expected different names, at least one, got {names}")
         for name in names:
-            check_name(name, place)
-    addresses = ["grid.sources"] if "sources" in grid else []
+            for part in domains_of(name) if key == "sources" else (name,):
+                check_name(part, place)
+    sources = [domains_of(name) for name in grid.get("sources", ())]
+    _check_sources(sources, f"{params.path}: grid.sources")
+    named = {"grid.sources": [domain for domains in sources for domain in domains]}
     if "pool" in params.values:
-        addresses.append("pool.domains")
+        named["pool.domains"] = params.get("pool.domains", list[str])
     if {"encoder", "encoders"} <= params.values.keys():
         encoder = f"encoders.{params.get('encoder', str)}"
         if "fit_domains" in params.section(encoder):
-            addresses.append(f"{encoder}.fit_domains")
-    for address in addresses if "domains" in grid else ():
-        if outside := sorted(set(params.get(address, list[str])) - set(grid["domains"])):
+            named[f"{encoder}.fit_domains"] = params.get(f"{encoder}.fit_domains", list[str])
+    for address, domains in named.items() if "domains" in grid else ():
+        if outside := sorted(set(domains) - set(grid["domains"])):
             raise UserError(
                 f"{params.path}: {address}: {outside} not in grid.domains, which are "
                 f"{grid['domains']}"
             )
+
+
+def _check_sources(sources: Sequence[Sequence[str]], place: str) -> None:
+    """Refuse a source that names a domain twice, and two sources of the same domains."""
+    seen: dict[frozenset[str], str] = {}
+    for domains in sources:
+        name = source_name(domains)
+        if len(set(domains)) < len(domains):
+            raise UserError(f"{place}: '{name}' names a domain twice")
+        if (other := seen.setdefault(frozenset(domains), name)) != name:
+            raise UserError(f"{place}: '{name}' and '{other}' are the same domains; keep one")

@@ -10,6 +10,8 @@ import logging
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 from tqdm import tqdm
@@ -30,6 +32,7 @@ class Experiment:
 
     name: str
     values: dict[str, Any]  # by address, `variants.recg.generalization.alpha`
+    without: tuple[str, ...] = ()  # addresses of params.yaml that it does not have
 
 
 def values_to_try(params: Params, section: str) -> dict[str, list[Any]]:
@@ -62,32 +65,43 @@ def has_key(params: Params, address: str) -> bool:
 
 
 def set_values(content: dict[str, Any], values: Mapping[str, Any]) -> None:
-    """Replace values of nested sections by address."""
+    """Set values of nested sections by address; a section that is not there is made."""
     for address, value in values.items():
         *sections, key = address.split(".")
         place = content
         for section in sections:
-            place = place[section]
+            place = place.setdefault(section, {})
         place[key] = value
 
 
-def plan(params: Params, prefix: str, settings: Sequence[Mapping[str, Any]]) -> list[Experiment]:
+def plan(
+    params: Params,
+    prefix: str,
+    settings: Sequence[Mapping[str, Any]],
+    without: Sequence[str] = (),
+) -> list[Experiment]:
     """An experiment for each setting.
 
     Args:
         prefix: what the names begin with, the same for all.
         settings: the values that differ from `params.yaml`, by address.
+        without: addresses that the experiments do not have, whether `params.yaml` has or not.
 
     Raises:
         UserError: when an address is no key of `params.yaml`.
     """
     experiments = []
+    removed = tuple(address for address in without if has_key(params, address))
     for setting in settings:
         for address in setting:
             params.get(address, Any)
         values = copy.deepcopy({k: v for k, v in params.values.items() if k not in PLANS})
         set_values(values, setting)
-        experiments.append(Experiment(f"{prefix}-{sha256_json(values)[:12]}", dict(setting)))
+        for address in removed:
+            *sections, key = address.split(".")
+            del reduce(getitem, sections, values)[key]
+        name = f"{prefix}-{sha256_json(values)[:12]}"
+        experiments.append(Experiment(name, dict(setting), removed))
     return experiments
 
 
@@ -123,6 +137,7 @@ def run_missing(experiments: Sequence[Experiment], target: str) -> list[Experime
 def command(experiment: Experiment, target: str) -> list[str]:
     """The DVC command that runs an experiment up to the stage `target`."""
     changes = [f"{address}={json.dumps(value)}" for address, value in experiment.values.items()]
+    changes += [f"~{address}" for address in experiment.without]
     options = [part for change in changes for part in ("--set-param", change)]
     return ["dvc", "exp", "run", "--temp", "--name", experiment.name, *options, target]
 

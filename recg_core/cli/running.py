@@ -15,6 +15,13 @@ from recg_core.base.errors import UserError
 UNFINISHED = (
     75  # of a command whose time ran out: the same command goes on (EX_TEMPFAIL of sysexits)
 )
+# Packages of an extra by the name of what is imported of them.
+EXTRAS = {
+    "llm2vec": ("accelerate", "datasets", "llm2vec", "peft"),
+    "pipeline": ("PIL", "dvc", "jinja2", "matplotlib"),
+    "ray": ("ray",),
+    "serve": ("fastapi", "prometheus_client", "starlette", "uvicorn"),
+}
 # What is said at exit statuses; typer gives 130 to Ctrl-C.
 ENDINGS = {130: "interrupted", UNFINISHED: "time ran out; the same command goes on from here"}
 
@@ -38,6 +45,15 @@ def run_app(app: typer.Typer) -> None:
     except (UserError, OSError, MemoryError) as found:
         error = found if isinstance(found, UserError) else machine_error(found)
         print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except ModuleNotFoundError as error:
+        extra = next((e for e, names in EXTRAS.items() if error.name in names), None)
+        if extra is None:
+            raise
+        print(
+            f"error: the package {error.name} is missing; pip install 'llm-recg[{extra}]'",
+            file=sys.stderr,
+        )
         raise SystemExit(1) from None
     except SystemExit as end:
         if end.code in ENDINGS:

@@ -24,6 +24,7 @@ from recg_core.cli.experiments import (
     values_to_try,
 )
 from recg_core.figures.sensitivity import best_by_validation
+from recg_core.training.tuned import TUNED
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,12 @@ def search(
     variant: Annotated[str, typer.Option(help="Row of `variants`.")] = "recg",
     trials: Annotated[int, typer.Option(min=1, help="How many settings of the grid to try.")] = 20,
 ) -> None:
-    """Try settings of the `search` section and write the best into params.yaml.
+    """Try settings of the `search` section and keep the best in params.yaml, for this model alone.
 
-    Settings come in a fixed random order: more trials go on where fewer ended, and what has
-    finished is not run again. No target and no test item is looked at, nor ranked at all: an
-    experiment ends with the sources' validation items. The learning rate is one for all models.
+    The variant's row gets them below `tuned`, by backbone, where training reads them. Settings
+    come in a fixed random order: more trials go on where fewer ended, and what has finished is not
+    run again. No target and no test item is looked at, nor ranked at all: an experiment ends with
+    the sources' validation items.
     """
     path = Path("params.yaml")
     params = read_params(path)
@@ -56,8 +58,9 @@ def search(
         mean = sum(score.values()) / len(score)
         log.info("%.2f %% %s", 100 * mean, setting_text(values))
     best = chosen[best_by_validation(scores)]
-    write_values(path, best)
-    log.info("written to %s: %s", path, setting_text(best))
+    address = f"variants.{variant}.{TUNED}.{backbone}"
+    write_values(path, {address: by_section(best, places_of(backbone, variant))})
+    log.info("written to %s, %s: %s", path, address, setting_text(best))
 
 
 def plan_search(params: Params, backbone: str, variant: str, trials: int) -> list[Experiment]:
@@ -71,7 +74,25 @@ def plan_search(params: Params, backbone: str, variant: str, trials: int) -> lis
     values = itertools.product(*grid.values())
     settings = [dict(zip(grid, chosen, strict=True)) | rows for chosen in values]
     random.Random(ORDER_SEED).shuffle(settings)
-    return plan(params, f"search-{backbone}-{variant}", settings[:trials])
+    # What was found before, for this model or another, must not change what is tried.
+    tuned = [f"variants.{name}.{TUNED}" for name in params.section("variants")]
+    return plan(params, f"search-{backbone}-{variant}", settings[:trials], tuned)
+
+
+def places_of(backbone: str, variant: str) -> dict[str, str]:
+    """Where the values of each section of `search` stand in `params.yaml`."""
+    return {
+        "backbone": f"backbones.{backbone}", "train": "train", "variant": f"variants.{variant}",
+    }  # fmt: skip
+
+
+def by_section(values: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
+    """Values by address as nested sections, named as in `search`."""
+    nested: dict[str, Any] = {}
+    for section, place in places.items():
+        inside = [address for address in values if address.startswith(f"{place}.")]
+        set_values(nested, {section + a.removeprefix(place): values[a] for a in inside})
+    return nested
 
 
 def search_grid(params: Params, backbone: str, variant: str) -> dict[str, list[Any]]:
@@ -79,9 +100,7 @@ def search_grid(params: Params, backbone: str, variant: str) -> dict[str, list[A
 
     Keys that the rows of the backbone and the variant lack are left out.
     """
-    places = {
-        "backbone": f"backbones.{backbone}", "train": "train", "variant": f"variants.{variant}",
-    }  # fmt: skip
+    places = places_of(backbone, variant)
     space = params.section("search")
     if unknown := sorted(space.keys() - places.keys()):
         raise UserError(f"{params.path}: search: unknown key(s) {unknown}; valid: {list(places)}")
@@ -114,7 +133,7 @@ def validation_scores(
 
 
 def write_values(path: Path, values: Mapping[str, Any]) -> None:
-    """Change values of a YAML file by address; comments and order stay."""
+    """Set values of a YAML file by address; comments and order stay."""
     yaml = YAML()
     yaml.Representer = _Representer
     yaml.preserve_quotes = True

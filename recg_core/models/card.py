@@ -8,7 +8,9 @@ from typing import Any
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, write_sealed_json
+from recg_core.base.sources import domains_of
 from recg_core.domains.domain import Domain
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.variant import VariantConfig
 
 MODEL_FILE = "model.json"
@@ -30,8 +32,13 @@ class Origin:
     """What a model was made of, and so which domains it can read."""
 
     spec: ModelSpec
-    source: str  # the domain that it was trained on
+    source: str  # the name of what it was trained on, `IS`, or `IS+VG` of two domains
     encoder_fingerprint: str  # of the encoder of the source's embeddings
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domains that it was trained on."""
+        return domains_of(self.source)
 
     def check(self, domain: Domain, label: str) -> None:
         """Refuse a domain whose items the model, named `label` in errors, cannot read.
@@ -103,9 +110,32 @@ def model_names(folder: Path) -> list[str]:
     return names
 
 
+def require_one_domain(source: str, said: str) -> None:
+    """Refuse a source of several domains for a model of item ids, which shares nothing of them.
+
+    Args:
+        said: names the model in the error.
+
+    Raises:
+        UserError: naming the source.
+    """
+    if len(domains_of(source)) > 1:
+        raise UserError(
+            f"{said}: knows items by their ids, which domains do not share, so it cannot be "
+            f"trained on {source}: leave the variant or this source out"
+        )
+
+
 def spec_of(
-    backbone: str, backbone_args: dict[str, Any], variant: VariantConfig, source: Domain
+    backbone: str, backbone_args: dict[str, Any], variant: VariantConfig, source: SourceDomains
 ) -> ModelSpec:
-    """The model of a variant for the items of its source."""
-    dimension = source.num_items if variant.by_id else source.text.shape[1]
+    """The model of a variant for the items of its source.
+
+    Raises:
+        UserError: when it knows items by their ids and the source has several domains.
+    """
+    if variant.by_id:
+        require_one_domain(source.name, backbone)
+    first = source.domains[0]
+    dimension = first.num_items if variant.by_id else first.text.shape[1]
     return ModelSpec(backbone, backbone_args, variant, dimension)

@@ -17,9 +17,9 @@ ItemsConfig = IdItemsConfig | TextItemsConfig
 class IdItems(nn.Module):
     """A learned vector for each item of the source domain."""
 
-    def __init__(self, *, num_items: int, dim: int) -> None:
+    def __init__(self, *, num_items: int, dim: int, std: float) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.empty(num_items, dim).normal_(std=dim**-0.5))
+        self.table = nn.Parameter(torch.empty(num_items, dim).normal_(std=std))
 
     def forward(self, features_U: Tensor) -> Tensor:
         """Vectors [U, D] of the item_idx in `features_U`."""

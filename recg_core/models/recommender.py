@@ -136,7 +136,7 @@ def create_model(spec: ModelSpec) -> SequentialRecommender:
     config, size, dim = spec.variant.items, spec.feature_dim, backbone.dim
     items: IdItems | TextItems
     if isinstance(config, IdItemsConfig):
-        items = IdItems(num_items=size, dim=dim)
+        items = IdItems(num_items=size, dim=dim, std=backbone.id_std)
     else:
         items = TextItems(feature_dim=size, dim=dim, projections=config.projections)
     return SequentialRecommender(items, backbone, spec.variant)

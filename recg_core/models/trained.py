@@ -136,7 +136,7 @@ class TrainedModel:
         near = table = None
         if self.origin.spec.variant.by_similarity:
             near = near_items(domain.text, domain.text_mean, self.recommender.device)
-        if near is None or domain.name == self.origin.source:
+        if near is None or domain.name in self.origin.domains:
             table = Rows([self.item_table(domain)])
         return ItemVectors(near, table)
 

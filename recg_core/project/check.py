@@ -7,6 +7,7 @@ from recg_core.backbones import BACKBONES
 from recg_core.base.config import build, build_kind
 from recg_core.base.errors import UserError
 from recg_core.base.params import Params
+from recg_core.base.sources import domains_of
 from recg_core.domains.pool import PoolConfig
 from recg_core.domains.preprocess import config_of_domain
 from recg_core.embeddings.encode import EncodeConfig
@@ -14,6 +15,7 @@ from recg_core.encoders import Encoder, build_encoder
 from recg_core.encoders.text import check_placeholders
 from recg_core.evaluation.training_free import BaselinesConfig
 from recg_core.figures.embedding_figures import FiguresConfig
+from recg_core.models.card import require_one_domain
 from recg_core.models.variant import VariantConfig
 from recg_core.raw.items import TEXT_RULES
 from recg_core.raw.readers import READERS, Reader
@@ -22,6 +24,7 @@ from recg_core.report.config import ReportConfig
 from recg_core.training.config import FusionConfig, TrainConfig, check_seeds
 from recg_core.training.generalization import checked_readings
 from recg_core.training.losses import LOSSES
+from recg_core.training.tuned import model_settings, tuned_rows, variant_row
 
 T = TypeVar("T")
 SECTIONS: dict[str, type] = {
@@ -54,6 +57,8 @@ def check_params(params: Params) -> None:
         attempts(_check_backbone, params, backbone)
     for variant in attempts(params.get, "grid.variants", list[str]) or ():
         attempts(_check_variant, params, variant)
+        for backbone in attempts(tuned_rows, params, variant) or ():
+            attempts(_check_tuned, params, variant, backbone)
     if attempts.mistakes:
         raise UserError("\n".join([f"{len(attempts.mistakes)} mistake(s)", *attempts.mistakes]))
 
@@ -119,9 +124,19 @@ def _check_backbone(params: Params, name: str) -> None:
 
 def _check_variant(params: Params, name: str) -> None:
     address = f"variants.{name}"
-    variant = params.build(VariantConfig, address)
+    variant = build(VariantConfig, variant_row(params, name), address)
     build_kind(LOSSES, variant.loss, f"{address}.loss")
-    if variant.generalization is not None:
-        for source in params.get("grid.sources", list[str]):
-            domains = {source, *params.get("pool.domains", list[str])}
+    for source in params.get("grid.sources", list[str]):
+        if variant.by_id:
+            require_one_domain(source, f"grid.variants: {name}")
+        if variant.generalization is not None:
+            domains = {*domains_of(source), *params.get("pool.domains", list[str])}
             checked_readings(variant.generalization, sorted(domains), address)
+
+
+def _check_tuned(params: Params, variant: str, backbone: str) -> None:
+    address = f"variants.{variant}.tuned"
+    if backbone not in BACKBONES:
+        raise UserError(f"{address}: '{backbone}' is no backbone; there are {sorted(BACKBONES)}")
+    settings = model_settings(params, backbone, params.section(f"backbones.{backbone}"), variant)
+    build(BACKBONES[backbone], settings.backbone, f"{address}.{backbone}.backbone")

@@ -66,7 +66,7 @@ def _zero_shot(analysis: Analysis, *, used: bool) -> str | None:
     counts = count_verdicts(full, [best.trained], TRAINING_FREE)
     total = sum(counts.values())
     rivalry = (
-        f"above the best training-free row of the target in {counts['better']} of {total} cells, "
+        f"above the best training-free row of the target in {counts['better']} of {total} pairs, "
         f"below in {counts['worse']}"
     )
     ours = f"`{best.trained}` ({_numbers(full, sampled, best.trained)})"

@@ -101,7 +101,8 @@ def analyse(cells: Cells, slices: Path, config: ReportConfig) -> Analysis:
     """
 
     def of_target(name: str) -> tuple[TargetMetrics, list[Comparison], list[SliceResult]]:
-        measured = measure_target(cells.of_target(name), config)
+        users = None if cells.users is None else cells.users[name]
+        measured = measure_target(cells.of_target(name), config, users)
         compared = [] if cells.small(name) else list(compare_target(cells, measured, config))
         parts = list(slice_target(cells, name, measured, slices, config))
         return replace(measured, values={}), compared, parts

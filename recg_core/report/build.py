@@ -7,6 +7,7 @@ from typing import Any
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, write_bytes, write_sealed_json
+from recg_core.base.sources import domains_of
 from recg_core.domains.domain import why_untested
 from recg_core.report.advice import advice, of_later_events
 from recg_core.report.analysis import Analysis, analyse
@@ -30,9 +31,10 @@ from recg_core.report.files import metrics_files, replace_files, table_files
 from recg_core.report.heatmap import heatmap_svg, heatmap_table
 from recg_core.report.layout import DRAWINGS, Panels, Section, Table, html, markdown
 from recg_core.report.levels import levels
+from recg_core.report.overlap import overlap_words, without_overlap
 from recg_core.report.paper_tables import ablation_table, comparison_tables, statistics_table
 from recg_core.report.statistics import DECIMALS
-from recg_core.report.summary import averages_table, build_summary, gains, rows_table
+from recg_core.report.summary import averages_table, build_summary, gains, rivalry, rows_table
 from recg_core.report.tables import (
     certificate_table,
     comparisons_table,
@@ -86,6 +88,10 @@ def write_report(
     }
     grid, said = _tested_grid(grid, statistics)
     cells = load_cells(inputs.ranks, grid)
+    if config.drop_overlap_users:
+        apart = without_overlap(cells, inputs.domains)
+        said = (*said, overlap_words(cells, apart))
+        cells = apart
     analysis = analyse(cells, inputs.slices, config)
     out = outputs.report
     sections = [
@@ -134,7 +140,11 @@ def _tested_grid(grid: Grid, statistics: dict[str, dict[str, Any]]) -> tuple[Gri
     domains = tuple(name for name in grid.domains if name not in untested)
     if not domains:
         raise UserError("; ".join(untested.values()))
-    sources = tuple(name for name in grid.sources if counts.get(name, (1, 1))[0])
+    sources = tuple(
+        source
+        for source in grid.sources
+        if all(counts.get(domain, (1, 1))[0] for domain in domains_of(source))
+    )
     return replace(grid, domains=domains, sources=sources), tuple(untested.values())
 
 
@@ -153,7 +163,7 @@ def _result_sections(analysis: Analysis, domains: Path, said: tuple[str, ...]) -
     num_negatives = analysis.config.num_negatives
     yield Section(
         "Summary",
-        (_question(analysis.cells), *advice(analysis), *gains(analysis), *said),
+        (_question(analysis.cells), *advice(analysis), *gains(analysis), *rivalry(analysis), *said),
         _present(levels(analysis), rows_table(analysis)),
     )
     means = [averages_table(analysis, zero_shot=zero_shot) for zero_shot in (True, False)]
@@ -183,8 +193,8 @@ def _question(cells: Cells) -> str:
     return (
         f"Models were trained on {_listed(grid.sources)} and ranked the items of "
         f"{_listed(grid.domains)}: for every test user the item that came next, among others. "
-        f"Where the two differ ({pairs} pair{'' if pairs == 1 else 's'}) the model has seen no "
-        "interaction of the domain that it ranks in: that is zero-shot."
+        f"Where it was not trained on that domain ({pairs} pair{'' if pairs == 1 else 's'}) a "
+        "model has seen no interaction of it: that is zero-shot."
     )
 
 

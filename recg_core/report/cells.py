@@ -5,10 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, sha256_json
 from recg_core.base.params import check_name
+from recg_core.base.sources import in_domain
 from recg_core.evaluation.certificate import NO_SOURCE, Certificate, Saw
 
 REFERENCE = "sem"  # the variant that improvements are relative to
@@ -56,7 +59,7 @@ class Grid:
             (source, target)
             for target in self.domains
             for source in self.sources
-            if (source != target) == zero_shot
+            if in_domain(source, target) != zero_shot
         ]
 
     def models(self, *, zero_shot: bool) -> list[Model]:
@@ -74,7 +77,7 @@ class Cell:
     """A model on a source -> target pair."""
 
     model: Model
-    source: str  # that the model was trained on; NO_SOURCE of a training-free row
+    source: str  # that the model was trained on, maybe of several domains; NO_SOURCE if untrained
     target: str  # whose items were ranked
     certificate: Certificate
     ranks: Path
@@ -88,6 +91,11 @@ class Cell:
     def trained(self) -> bool:
         """Whether it is no training-free row."""
         return self.source != NO_SOURCE
+
+    @property
+    def in_domain(self) -> bool:
+        """Whether the model was trained on its target."""
+        return in_domain(self.source, self.target)
 
     @property
     def small(self) -> bool:
@@ -133,11 +141,20 @@ class Cells:
 
     grid: Grid
     by_key: dict[Key, Cell]
+    users: dict[str, np.ndarray] | None = None  # user_idx of those that count; None: all
 
     @property
     def models(self) -> list[Model]:
         """All trained models and, after them, the training-free rows."""
         return list(dict.fromkeys(cell.model for cell in self.by_key.values()))
+
+    def backbone_ranks(self, variant: str) -> bool:
+        """Whether backbones of a variant are models of their own in other domains, too.
+
+        Where they are not, a pair of domains is one result, however many backbones there are.
+        """
+        of_variant = [c for c in self.by_key.values() if c.trained and c.model.variant == variant]
+        return all(cell.certificate.backbone_ranks for cell in of_variant)
 
     def find(self, model: Model, source: str, target: str) -> Cell | None:
         """A model's cell; a training-free row has the same for every source."""

@@ -61,7 +61,7 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """
     families: dict[tuple[object, ...], list[int]] = {}
     for index, c in enumerate(comparisons):
-        family = (c.cell.source == c.cell.target, c.protocol, c.metric, c.against)
+        family = (c.cell.in_domain, c.protocol, c.metric, c.against)
         families.setdefault(family, []).append(index)
     found = list(comparisons)
     for members in families.values():

@@ -44,11 +44,13 @@ class ReportConfig(Protocols):
         headline_k: the cut-off of summaries, slices and the heat-map.
         num_resamples: of the bootstrap.
         seed: of the bootstrap.
+        drop_overlap_users: leave out the test users of a target who also occur in a source.
     """
 
     headline_k: int = 10
     num_resamples: int = 1000
     seed: int = 0
+    drop_overlap_users: bool = False
 
     def __post_init__(self) -> None:
         if self.headline_k not in self.ks:

@@ -46,7 +46,8 @@ def _lines(
             content = path.read_bytes()
         except FileNotFoundError:
             return []
-    certificate = cells.by_key[model, source, source].certificate
+    of_model = (c for c in cells.by_key.values() if (c.model, c.source) == (model, source))
+    certificate = next(of_model).certificate
     if hashlib.sha256(content).hexdigest() != certificate.curve_sha256:
         raise UserError(
             f"{path}: is damaged, or not of the model that was evaluated; delete it and run the "

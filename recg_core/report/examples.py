@@ -55,7 +55,7 @@ def _best_cells(view: View, target: str) -> list[Cell]:
         for cell in view.analysis.cells.of_target(target)
         if any(example.items for example in cell.certificate.examples)
     ]
-    elsewhere = [cell for cell in of_target if cell.trained and cell.source != target]
+    elsewhere = [cell for cell in of_target if cell.trained and not cell.in_domain]
     groups = (
         [cell for cell in elsewhere if not cell.saw.target_interactions_used],
         [c for c in of_target if not c.trained and not c.saw.target_interactions_used],

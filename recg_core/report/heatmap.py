@@ -1,5 +1,6 @@
 """The heat-map of source -> target cells, as a table and as a picture."""
 
+from recg_core.base.sources import in_domain
 from recg_core.report.analysis import Analysis, View
 from recg_core.report.cells import INTERACTIONS_MARK, Cell, Competition
 from recg_core.report.comparisons import TRAINING_FREE
@@ -8,6 +9,7 @@ from recg_core.report.layout import Entry, Number, Table
 from recg_core.report.wording import arrow, title_of
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 84, 26, 190, 64
+_LETTER = 8  # the width of one at most
 
 
 def heatmap_table(analysis: Analysis, protocol: str) -> Table:
@@ -44,7 +46,7 @@ def _shaded(view: View, cell: Cell | None) -> Number:
 def _best_free(view: View, source: str, target: str) -> Number:
     """The best training-free row: of those without target interactions for a zero-shot pair."""
     cells = view.analysis.cells
-    field = cells.competition(source, target, with_interactions=source == target)
+    field = cells.competition(source, target, with_interactions=in_domain(source, target))
     return _number(view, view.best(field.training_free), field)
 
 
@@ -57,7 +59,11 @@ def _number(view: View, cell: Cell, field: Competition, marks: str = "") -> Numb
 
 def heatmap_svg(table: Table) -> str:
     """The heat-map as a picture of its own, on a light ground."""
-    width = _LEFT + _WIDTH * (len(table.columns) - 1) + 10
+    heads = [tuple(head.split(" → ")) for head in table.columns[1:]]
+    column_width = max(
+        _WIDTH, _LETTER * max((len(part) for head in heads for part in head), default=0)
+    )
+    width = _LEFT + column_width * len(heads) + 10
     height = _TOP + _HEIGHT * len(table.rows) + 12
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
@@ -67,9 +73,8 @@ def heatmap_svg(table: Table) -> str:
         f'<text x="10" y="20" font-size="14" font-weight="bold" fill="#1a1a1a">'
         f"{markup_text(table.title)}, percent</text>",
     ]
-    for column, head in enumerate(table.columns[1:]):
-        x = _LEFT + _WIDTH * column + _WIDTH / 2
-        source, _, target = head.partition(" → ")
+    for column, (source, target) in enumerate(heads):
+        x = _LEFT + column_width * column + column_width / 2
         for line, text in enumerate((source, f"→ {target}")):
             parts.append(_text(x, _TOP - 22 + 14 * line, text, "middle"))
     for index, row in enumerate(table.rows):
@@ -77,11 +82,11 @@ def heatmap_svg(table: Table) -> str:
         parts.append(_text(_LEFT - 8, y + 17, str(row[0]), "end"))
         for column, entry in enumerate(row[1:]):
             if isinstance(entry, Number) and entry.value is not None:
-                parts.append(_box(_LEFT + _WIDTH * column, y, entry))
+                parts.append(_box(_LEFT + column_width * column, y, column_width, entry))
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _box(x: float, y: float, entry: Number) -> str:
+def _box(x: float, y: float, width: float, entry: Number) -> str:
     shade = entry.shade or 0.0
     # From nearly white to a dark blue, the text in the colour that contrasts.
     colour = ",".join(
@@ -89,8 +94,8 @@ def _box(x: float, y: float, entry: Number) -> str:
     )
     ink = "#fff" if shade > 0.55 else "#1a1a1a"
     return (
-        f'<rect x="{x}" y="{y}" width="{_WIDTH - 2}" height="{_HEIGHT - 2}" rx="3" '
-        f'fill="rgb({colour})"/>' + _text(x + _WIDTH / 2, y + 17, entry.text, "middle", ink)
+        f'<rect x="{x}" y="{y}" width="{width - 2}" height="{_HEIGHT - 2}" rx="3" '
+        f'fill="rgb({colour})"/>' + _text(x + width / 2, y + 17, entry.text, "middle", ink)
     )
 
 

@@ -6,6 +6,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from recg_core.base.sources import in_domain
 from recg_core.models.ranking.metrics import NUM_NEGATIVES, metric_names
 from recg_core.report.analysis import Analysis, View
 from recg_core.report.cells import REFERENCE, Cell, Cells, Model
@@ -13,7 +14,8 @@ from recg_core.report.comparisons import TRAINING_FREE
 from recg_core.report.layout import Entry, Number, Table, bold_best, percent
 from recg_core.report.wording import SIGNIFICANCE, arrow, star, title_of
 
-ABLATION = "wo_"  # prefix of the variants that leave one component out
+# Both readings of the full method, and the prefix of those of its variants that leave one part out.
+ABLATIONS = {"recg": "wo_", "recg_printed": "printed_wo_"}
 PAPERS_PROTOCOL = f"sampled_{NUM_NEGATIVES}"
 STATISTICS = {
     "num_items": ("Items", ",d"),
@@ -42,12 +44,14 @@ def _papers() -> dict[str, Any]:
 
 
 def published(model: Model, source: str, target: str, metric: str) -> float | None:
-    """What the paper reports for a cell, against 100 sampled negatives.
+    """What the paper reports for a cell, against 100 sampled negatives, the same for both readings.
 
     None where it reports nothing, or where the text of the paper that was read has lost the digits.
     """
     cells: dict[str, dict[str, dict[str, float]]] = _papers()["cells"]
-    return cells.get(str(model), {}).get(f"{source}_to_{target}", {}).get(metric)
+    variant = "recg" if model.variant == "recg_printed" else model.variant.removeprefix("printed_")
+    row = cells.get(str(Model(model.backbone, variant)), {})
+    return row.get(f"{source}_to_{target}", {}).get(metric)
 
 
 def _published(view: View, cell: Cell) -> Number:
@@ -98,7 +102,7 @@ def comparison_tables(analysis: Analysis, protocol: str, *, zero_shot: bool) -> 
                 model
                 for model in cells.grid.models(zero_shot=zero_shot)
                 if model.backbone == backbone
-                and not model.variant.startswith(ABLATION)
+                and not model.variant.startswith(tuple(ABLATIONS.values()))
                 and cells.uses_interactions(model, zero_shot=zero_shot) == used
             ]
             found = [
@@ -127,13 +131,13 @@ def _comparison_table(
         ]
         for of_model in zip(*found, strict=True)
     }
-    zero_shot = found[0][0].source != found[0][0].target
-    labels = ("Target", "Source", "Metric") if zero_shot else ("Domain", "Metric")
+    with_source = any(of_pair[0].source != of_pair[0].target for of_pair in found)
+    labels = ("Target", "Source", "Metric") if with_source else ("Domain", "Metric")
     rows = []
     for of_pair in found:
         first = of_pair[0]
         target = cells.label(first.target)
-        names = (target, first.source) if zero_shot else (target,)
+        names = (target, first.source) if with_source else (target,)
         for view in views:
             free = view.best(cells.rivals(first).training_free)
             entries = _entries(view, of_pair, free, beside)
@@ -161,17 +165,22 @@ def _entries(
 
 
 def ablation_table(analysis: Analysis, protocol: str) -> Table | None:
-    """Table 6: variants without one component, between the full method and the reference.
+    """Table 6: variants without one component, below the full method that they are made of.
 
-    None without such variants. One that uses interactions of the target is left out, since the
-    others use none.
+    The reference stands last. None without such variants. One that uses interactions of the target
+    is left out, since the others use none.
     """
     cells, grid = analysis.cells, analysis.cells.grid
-    ablations = [variant for variant in grid.variants if variant.startswith(ABLATION)]
+    of_method = {
+        method: [variant for variant in grid.variants if variant.startswith(prefix)]
+        for method, prefix in ABLATIONS.items()
+    }
+    ablations = [variant for found in of_method.values() for variant in found]
     pairs = grid.pairs(zero_shot=True)
     if not ablations or not pairs:
         return None
-    variants = [v for v in ("recg", *ablations, REFERENCE) if v in grid.variants]
+    methods = [name for m, found in of_method.items() if found for name in (m, *found)]
+    variants = [v for v in (*methods, REFERENCE) if v in grid.variants]
     views = [analysis.view(protocol, metric) for metric in analysis.config.headline]
     places = [(target, view) for target in dict.fromkeys(t for _, t in pairs) for view in views]
     models = [Model(backbone, variant) for backbone in grid.backbones for variant in variants]
@@ -186,7 +195,7 @@ def ablation_table(analysis: Analysis, protocol: str) -> Table | None:
         for model in models:
             row: list[Entry] = [source, str(model.backbone), model.variant]
             for target, view in places:
-                cell = cells.find(model, source, target) if source != target else None
+                cell = None if in_domain(source, target) else cells.find(model, source, target)
                 row.append(_ablated(view, cell))
                 if paper:
                     row.append(_published(view, cell) if cell else Number(None))

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from recg_core.base.errors import UserError
 from recg_core.base.schema import SLICES
+from recg_core.base.sources import in_domain
 from recg_core.evaluation.slices import slice_masks
 from recg_core.report.cells import MIN_USERS, Cell, Cells
 from recg_core.report.config import FULL, ReportConfig
@@ -50,9 +52,11 @@ def slice_target(
     for source in cells.grid.sources:
         path = folder / f"{source}_to_{target}.parquet"
         frame = SLICES.read(path).sort("user_idx")
+        if cells.users is not None:
+            frame = frame.filter(pl.col("user_idx").is_in(cells.users[target].tolist()))
         if not np.array_equal(frame["user_idx"].to_numpy(), measured.users):
             raise UserError(f"{path}: other users than those ranked; run the slices stage again")
-        field = cells.competition(source, target, with_interactions=source == target)
+        field = cells.competition(source, target, with_interactions=in_domain(source, target))
         if not field.trained:
             continue
         best_free = _best(field.training_free, measured, column)

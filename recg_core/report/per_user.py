@@ -27,14 +27,21 @@ class TargetMetrics:
     samples: dict[Cell, np.ndarray]  # [B, M], bootstrap means over the same draws
 
 
-def measure_target(cells: Sequence[Cell], config: ReportConfig) -> TargetMetrics:
+def measure_target(
+    cells: Sequence[Cell], config: ReportConfig, users: np.ndarray | None = None
+) -> TargetMetrics:
     """Read the ranks of a target's cells and compute their metrics.
+
+    Args:
+        users: user_idx of those that count; None: all.
 
     Raises:
         UserError: when ranks are missing, damaged or not of the same users.
     """
     ranks = {cell: read_ranks(cell.ranks) for cell in cells}
     check_same_users({str(cell.ranks): table for cell, table in ranks.items()})
+    if users is not None:
+        ranks = {cell: table.of_users(users) for cell, table in ranks.items()}
     users = ranks[cells[0]].users
     values, seed_std = {}, {}
     found = user_metrics(list(ranks.values()), config)

@@ -9,6 +9,7 @@ from typing import Any
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json
+from recg_core.base.sources import in_domain
 from recg_core.evaluation.certificate import NO_SOURCE
 from recg_core.report.cells import (
     INTERACTIONS_USED,
@@ -72,7 +73,7 @@ def show_results(folder: Path, protocol: str, metric: str, width: int) -> str:
         )
     values = _values(files, place, metric)
     pairs = [pair for pair in values if pair[0] != NO_SOURCE]
-    pairs.sort(key=lambda pair: (pair[0] == pair[1], pair))  # zero-shot pairs first
+    pairs.sort(key=lambda pair: (in_domain(*pair), pair))  # zero-shot pairs first
     shown = {pair: list(_cells(values, summary, pair)) for pair in pairs}
     trained = {cell.model: cell.trained for of_pair in shown.values() for cell in of_pair}
     models = sorted(trained, key=lambda model: (not trained[model], model))
@@ -123,7 +124,9 @@ def _column(pair: Pair, cells: Sequence[Shown], models: Sequence[str]) -> list[s
     competing = [
         cell
         for cell in cells
-        if competes(trained=cell.trained, used=cell.used, with_interactions=source == target)
+        if competes(
+            trained=cell.trained, used=cell.used, with_interactions=in_domain(source, target)
+        )
         and not cell.small
     ]
     best = max((float(cell.percent) for cell in competing), default=None)

@@ -1,5 +1,6 @@
 """What beats what, by how much and how surely: the report's first page and its scalars."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -111,7 +112,7 @@ def averages_table(analysis: Analysis, *, zero_shot: bool) -> Table | None:
     scores = [f"{head} {names[against]}" for head in views for against in opponents]
     kind = "zero-shot" if zero_shot else "in-domain"
     explained = (
-        " Rows with and without interactions of the target do not compete. Last columns: cells "
+        " Rows with and without interactions of the target do not compete. Last columns: pairs "
         f"that are better / not clearly different / worse by {metrics[1]}, corrected by Holm, than "
         f"`{REFERENCE}` or the best training-free row of the target."
     )
@@ -148,12 +149,12 @@ def count_verdicts(view: View, models: Sequence[Model], against: str) -> Counter
     return Counter(
         c.verdict
         for c in view.comparisons(against)
-        if c.cell.model in models and c.cell.source != c.cell.target
+        if c.cell.model in models and not c.cell.in_domain
     )
 
 
 def gains(analysis: Analysis) -> list[str]:
-    """A sentence on how far each variant's zero-shot mean is from the reference's."""
+    """A sentence on how far each variant's zero-shot results are from the reference's."""
     cells, grid = analysis.cells, analysis.cells.grid
     metric = analysis.config.headline[1]
     words = {FULL: "by full ranking", analysis.config.sampled: "by sampled ranking"}
@@ -171,19 +172,60 @@ def gains(analysis: Analysis) -> list[str]:
             said.append(f"`{variant}`: {parts}")
     if not said:
         return []
-    head = f"Zero-shot {title_of(metric)} relative to `{REFERENCE}`, all backbones together: "
+    head = (
+        f"Zero-shot {title_of(metric)} relative to `{REFERENCE}`, all backbones together, first of "
+        "the means and then the mean of what each cell gains: "
+    )
     return [head + "; ".join(said) + "."]
 
 
 def _gain(view: View, over: Sequence[Cell]) -> str | None:
-    """Relative improvement of a variant's mean over that of the reference, with its interval."""
+    """Relative improvement of a variant's mean over that of the reference, with its interval, and
+    the mean of the improvements of its cells, which every pair enters alike."""
     compared = [found for cell in over if (found := view.against(cell, REFERENCE))]
     ours, theirs = [found.cell for found in compared], [found.other for found in compared]
     if not compared or not (reference := view.average(theirs)[0]):
         return None
     mean = view.average(ours)[0]
     low, high = interval(view.samples(ours) / view.samples(theirs) - 1)
+    of_cells = [found.relative for found in compared if math.isfinite(found.relative)]
     return (
         f"{100 * (mean / reference - 1):+.1f} % "
-        f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f} %)"
+        f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f} %) and "
+        f"{100 * float(np.mean(of_cells)):+.1f} %"
     )
+
+
+def rivalry(analysis: Analysis) -> list[str]:
+    """A sentence on how often each variant is above or below the best training-free row.
+
+    A cell is a pair of domains with a backbone. Where no backbone of a variant is at work in other
+    domains, its cells of a pair are one result and count once: above or below if they all are.
+    """
+    view = analysis.view(FULL, analysis.config.headline[1])
+    counted = [(variant, _rivalry(view, variant)) for variant in analysis.cells.grid.variants]
+    said = [f"`{variant}` {words}" for variant, words in counted if words]
+    if not said:
+        return []
+    head = f"Zero-shot {title_of(view.metric)} against the best training-free row of the target: "
+    return [head + "; ".join(said) + "."]
+
+
+def _rivalry(view: View, variant: str) -> str | None:
+    cells = view.analysis.cells
+    verdicts: dict[tuple[str, str], list[str]] = {}  # of all backbones, by pair
+    for c in view.comparisons(TRAINING_FREE):
+        if c.cell.model.variant == variant and c.cell.source != c.cell.target:
+            verdicts.setdefault((c.cell.source, c.cell.target), []).append(c.verdict)
+    if not verdicts:
+        return None
+    outcomes = [verdict for of_pair in verdicts.values() for verdict in of_pair]
+    pairs = f"{len(verdicts)} pair{'' if len(verdicts) == 1 else 's'}"
+    unit, backbones = pairs, len(cells.grid.backbones)
+    if backbones > 1 and cells.backbone_ranks(variant):
+        unit = f"{len(outcomes)} cells ({pairs} with {backbones} backbones)"
+    elif backbones > 1:
+        outcomes = [of[0] if len(set(of)) == 1 else "unclear" for of in verdicts.values()]
+        unit = f"{pairs} (each counts once, since no backbone ranks there)"
+    counts = Counter(outcomes)
+    return f"above in {counts['better']} and below in {counts['worse']} of {unit}"

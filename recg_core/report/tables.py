@@ -3,6 +3,7 @@
 import math
 from dataclasses import fields
 
+from recg_core.base.sources import in_domain
 from recg_core.evaluation.slices import ATTRIBUTES
 from recg_core.models.ranking.metrics import metric_names
 from recg_core.report.analysis import Analysis, View
@@ -83,7 +84,7 @@ def comparisons_table(analysis: Analysis) -> Table:
 
 def slices_table(analysis: Analysis, *, zero_shot: bool) -> Table:
     """NDCG under full ranking of every model on parts of the users."""
-    found = [part for part in analysis.slices if (part.source != part.target) == zero_shot]
+    found = [part for part in analysis.slices if in_domain(part.source, part.target) != zero_shot]
     models = list(dict.fromkeys(c.model for part in found for c in part.values if c.trained))
     rows: list[tuple[Entry, ...]] = []
     for part in found:

@@ -131,8 +131,9 @@ def load_from_pipeline(model: Path, seed: int | None = None, device: str | None 
     trained = load_trained(model, root / "patterns" / place, seed, device)
     rows = read_params(root / "params.yaml").section("encoders")
     encoder, row = _encoder_of(card, root, rows)
-    variant, source, backbone = place.parts
-    said = f"{backbone} as `{variant}` on the domain {source}, seed {seed}"
+    variant, _, backbone = place.parts
+    domains = f"domain{'s' if len(card.domains) > 1 else ''} {', '.join(card.domains)}"
+    said = f"{backbone} as `{variant}` on the {domains}, seed {seed}"
     origin = Origin(card.spec, card.source, card.encoder_fingerprint)
     return Loaded(trained, encoder, BundleCard(FORMAT, origin, seed, row, said))
 
@@ -140,7 +141,7 @@ def load_from_pipeline(model: Path, seed: int | None = None, device: str | None 
 def _encoder_of(origin: Origin, root: Path, rows: dict[str, Any]) -> tuple[Encoder, dict[str, Any]]:
     """The fitted encoder whose fingerprint a model has, and its row."""
     for name, row in rows.items():
-        folder = root / "data" / "embeddings" / name / origin.source
+        folder = root / "data" / "embeddings" / name / origin.domains[0]
         if folder.is_dir() and read_manifest(folder).fingerprint == origin.encoder_fingerprint:
             encoder = build_encoder(row, f"encoders.{name}")
             fit_corpus(encoder, root / "data" / "domains")

@@ -52,7 +52,7 @@ def read_results(model: Path) -> list[CellResult]:
     own = [
         cell
         for cell in cells
-        if (cell.model, cell.source) == (Model(backbone, variant), source) and cell.target != source
+        if (cell.model, cell.source) == (Model(backbone, variant), source) and not cell.in_domain
     ]
     return [result for cell in own for result in _measured(cell, cells, card, config)]
 

@@ -91,11 +91,7 @@ def bound_socket(host: str, port: int) -> Iterator[socket.socket]:
 
 def _check_extra() -> None:
     for name in EXTRA:
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            said = f"the package {error.name} is missing; pip install 'llm-recg[serve]'"
-            raise UserError(said) from error
+        importlib.import_module(name)
 
 
 def _live(config: ServeConfig, events: EventLog | None) -> "LiveCatalogue":

@@ -1,10 +1,10 @@
 """The users of a training step, what they are asked, and the items that it is about.
 
 Shapes: B users, L positions, P predicted positions, M negatives, U distinct items of a batch,
-E further items, N items of the source, H dimension of the text embeddings, D model dim.
+E further items, N items of the domain, H dimension of the text embeddings, D model dim.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -56,6 +56,12 @@ def length_bucketed_batches(
             yield group[cut : cut + batch_size]
 
 
+def mixed(counts: Sequence[int], seed: Sequence[int]) -> Iterator[int]:
+    """Every number i `counts[i]` times, in random order."""
+    numbers = np.repeat(np.arange(len(counts)), counts)
+    yield from np.random.default_rng(seed).permutation(numbers).tolist()
+
+
 def draw_batch(
     backbone: Backbone,
     sequences_BL: Tensor,
@@ -63,7 +69,12 @@ def draw_batch(
     num_negatives: int,
     generator: torch.Generator,
 ) -> Batch:
-    """Views of the sequences, and negatives drawn uniformly from the catalogue."""
+    """Views of the sequences, and negatives drawn uniformly from the catalogue.
+
+    Args:
+        num_items: of the domain that the sequences are of. Items of others would be told apart
+            without knowing what a user wants.
+    """
     views = backbone.training_views(sequences_BL, generator)
     predict_BL = views.targets_BL > 0
     negatives_M = torch.randint(
@@ -78,7 +89,7 @@ def project_items(
     """The vectors of a batch's items; the rest of the catalogue is never projected.
 
     Args:
-        features: what the model's items read, one row an item of the source.
+        features: what the model's items read, one row an item of the domain.
         more_features_EH: further items to project in the same product, possibly none.
     """
     inputs_BL = batch.views.inputs_BL.clamp(min=0)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from recg_core.base.files import write_json, write_sealed_json
-from recg_core.domains.domain import Domain, require_interactions
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.card import PATTERNS_FILE, read_card
 from recg_core.training.config import FusionConfig
 
 
 def cluster_model(
     model: Path,
-    load_source: Callable[[], Domain],
+    load_source: Callable[[], SourceDomains],
     config: FusionConfig,
     folder: Path,
     validation: Path,
@@ -26,7 +26,7 @@ def cluster_model(
     neither its weights nor the source are read, so that it takes no time.
 
     Args:
-        load_source: gives the domain that the model was trained on.
+        load_source: gives the source that the model was trained on.
         validation: JSON for NDCG@10 on the source's validation items, of the model as it will be
             evaluated: the mean over seeds. Settings are chosen by it, since it has seen no test
             item and no target.
@@ -46,8 +46,9 @@ def cluster_model(
         from recg_core.training.fusion import fit_patterns
 
         source, label = load_source(), str(model)
-        require_interactions(source)
-        card.check(source, label)
+        source.require_interactions()
+        for domain in source.domains:
+            card.check(domain, label)
         for seed in card.seeds:
             recommender = load_recommender(card.spec, model, seed).to(choose_device())
             trained = TrainedModel(recommender, card, label)

@@ -8,15 +8,18 @@ Shapes: B users, M candidates, N items, E kinds of evidence, G properties of use
 
 import logging
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout, Ragged, without_last
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.card import ModelSpec, Origin
 from recg_core.models.in_context.context import (
     EVIDENCE,
@@ -30,7 +33,7 @@ from recg_core.models.in_context.scorer import InContext, evidence_of
 from recg_core.models.near import NearItems, near_items
 from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.recommender import SequentialRecommender, create_model
-from recg_core.models.trained import Evidence, ItemVectors, TrainedModel, product_scorer
+from recg_core.models.trained import ItemVectors, TrainedModel, product_scorer
 from recg_core.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
@@ -56,7 +59,7 @@ class Examples(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """The users of a source that have a next item."""
+    """The users of a domain that have a next item."""
 
     items: NearItems
     history: Ragged  # before it
@@ -69,12 +72,17 @@ def without_context(spec: ModelSpec) -> ModelSpec:
 
 
 def with_context(
-    trained: SequentialRecommender, spec: ModelSpec, source: Domain, config: TrainConfig, seed: int
+    trained: SequentialRecommender,
+    spec: ModelSpec,
+    source: SourceDomains,
+    config: TrainConfig,
+    seed: int,
 ) -> tuple[SequentialRecommender, float]:
     """Add what reads contexts to a trained model: learn its weights, and what the model counts.
 
     Returns:
-        The model, on the CPU and in evaluation mode, and its NDCG@10 on the validation items.
+        The model, on the CPU and in evaluation mode, and its NDCG@10 on the validation items, the
+        mean over the domains of the source.
     """
     whole = create_model(spec)
     whole.load_state_dict({**whole.state_dict(), **trained.state_dict()})
@@ -84,38 +92,41 @@ def with_context(
     assert config_of is not None
     assert in_context is not None
     learn_in_context(in_context, source, config_of.users, seed)
-    holdout = source.sequences.holdout("valid")
-    vectors = model.item_vectors(source)
-    evidence = model.evidence(vectors, source.sequences.observed("valid"))
-    _learn_state_weight(model, vectors, evidence, holdout.sample(config.valid_users))
-    scorer = model.scorer_of(vectors, evidence, holdout.history)
-    return whole, validation_ndcg(scorer, holdout, source.num_items, label=model.label)
+    held_out = [_held_out(model, domain) for domain in source.domains]
+    _learn_state_weight(model, held_out, config.valid_users)
+    found = []
+    for asked in held_out:
+        scorer = model.scorer_of(asked.vectors, asked.context, asked.holdout.history)
+        num_items = len(asked.context.items)
+        found.append(validation_ndcg(scorer, asked.holdout, num_items, label=model.label))
+    return whole, float(np.mean(found))
+
+
+class HeldOut(NamedTuple):
+    """The validation items of a domain, and what a model reads of it."""
+
+    holdout: Holdout
+    vectors: ItemVectors
+    context: Context
+
+
+def _held_out(model: TrainedModel, domain: Domain) -> HeldOut:
+    vectors = model.item_vectors(domain)
+    context = model.evidence(vectors, domain.sequences.observed("valid"))
+    assert isinstance(context, Context)
+    return HeldOut(domain.sequences.holdout("valid"), vectors, context)
 
 
 @torch.no_grad()
-def _learn_state_weight(
-    model: TrainedModel, vectors: ItemVectors, evidence: Evidence, holdout: Holdout
-) -> None:
+def _learn_state_weight(model: TrainedModel, held_out: Sequence[HeldOut], num_users: int) -> None:
     """The weight w >= 0 that minimises -log softmax(context score + w model score) of held-out
-    items: a convex function of one number, by Newton's method.
+    items of up to `num_users` of each domain: a convex function of one number, by Newton's method.
 
     They are validation items, since a model's scores of its own training items say too much.
     """
-    in_context, table = model.recommender.in_context, vectors.table
+    in_context = model.recommender.in_context
     assert in_context is not None
-    assert table is not None
-    assert isinstance(evidence, Context)
-    of_context = in_context.scorer(evidence, holdout.history)
-    of_model = product_scorer(model.user_matrix(table, holdout.history), table, None)
-    parts = []
-    for start in range(0, len(holdout.users), _AT_ONCE):
-        rows = np.arange(start, min(start + _AT_ONCE, len(holdout.users)))
-        history = holdout.history.take(rows)
-        context_BN, model_BN = of_context(rows), of_model(rows)
-        user = torch.from_numpy(np.repeat(np.arange(len(rows)), history.lengths))
-        context_BN[user, torch.from_numpy(history.values).long() - 1] = _NEVER
-        target_B1 = torch.from_numpy(holdout.target[rows].astype(np.int64) - 1)[:, None]
-        parts.append((context_BN, model_BN, model_BN.gather(1, target_B1)[:, 0]))
+    parts = [part for asked in held_out for part in _scores_of_parts(model, asked, num_users)]
     weight = 0.0
     for _ in range(_NEWTON_STEPS):
         slope = curvature = 0.0
@@ -129,30 +140,41 @@ def _learn_state_weight(
     in_context.state_weight.fill_(weight)
 
 
-def learn_in_context(model: InContext, source: Domain, users: int, seed: int) -> None:
-    """Learn the weights on the source's training sequences.
+def _scores_of_parts(
+    model: TrainedModel, asked: HeldOut, num_users: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Scores of all items by context and by model, and of held-out items by model, of some users
+    at a time; items of the history stand for nothing."""
+    in_context, table = model.recommender.in_context, asked.vectors.table
+    assert in_context is not None
+    assert table is not None
+    holdout = asked.holdout.sample(num_users)
+    of_context = in_context.scorer(asked.context, holdout.history)
+    of_model = product_scorer(model.user_matrix(table, holdout.history), table, None)
+    for start in range(0, len(holdout.users), _AT_ONCE):
+        rows = np.arange(start, min(start + _AT_ONCE, len(holdout.users)))
+        history = holdout.history.take(rows)
+        context_BN, model_BN = of_context(rows), of_model(rows)
+        user = torch.from_numpy(np.repeat(np.arange(len(rows)), history.lengths))
+        context_BN[user, torch.from_numpy(history.values).long() - 1] = _NEVER
+        target_B1 = torch.from_numpy(holdout.target[rows].astype(np.int64) - 1)[:, None]
+        yield context_BN, model_BN, model_BN.gather(1, target_B1)[:, 0]
+
+
+def learn_in_context(model: InContext, source: SourceDomains, users: int, seed: int) -> None:
+    """Learn the weights on the training sequences of the source, all its domains alike.
 
     Minimises -log softmax of the next item among all items, estimated from hard and from uniformly
     drawn candidates, each of which stands for as many as were not drawn (importance sampling).
 
     Args:
         model: starts as it is, and ends with the learned weights.
-        users: whose next item is asked for, in each context.
+        users: whose next item is asked for, in each context of each domain.
         seed: of users, candidates and order.
     """
-    items = near_items(source.text, None, model.weight.device)
     random = np.random.default_rng(seed)
-    training = source.sequences.training()
-    rows = np.flatnonzero(training.lengths >= 2)
-    next_item = training.values[training.offsets[rows + 1] - 1].astype(np.int64)
-    asked = Asked(items, without_last(training.take(rows)), next_item)
-    alike, likeness = like_texts(items), text_likeness(items, asked.history)
-    parts = []
-    for share in SHARES:
-        observed = asked.history.take(np.flatnonzero(random.random(len(rows)) < share))
-        reader = Reader(read_context(items, observed, alike), asked.history, likeness)
-        parts.append(_examples(model, reader, asked, users, random))
-    found = Examples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+    of_domains = [_of_contexts(model, domain, users, random) for domain in source.domains]
+    found = _together([examples for parts in of_domains for examples in parts])
     model.least.copy_(found.properties_BG.amin(dim=0))
     model.most.copy_(found.properties_BG.amax(dim=0))
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
@@ -174,6 +196,37 @@ def learn_in_context(model: InContext, source: Domain, users: int, seed: int) ->
         seed,
         ", ".join(f"{n} {w:.2f}" for n, w in zip(EVIDENCE, model.weight.tolist(), strict=True)),
     )
+
+
+def _of_contexts(
+    model: InContext, domain: Domain, users: int, random: np.random.Generator
+) -> list[Examples]:
+    """Examples of a domain in contexts that have each of the `SHARES` of its histories."""
+    items = near_items(domain.text, None, model.weight.device)
+    training = domain.sequences.training()
+    rows = np.flatnonzero(training.lengths >= 2)
+    next_item = training.values[training.offsets[rows + 1] - 1].astype(np.int64)
+    asked = Asked(items, without_last(training.take(rows)), next_item)
+    alike, likeness = like_texts(items), text_likeness(items, asked.history)
+    parts = []
+    for share in SHARES:
+        observed = asked.history.take(np.flatnonzero(random.random(len(rows)) < share))
+        reader = Reader(read_context(items, observed, alike), asked.history, likeness)
+        parts.append(_examples(model, reader, asked, users, random))
+    return parts
+
+
+def _together(parts: Sequence[Examples]) -> Examples:
+    """All examples; those of a domain of few items are filled up with what stands for nothing."""
+    most = max(part.log_weight_BM.shape[1] for part in parts)
+    filled = []
+    for evidence_BME, properties_BG, log_weight_BM in parts:
+        missing = most - log_weight_BM.shape[1]
+        evidence = F.pad(evidence_BME, (0, 0, 0, missing))
+        filled.append(
+            Examples(evidence, properties_BG, F.pad(log_weight_BM, (0, missing), value=_NEVER))
+        )
+    return Examples(*(torch.cat(tensors) for tensors in zip(*filled, strict=True)))
 
 
 def _examples(

@@ -30,6 +30,7 @@ class Objective:
 
     model: SequentialRecommender
     loss: Loss
+    num_items: int  # of the source
     anchor_inputs: AnchorInputs | None
 
     def __call__(self, batch: Batch, items: BatchItems) -> Tensor:
@@ -40,7 +41,7 @@ class Objective:
         negatives_PM = states_PD @ items.negatives_MD.T
         valid_PM = batch.targets_P[:, None] != batch.negatives_M
         if self.model.anchor is None or self.anchor_inputs is None:
-            return self.loss(positives_P, negatives_PM, valid_PM)
+            return self.loss(positives_P, negatives_PM, valid_PM, self.num_items)
         near_BL, near_BLM = training_scores(
             self.model.anchor, self.anchor_inputs, sequences_BL, batch.negatives_M
         )
@@ -50,15 +51,16 @@ class Objective:
         negatives_PM = negatives_PM + near_BLM[:, skipped:][predict_BL].detach()
         last_BL = last_positions(sequences_BL)
         valid_BM = sequences_BL[last_BL][:, None] != batch.negatives_M
-        alone = self.loss(near_BL[last_BL], near_BLM[last_BL], valid_BM)
-        return alone + self.loss(positives_P, negatives_PM, valid_PM)
+        alone = self.loss(near_BL[last_BL], near_BLM[last_BL], valid_BM, self.num_items)
+        return alone + self.loss(positives_P, negatives_PM, valid_PM, self.num_items)
 
 
-def create_objective(model: SequentialRecommender, source: Domain, loss: Loss) -> Objective:
-    """The objective of a model on its source."""
+def create_objective(model: SequentialRecommender, domain: Domain, loss: Loss) -> Objective:
+    """The objective of a model on a domain of its source."""
     if model.anchor is None:
-        return Objective(model, loss, None)
-    text = torch.from_numpy(source.text).to(model.device)
+        return Objective(model, loss, domain.num_items, None)
+    text = torch.from_numpy(domain.text).to(model.device)
     # A sequence's last item is what the anchor has to find.
-    counts = observed_counts(without_last(source.sequences.training()), source.num_items)
-    return Objective(model, loss, AnchorInputs(anchor_items(text), counts.to(model.device)))
+    counts = observed_counts(without_last(domain.sequences.training()), domain.num_items)
+    inputs = AnchorInputs(anchor_items(text), counts.to(model.device))
+    return Objective(model, loss, domain.num_items, inputs)

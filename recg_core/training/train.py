@@ -17,8 +17,8 @@ import numpy as np
 import recg_core
 from recg_core.base.errors import UserError
 from recg_core.base.files import replaced_folder, sha256_file, sha256_json, write_bytes
-from recg_core.domains.domain import Domain, require_interactions
 from recg_core.domains.pool import Pool
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.backbone_code import backbone_sha256
 from recg_core.models.card import MODEL_FILE, ModelCard, ModelSpec
 from recg_core.training.config import TrainConfig, check_seeds
@@ -33,7 +33,7 @@ Row = dict[str, float]  # of a training curve
 class Task:
     """One seed of one model; see `train_models`."""
 
-    source: Domain
+    source: SourceDomains
     pool: dict[str, np.ndarray]  # text embeddings [n, H] by domain
     spec: ModelSpec
     config: TrainConfig
@@ -54,7 +54,7 @@ class Outcome:
 
 
 def train_models(
-    source: Domain,
+    source: SourceDomains,
     pool: Pool,
     specs: Sequence[ModelSpec],
     config: TrainConfig,
@@ -64,6 +64,7 @@ def train_models(
     work: Path,
     address: str = "variant",
     device: str | None = None,
+    tuned: Mapping[str, TrainConfig] | None = None,
 ) -> dict[str, list[Row]]:
     """Train models for every seed; each gets a folder named by its backbone.
 
@@ -78,6 +79,7 @@ def train_models(
             inputs before is taken from there; anything else in it is never used.
         address: where the variant's row stands, named in errors.
         device: of torch; None: the GPU where there is one.
+        tuned: by backbone, what takes the place of `config` for it; but for `threads`.
 
     Returns:
         By backbone, a row for every seed and epoch with the losses and the validation NDCG@10.
@@ -86,7 +88,7 @@ def train_models(
         UserError: when the variant needs more domains than the pool has, or training fails.
     """
     check_seeds(seeds)
-    require_interactions(source)
+    source.require_interactions()
     sampled = any(spec.variant.generalization is not None for spec in specs)
     if sampled and pool.fingerprint != source.encoder_fingerprint:
         raise UserError(
@@ -99,11 +101,10 @@ def train_models(
         tasks = []
         for spec in specs:
             place = stack.enter_context(replaced_folder(folder / spec.backbone, MODEL_FILE))
+            own = (tuned or {}).get(spec.backbone, config)
             for seed in seeds:
                 state = work / f"{spec.backbone}-seed-{seed}.safetensors"
-                tasks.append(
-                    Task(source, vectors, spec, config, address, seed, device, place, state)
-                )
+                tasks.append(Task(source, vectors, spec, own, address, seed, device, place, state))
         outcomes = run_tasks(tasks, config.threads, device)
         for start in range(0, len(tasks), len(seeds)):
             task, of_seeds = tasks[start], outcomes[start : start + len(seeds)]
@@ -135,7 +136,7 @@ def _card(
         spec=task.spec,
         source=task.source.name,
         encoder_fingerprint=task.source.encoder_fingerprint,
-        pool_domains=sorted({task.source.name, *task.pool}) if sampled else [],
+        pool_domains=sorted({*_names(task.source), *task.pool}) if sampled else [],
         backbone_sha256=backbone_sha256(task.spec.backbone),
         train=asdict(task.config),
         seeds=list(seeds),
@@ -164,17 +165,25 @@ def train_task(task: Task) -> Outcome:
     return Outcome(trained.best_epoch, valid_ndcg, trained.curve)
 
 
+def _names(source: SourceDomains) -> list[str]:
+    return [domain.name for domain in source.domains]
+
+
 def _digest(task: Task) -> str:
     """A digest of all that decides the result: settings, data and the code that trains."""
-    users = task.source.sequences
-    split = [users.items.values, users.items.offsets, users.train_length, users.valid_position]
+    arrays = []
+    for domain in task.source.domains:
+        users = domain.sequences
+        arrays += [users.items.values, users.items.offsets]
+        arrays += [users.train_length, users.valid_position, domain.text]
     data = hashlib.sha256()
-    for array in (*split, task.source.text, *task.pool.values()):
+    for array in (*arrays, *task.pool.values()):
         data.update(repr((array.shape, str(array.dtype))).encode())
         data.update(np.ascontiguousarray(array).data)
     root = Path(str(recg_core.__file__)).parent
     code = [sha256_file(path) for name in CODE for path in sorted((root / name).rglob("*.py"))]
-    settings = [asdict(task.spec), asdict(task.config), sorted(task.pool), task.seed]
+    names = [_names(task.source), sorted(task.pool)]
+    settings = [asdict(task.spec), asdict(task.config), names, task.seed]
     backbone = backbone_sha256(task.spec.backbone)
     return sha256_json([settings, data.hexdigest(), code, backbone])
 

@@ -1,4 +1,4 @@
-"""Training on the source domain alone: Eq. 15, early stopping, resumption.
+"""Training on the source alone: Eq. 15, early stopping, resumption.
 
 Shapes: B users, L positions, E items sampled for the generalization loss, H dimension of the text
 embeddings, D model dim.
@@ -7,7 +7,7 @@ embeddings, D model dim.
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,26 @@ from tqdm import tqdm
 from recg_core.base.config import build_kind
 from recg_core.base.errors import UserError
 from recg_core.domains.domain import Domain
-from recg_core.domains.sequences import Holdout
+from recg_core.domains.sequences import Holdout, Ragged
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.card import ModelSpec, Origin
 from recg_core.models.items import TextItems, item_features
 from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.recommender import SequentialRecommender, create_model
 from recg_core.models.trained import TrainedModel
+from recg_core.models.variant import VariantConfig
 from recg_core.training.adam import Adam
-from recg_core.training.batch import draw_batch, length_bucketed_batches, project_items
+from recg_core.training.batch import (
+    draw_batch,
+    length_bucketed_batches,
+    mixed,
+    project_items,
+)
 from recg_core.training.checkpoints import Progress, load_progress, save_progress
 from recg_core.training.config import TrainConfig
 from recg_core.training.generalization import create_generalization
-from recg_core.training.losses import LOSSES
-from recg_core.training.objective import create_objective
+from recg_core.training.losses import LOSSES, Loss
+from recg_core.training.objective import Objective, create_objective
 
 log = logging.getLogger(__name__)
 
@@ -49,22 +56,37 @@ class Trained:
     curve: list[dict[str, float]]
 
 
+@dataclass(frozen=True)
+class Part:
+    """What training reads of one domain of the source."""
+
+    domain: Domain
+    sequences: Ragged
+    rows: np.ndarray  # of the sequences with two items
+    valid: Holdout
+    features: Tensor  # what the model's items read
+    objective: Objective
+
+
 class Trainer:
     """The training of one seed.
 
+    A step is about users and items of one domain; the steps of the source's domains are mixed, and
+    a domain has as many as its users fill. Epochs are judged by the mean over domains.
+
     Args:
-        source: the only domain whose interactions are read.
+        source: the only domains whose interactions are read.
         pool: text embeddings [n, H] by domain, for the generalization loss.
         seed: decides initial parameters, order, negatives and dropout.
         address: where the variant's row stands, named in errors.
 
     Raises:
-        UserError: when no user has two training items.
+        UserError: when no user of a domain has two training items.
     """
 
     def __init__(
         self,
-        source: Domain,
+        source: SourceDomains,
         pool: Mapping[str, np.ndarray],
         spec: ModelSpec,
         config: TrainConfig,
@@ -75,22 +97,17 @@ class Trainer:
         torch.manual_seed(seed)
         model = create_model(spec)
         if isinstance(model.items, TextItems):
-            model.items.feature_rms.fill_(float(np.sqrt(np.mean(np.square(source.text)))))
+            squares = [np.mean(np.square(domain.text)) for domain in source.domains]
+            model.items.feature_rms.fill_(float(np.sqrt(np.mean(squares))))
         self.config = config
         self.seed = seed
-        self.source = source
         self.model = model.to(device)
         self.device = model.device
         self.label = f"{spec.backbone} {source.name} seed {seed}"
-        self.sequences = source.sequences.training()
-        self.rows = np.flatnonzero(self.sequences.lengths >= 2)
-        if not len(self.rows):
-            raise UserError(f"{source.name}: no user has two training items; nothing to learn from")
-        self.valid = source.sequences.holdout("valid")
         variant = spec.variant
-        self.features = item_features(variant.items, source.text).to(self.device)
         loss = build_kind(LOSSES, variant.loss, f"{address}.loss")
-        self.objective = create_objective(model, source, loss)
+        self.parts = [_part(domain, model, spec.variant, loss) for domain in source.domains]
+        self.num_users = sum(len(part.rows) for part in self.parts)
         self.generalization = create_generalization(
             variant, source, pool, config.domain_sample, self.device, address
         )
@@ -118,8 +135,8 @@ class Trainer:
             log.info("%s resumes after epoch %d", self.label, progress.epoch)
         saved = time.monotonic()
         bar: tqdm[Any] = tqdm(
-            total=self.config.max_epochs * len(self.rows),
-            initial=progress.epoch * len(self.rows),
+            total=self.config.max_epochs * self.num_users,
+            initial=progress.epoch * self.num_users,
             desc=self.label,
             unit="user",
             unit_scale=True,
@@ -134,8 +151,9 @@ class Trainer:
                     saved = time.monotonic()
         self.model.load_state_dict(progress.best_state)
         # What is reported is of all validation users, and not of those alone that stopped it.
-        judged_all = len(self.valid.users) <= self.config.valid_users
-        ndcg = progress.best_ndcg if judged_all else self._validate(self.valid)
+        most = max(len(part.valid.users) for part in self.parts)
+        judged_all = most <= self.config.valid_users
+        ndcg = progress.best_ndcg if judged_all else self._validate(most)
         return Trained(self.model.cpu().eval(), progress.best_epoch, ndcg, progress.curve)
 
     def _finished(self, progress: Progress) -> bool:
@@ -152,7 +170,7 @@ class Trainer:
                 f"{self.label}: the loss is not finite in epoch {epoch} ({losses}); "
                 "lower train.learning_rate or the weights of the variant's generalization"
             )
-        ndcg = self._validate(self.valid.sample(self.config.valid_users))
+        ndcg = self._validate(self.config.valid_users)
         progress.epoch = epoch
         progress.curve.append({"seed": self.seed, "epoch": epoch, **losses, "valid_ndcg@10": ndcg})
         if ndcg > progress.best_ndcg:
@@ -174,28 +192,39 @@ class Trainer:
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         torch.manual_seed(int(rng.integers(2**62)))
         self.model.train()
-        lengths = self.sequences.lengths[self.rows]
         sums, steps = torch.zeros(3, device=self.device), 0
         last = self.model.backbone.training_length
-        for batch in length_bucketed_batches(lengths, self.config.batch_size, rng):
-            padded = self.sequences.padded(self.rows[batch], last)
-            sums += self._step(torch.from_numpy(padded).to(self.device), generator)
+        for part, rows in self._batches(epoch, rng):
+            padded = part.sequences.padded(rows, last)
+            sums += self._step(part, torch.from_numpy(padded).to(self.device), generator)
             steps += 1
-            bar.update(len(batch))
+            bar.update(len(rows))
         recommendation, inter, intra = (sums / steps).tolist()
         loss = recommendation
         if self.generalization is not None:
             loss += self.generalization.beta * inter + self.generalization.alpha * intra
         return {"loss": loss, "recommendation": recommendation, "inter": inter, "intra": intra}
 
-    def _step(self, sequences_BL: Tensor, generator: torch.Generator) -> Tensor:
+    def _batches(self, epoch: int, rng: np.random.Generator) -> Iterator[tuple[Part, np.ndarray]]:
+        """Rows of the sequences of one domain at a time, those of all domains once."""
+        size = self.config.batch_size
+        batches = [
+            length_bucketed_batches(part.sequences.lengths[part.rows], size, rng)
+            for part in self.parts
+        ]
+        counts = [math.ceil(len(part.rows) / size) for part in self.parts]
+        for number in mixed(counts, [self.seed, epoch, 1]):  # another stream than that of `rng`
+            part = self.parts[number]
+            yield part, part.rows[next(batches[number])]
+
+    def _step(self, part: Part, sequences_BL: Tensor, generator: torch.Generator) -> Tensor:
         """One update; returns the three terms [recommendation, inter, intra]."""
         general = self.generalization
-        texts_EH = self.features[:0] if general is None else general.sample(generator)
-        num_items, num_negatives = self.source.num_items, self.config.negatives
+        texts_EH = part.features[:0] if general is None else general.sample(generator)
+        num_items, num_negatives = part.domain.num_items, self.config.negatives
         batch = draw_batch(self.model.backbone, sequences_BL, num_items, num_negatives, generator)
-        items = project_items(self.model, self.features, batch, texts_EH)
-        total = recommendation = self.objective(batch, items)
+        items = project_items(self.model, part.features, batch, texts_EH)
+        total = recommendation = part.objective(batch, items)
         inter = intra = recommendation.new_zeros(())
         if general is not None:
             inter, intra = general.terms(items.more_ED, texts_EH)
@@ -206,9 +235,28 @@ class Trainer:
         return torch.stack([recommendation, inter, intra]).detach()
 
     @torch.inference_mode()
-    def _validate(self, holdout: Holdout) -> float:
-        """NDCG@10 on validation items of the source."""
+    def _validate(self, num_users: int) -> float:
+        """NDCG@10 on validation items of up to `num_users` of each domain, the domains' mean."""
         self.model.eval()
-        observed = self.source.sequences.observed("valid")
-        scorer = self.trained.scorer(self.source, holdout.history, observed)
-        return validation_ndcg(scorer, holdout, self.source.num_items, label=self.label)
+        found = []
+        for part in self.parts:
+            domain, holdout = part.domain, part.valid.sample(num_users)
+            observed = domain.sequences.observed("valid")
+            scorer = self.trained.scorer(domain, holdout.history, observed)
+            found.append(validation_ndcg(scorer, holdout, domain.num_items, label=self.label))
+        return float(np.mean(found))
+
+
+def _part(domain: Domain, model: SequentialRecommender, variant: VariantConfig, loss: Loss) -> Part:
+    """What the training of a model reads of a domain.
+
+    Raises:
+        UserError: when no user has two training items.
+    """
+    sequences = domain.sequences.training()
+    rows = np.flatnonzero(sequences.lengths >= 2)
+    if not len(rows):
+        raise UserError(f"{domain.name}: no user has two training items; nothing to learn from")
+    features = item_features(variant.items, domain.text).to(model.device)
+    objective = create_objective(model, domain, loss)
+    return Part(domain, sequences, rows, domain.sequences.holdout("valid"), features, objective)

@@ -14,4 +14,5 @@ import stages.pool
 import stages.preprocess
 import stages.report
 import stages.slices
+import stages.sources
 import stages.train

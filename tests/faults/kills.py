@@ -20,7 +20,7 @@ from tests.project import ROOT, SCRATCH, Stage
 
 FULL = 200  # kills of the full count
 STAGES = (
-    "fetch", "preprocess", "encode", "pool", "backbones", "train", "cluster", "evaluate",
+    "fetch", "preprocess", "encode", "pool", "sources", "backbones", "train", "cluster", "evaluate",
     "baselines", "slices", "report",
 )  # fmt: skip
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)

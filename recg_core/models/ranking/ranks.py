@@ -23,6 +23,12 @@ class SeedRanks:
     num_higher: np.ndarray  # [U, S]
     num_ties: np.ndarray  # [U, S]
 
+    def of_users(self, users: np.ndarray) -> "SeedRanks":
+        """The ranks of those of `users` who have some."""
+        rows = np.isin(self.users, users)
+        found = (self.num_candidates[rows], self.num_higher[rows], self.num_ties[rows])
+        return SeedRanks(self.users[rows], self.seeds, *found)
+
     def to_frame(self) -> pl.DataFrame:
         """The RANKS table."""
         return pl.DataFrame(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recg_core.base.config import build_kind
 from recg_core.base.errors import UserError
-from recg_core.domains.domain import Domain
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.items import item_features
 from recg_core.models.variant import GeneralizationConfig, VariantConfig
 from recg_core.training.generalization.base import Reading
@@ -51,7 +51,7 @@ class GeneralizationLoss:
 
 def create_generalization(
     variant: VariantConfig,
-    source: Domain,
+    source: SourceDomains,
     pool: Mapping[str, np.ndarray],
     domain_sample: int,
     device: torch.device,
@@ -71,7 +71,7 @@ def create_generalization(
     config = variant.generalization
     if config is None:
         return None
-    domains = {source.name: source.text} | dict(pool)
+    domains = {domain.name: domain.text for domain in source.domains} | dict(pool)
     intra, inter = checked_readings(config, list(domains), address)
     size = min(domain_sample, *map(len, domains.values()))
     if size < 2:
@@ -92,7 +92,7 @@ def checked_readings(
     """The readings of intra-domain diversity and of inter-domain compactness.
 
     Args:
-        domains: the source and those of the pool.
+        domains: those of the source and of the pool.
         address: where the variant's row stands, named in errors.
 
     Raises:
