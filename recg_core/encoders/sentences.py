@@ -23,6 +23,7 @@ from recg_core.encoders.loading import dtype_option, encoder_device, load_model
 from recg_core.encoders.selftest import PROBES, check_sentence_vectors
 
 _CARD = "modules.json"
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
 def load_sentence_model(
@@ -43,7 +44,11 @@ def load_sentence_model(
     folder = resolve(name)
     _check_card(name, folder, pooling)
     # The library only warns of missing weights, and leaves them random: loaded once to see.
-    load_model(name, dtype, folder=folder / _first_module(folder))
+    body_folder = folder / _first_module(folder)
+    load_model(name, dtype, folder=body_folder)
+    # Without any vocabulary transformers 5 makes an empty one and says nothing.
+    if not any(path for kind in _VOCABULARIES for path in body_folder.glob(kind)):
+        raise UserError(f"model {name!r}: {body_folder} has no tokenizer; get the files anew")
     options: dict[str, Any] = {
         "model_kwargs": dtype_option(dtype) | {"use_safetensors": True},
         "processor_kwargs": {"clean_up_tokenization_spaces": False},  # of decoding
