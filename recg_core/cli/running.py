@@ -17,7 +17,7 @@ UNFINISHED = (
 )
 # Packages of an extra by the name of what is imported of them.
 EXTRAS = {
-    "llm2vec": ("accelerate", "datasets", "llm2vec", "peft"),
+    "llm2vec": ("datasets", "llm2vec", "peft"),
     "pipeline": ("PIL", "dvc", "jinja2", "matplotlib"),
     "ray": ("ray",),
     "serve": ("fastapi", "prometheus_client", "starlette", "uvicorn"),
