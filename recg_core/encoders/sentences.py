@@ -5,6 +5,7 @@ only.
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from recg_core.encoders.loading import dtype_option, encoder_device, load_model
 from recg_core.encoders.selftest import PROBES, check_sentence_vectors
 
 _CARD = "modules.json"
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
 def load_sentence_model(
@@ -42,11 +44,17 @@ def load_sentence_model(
     folder = resolve(name)
     _check_card(name, folder, pooling)
     # The library only warns of missing weights, and leaves them random: loaded once to see.
-    load_model(name, dtype, folder=folder / _first_module(folder))
+    body_folder = folder / _first_module(folder)
+    load_model(name, dtype, folder=body_folder)
+    # Without any vocabulary transformers 5 makes an empty one and says nothing.
+    if not any(path for kind in _VOCABULARIES for path in body_folder.glob(kind)):
+        raise UserError(f"model {name!r}: {body_folder} has no tokenizer; get the files anew")
     options: dict[str, Any] = {
         "model_kwargs": dtype_option(dtype) | {"use_safetensors": True},
         "processor_kwargs": {"clean_up_tokenization_spaces": False},  # of decoding
     }
+    # What it tells of itself is no news to whoever wrote the row; its warnings are.
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
     try:
         if pooling == "card":
             model = SentenceTransformer(
