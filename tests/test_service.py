@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,6 +46,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def new_shop(recommender: Recommender, cache: Path) -> Catalogue:
     return recommender.fit_catalogue(ITEMS, VISITS, columns=BRAND, cache=cache)
+
+
+def until_read(live: LiveCatalogue) -> None:
+    """Wait until all that was added is known to the context as well."""
+    end = time.monotonic() + 60
+    while live.catalogue.is_behind():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -228,15 +237,15 @@ def test_what_is_added_counts_at_once_and_after_a_restart(
     ]
     later = {"item_id": "later", "title": "Guitar picks", "features": ["thin", "red"]}
     asked: list[dict[str, Any]] = [{"user_id": "eve"}, {"user_id": "ann"}, {"history": ["later"]}]
-    with (
-        open_log(tmp_path) as log,
-        TestClient(create_app(LiveCatalogue(new_shop(recommender, cache), log))) as client,
-    ):
+    with open_log(tmp_path) as log:
+        live = LiveCatalogue(new_shop(recommender, cache), log)
+        client = TestClient(create_app(live))
         assert client.post("/items", json={"items": [HAT]}).json() == {"added": 1}
         added = client.post("/events", json={"events": events}).json()
         assert added == {"added": 4, "unknown": ["later"]}
         assert client.post("/items", json={"items": [later]}).json() == {"added": 1}
         assert ids(client.get("/search", params={"q": "purple"}), "items") == ["h1"]
+        until_read(live)
         before = [ranking(client, **wanted) for wanted in asked]
     with (
         open_log(tmp_path) as log,

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import logging
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from recg_core.serving.live import LiveCatalogue
 from recg_core.serving.output import write_recommendations
 from recg_core.serving.tables import choose_columns
 from tests.project import run_stages, small_params, with_value
+from tests.test_service import until_read
 
 VARIANTS = ["sem", "recg", "anchored", "anchored_counts", "in_context", "recg_printed"]
 WORDS = [
@@ -512,10 +512,7 @@ def test_a_context_is_read_again_beside_the_requests(
     assert live.catalogue.score(history, items) == before
     assert np.isfinite(live.catalogue.score(history, ["new"])).all()
     may_read.set()
-    for _ in range(600):
-        if not live.catalogue.is_behind():
-            break
-        time.sleep(0.1)
+    until_read(live)
     whole = copy.copy(live.catalogue)
     whole.read_again()
     assert not live.catalogue.is_behind()
