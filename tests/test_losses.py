@@ -108,7 +108,9 @@ def test_recg_printed_is_the_printed_equations_on_a_sample(items: Tensor) -> Non
     source = Domain(
         "a", leave_one_out([[1, 2, 3]]), ["1", "2", "3", "4", "5"], texts.pop("a"), "encoder"
     )
-    loss = create_generalization(variant, alone(source), texts, 5, torch.device("cpu"), "variants.x")
+    loss = create_generalization(
+        variant, alone(source), texts, 5, torch.device("cpu"), "variants.x"
+    )
     assert loss is not None
     inter, intra = loss.terms(items.flatten(0, 1), items.flatten(0, 1))
     alpha, tau = row["generalization"]["alpha"], 1.0
