@@ -507,6 +507,8 @@ def test_a_context_is_read_again_beside_the_requests(
     new = {"item_id": "new", "title": "A history of printing", "description": "", "features": ""}
     fields = {name: new.get(name, "") for name in shop.items.columns}
     live.add_items([fields])
+    assert not live.catalogue.is_behind()
+    assert live.catalogue.score(history, items) == before
     live.add_events([("u9", "b3"), ("u9", "new"), ("u10", "new")])
     assert live.catalogue.is_behind()
     assert live.catalogue.score(history, items) == before

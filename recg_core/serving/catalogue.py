@@ -325,17 +325,17 @@ class Catalogue:
         return is_context or of_now
 
     def is_behind(self) -> bool:
-        """Whether much has been added to a context since it was read: an item, or many events.
+        """Whether many events have been added to a context since it was read.
 
         Reading takes seconds to minutes, and one event in a hundred says little that the others
-        do not.
+        do not. New items alone are known by their texts, so that the scores of others stay.
         """
         read = self._read
         if self._trained.recommender.in_context is None or read is None:
             return False
         num_events, num_read = len(self._histories.items.values), len(read.histories.items.values)
         growth = num_events / max(num_read, 1) - 1
-        return read.num_items < len(self.items) or growth >= REREAD_GROWTH
+        return growth >= REREAD_GROWTH
 
     def read_again(self) -> None:
         """Read all histories for what the model takes from them."""
