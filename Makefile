@@ -68,7 +68,7 @@ test: install
 	mypy
 	pytest -n auto --dist loadfile --no-loadscope-reorder
 
-# Slow checks on real data; they skip, and say so, where DATA does not exist.
+# Whole runs of the pipeline, and slow checks on real data, which skip, and say so, where it is not at hand.
 real: install
 	pytest -m real
 

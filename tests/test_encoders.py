@@ -1,6 +1,7 @@
 """Texts, the encode run over shards (reuse, resume, faults), and LSA."""
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from recg_core.encoders import ENCODERS, CorpusEncoder, build_encoder
 from recg_core.encoders.lsa import Lsa
 from recg_core.encoders.text import render_texts
 from tests.fakes import CountingEncoder, contents, items_frame
+from tests.project import ROOT
 from tests.tiny_bert import CORPUS
 
 CONFIG = EncodeConfig(rows_per_shard=3)
@@ -512,8 +514,10 @@ def test_the_encode_stage_shares_one_space_and_imports_no_model_library(tmp_path
     )
     imported = []
     for domain in ("a", "b", "b"):
-        command = [sys.executable, "-c", program, domain]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", program, domain], cwd=tmp_path, capture_output=True, text=True,
+            check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
         imported.append(done.stdout.strip())
     assert imported == ["['sklearn']", "['sklearn']", "[]"]
     one, two = (read_manifest(tmp_path / "out" / domain) for domain in "ab")

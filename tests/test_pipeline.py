@@ -154,6 +154,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return Clone(folder)
 
 
+@pytest.mark.real
 def test_the_pipeline_runs_rests_and_reruns_what_a_change_reaches(clone: Clone) -> None:
     """One test, since each step starts where the last one ended and the first takes a minute."""
     # A first run makes every cell and the report.
