@@ -50,7 +50,7 @@ def run(count: int, seed: int, folder: Path) -> Outcomes:
     params = small_params()
     stages = pipeline(params)
     run_stages(folder, params, *(stage.name for stage in stages))
-    show = Stage("show", {}, ("python", "-m", "recg_core.cli", "show"), ("cells",), (), ())
+    show = Stage("show", {}, ("python", "-m", "recg_core.cli.show"), ("cells",), (), ())
     whole = bytes_below(folder)
     shown = _run(show, folder)[2]
     outcomes = Outcomes()
