@@ -151,8 +151,9 @@ def _outcome(case: Case, project: Path, copy: Path) -> tuple[str, str]:
 
 def _not_refused_well(case: Case, done: Done) -> str:
     # The command line itself refuses a file that it may not read, in a box and with status 2.
-    if done.status == 2 and "is not readable" in done.stderr:
-        return "" if any(name in done.stderr for name in case.named) else "blames another"
+    said = " ".join(done.stderr.replace("│", " ").split())  # whose lines end anywhere
+    if done.status == 2 and "is not readable" in said:
+        return "" if any(name in said for name in case.named) else "blames another"
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     if done.status != 1 or len(errors) != 1:
         return f"status {done.status}, {done.stderr[-600:]}"
