@@ -83,12 +83,13 @@ def write_source(name: str, domains_root: Path, embeddings_root: Path, path: Pat
         path: the JSON to write.
 
     Raises:
-        UserError: when a file is missing.
+        UserError: when a file is missing or damaged.
     """
-    files = {
-        domain: [sha256_file(file) for file in _files(domain, domains_root, embeddings_root)]
-        for domain in domains_of(name)
-    }
+    files = {}
+    for domain in domains_of(name):
+        load_domain(domains_root / domain, embeddings_root / domain)  # refuses what is damaged
+        paths = _files(domain, domains_root, embeddings_root)
+        files[domain] = [sha256_file(path) for path in paths]
     write_sealed_json(path, {"name": name, "files": files})
 
 
