@@ -359,6 +359,17 @@ def test_other_files_than_those_listed_are_refused(project: Path, tmp_path: Path
     )
 
 
+def test_a_damaged_manifest_is_not_listed(project: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(project, tmp_path / "project"))
+    path = folder / "data/embeddings/lsa/garden/manifest.json"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    done = run_command(stage_of(params_of(), "sources").command, folder)
+    assert done.status == 1
+    assert "data/embeddings/lsa/garden/manifest.json" in done.stderr
+
+
 def test_a_source_is_read_in_the_order_of_its_name(project: Path) -> None:
     data = project / "data"
     place = data / "sources" / "kitchen+office.json"
