@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; stages/__init__.py says why
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; see recg_core/cli/running.py
 
 import numpy as np
 import torch

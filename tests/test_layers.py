@@ -6,6 +6,7 @@ backbone, loss, encoder or reader, needs no line here.
 
 import ast
 import functools
+import os
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -180,3 +181,17 @@ def test_a_command_starts_without_the_libraries_that_it_need_not_wait_for(needed
     assert [name for name, *_ in lines] == scripts
     for name, *loaded in lines:
         assert not SLOW & set(loaded) - {needed}, name
+
+
+@pytest.mark.parametrize("module", ["stages.train", "recg_core.cli.app"])
+def test_idle_threads_of_a_command_do_not_spin(module: str) -> None:
+    """Which must be settled before torch is imported."""
+    program = (
+        f"import os, sys, {module}; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    without = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=without, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout == "PASSIVE False\n"

@@ -318,7 +318,7 @@ class Catalogue:
         assert self._read is not None
         return self._read.evidence
 
-    def _is_whole(self, read: "_Read") -> bool:
+    def _is_whole(self, read: _Read) -> bool:
         """Whether all has been read that takes no time to read."""
         is_context = self._trained.recommender.in_context is not None
         of_now = read.histories is self._histories and read.num_items == len(self.items)
