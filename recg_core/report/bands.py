@@ -18,13 +18,12 @@ import polars as pl
 from recg_core.base.schema import SLICES
 from recg_core.report.cells import INTERACTIONS_MARK, MIN_USERS, Cell, Cells
 from recg_core.report.config import FULL, ReportConfig
-from recg_core.report.escape import markup_text
 from recg_core.report.layout import Drawing, Entry, Table, bold_best, percent
+from recg_core.report.panel import COLOURS, LEFT, TOP, WIDTH, opened, words
 from recg_core.report.per_user import TargetMetrics
 from recg_core.report.wording import title_of
 
-_WIDTH, _LEFT, _MARGIN, _TOP, _PLOT, _LINE = 400, 44, 36, 12, 170, 18
-_COLOURS = 9  # classes c0..c8 of the page's style
+_MARGIN, _PLOT, _LINE = 36, 170, 18
 
 
 class Bands(NamedTuple):
@@ -139,35 +138,28 @@ def bands_drawing(result: BandResult, metric: str) -> Drawing | None:
         return None
     names = _drawn(result, kept)
     top = max(result.values[name][index] for name in names for index in kept) or 1.0
-    step = (_WIDTH - _LEFT - 2 * _MARGIN) / (len(kept) - 1)
+    step = (WIDTH - LEFT - 2 * _MARGIN) / (len(kept) - 1)
 
     def across(place: int) -> str:
-        return f"{_LEFT + _MARGIN + step * place:.1f}"
+        return f"{LEFT + _MARGIN + step * place:.1f}"
 
     def down(value: float) -> str:
-        return f"{_TOP + _PLOT * (1 - value / top):.1f}"
+        return f"{TOP + _PLOT * (1 - value / top):.1f}"
 
     title = f"{title_of(metric)} on {result.target} by {result.attribute.words}, percent"
-    height = _TOP + _PLOT + 40 + _LINE * len(names)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
-        f'aria-label="{markup_text(title)}">'
-    ]
-    for value in (0.0, 0.5 * top, top):
-        y = down(value)
-        parts.append(f'<line class="rule" x1="{_LEFT}" x2="{_WIDTH - 10}" y1="{y}" y2="{y}"/>')
-        parts.append(_text(_LEFT - 6, float(y) + 4, f"{100 * value:.1f}", "end"))
+    height = TOP + _PLOT + 40 + _LINE * len(names)
+    parts = opened(height, title, top, down)
     for place, index in enumerate(kept):
-        parts.append(_text(across(place), _TOP + _PLOT + 18, result.labels[index], "middle"))
+        parts.append(words(across(place), TOP + _PLOT + 18, result.labels[index], "middle"))
     for number, name in enumerate(names):
         colour, values = f"c{number}", result.values[name]
         points = [(across(place), down(values[index])) for place, index in enumerate(kept)]
         joined = " ".join(f"{x},{y}" for x, y in points)
-        middle = _TOP + _PLOT + 40 + _LINE * number
+        middle = TOP + _PLOT + 40 + _LINE * number
         parts += [
             f'<polyline class="{colour}" points="{joined}"/>',
             f'<line class="{colour}" x1="10" x2="28" y1="{middle}" y2="{middle}"/>',
-            _text(34, middle + 4, name, "start"),
+            words(34, middle + 4, name, "start"),
         ]
     name = f"bands_{result.attribute.column}_{result.target}"
     return Drawing(name, f"{title}.", title, "".join([*parts, "</svg>"]))
@@ -187,8 +179,4 @@ def _drawn(result: BandResult, kept: Sequence[int]) -> list[str]:
         for index in kept
     ]  # fmt: skip
     leading = sorted(dict.fromkeys(leaders), key=lambda name: -leaders.count(name))
-    return [*result.trained, *leading][:_COLOURS]
-
-
-def _text(x: float | str, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{markup_text(text)}</text>'
+    return [*result.trained, *leading][:COLOURS]

@@ -10,10 +10,10 @@ from recg_core.base.errors import UserError
 from recg_core.report.cells import Cells, Model
 from recg_core.report.escape import markup_text
 from recg_core.report.layout import Drawing, Panels
+from recg_core.report.panel import COLOURS, LEFT, TOP, WIDTH, opened, words
 
 METRIC = "valid_ndcg@10"
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 400, 220, 44, 28, 12
-_COLOURS = 9  # classes c0..c8 of the page's style
+_HEIGHT, _BOTTOM = 220, 28
 
 
 def curves(folder: Path, cells: Cells) -> Panels | None:
@@ -68,27 +68,20 @@ def _drawing(source: str, lines: dict[str, list[list[tuple[float, float]]]]) -> 
     span = max(last - first, 1.0)
 
     def across(x: float) -> str:
-        return f"{_LEFT + (_WIDTH - _LEFT - 10) * (x - first) / span:.1f}"
+        return f"{LEFT + (WIDTH - LEFT - 10) * (x - first) / span:.1f}"
 
     def down(y: float) -> str:
-        return f"{_TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - y / top):.1f}"
+        return f"{TOP + (_HEIGHT - TOP - _BOTTOM) * (1 - y / top):.1f}"
 
     # As many to a line as fit: a letter takes some 6.5 units.
     entry = 34 + 6.5 * max(map(len, lines))
-    columns = max(1, int((_WIDTH - 10) // entry))
+    columns = max(1, int((WIDTH - 10) // entry))
     legend = 18 * -(-len(lines) // columns)
     alt = f"Validation NDCG@10 by epoch of the models trained on {source}"
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT + legend}" '
-        f'role="img" aria-label="{markup_text(alt)}">'
-    ]
-    for value in (0.0, 0.5 * top, top):
-        y = down(value)
-        parts.append(f'<line class="rule" x1="{_LEFT}" x2="{_WIDTH - 10}" y1="{y}" y2="{y}"/>')
-        parts.append(_text(_LEFT - 6, float(y) + 4, f"{100 * value:.1f}", "end"))
-    parts += [_text(across(x), _HEIGHT - 8, f"{x:g}", "middle") for x in (first, last)]
+    parts = opened(_HEIGHT + legend, alt, top, down)
+    parts += [words(across(x), _HEIGHT - 8, f"{x:g}", "middle") for x in (first, last)]
     for index, (model, seeds) in enumerate(lines.items()):
-        colour = f'class="c{index % _COLOURS}"'
+        colour = f'class="c{index % COLOURS}"'
         for line in seeds:
             joined = " ".join(f"{across(x)},{down(y)}" for x, y in line)
             parts.append(f'<polyline {colour} points="{joined}"/>')
@@ -105,7 +98,3 @@ def _drawing(source: str, lines: dict[str, list[list[tuple[float, float]]]]) -> 
         alt,
         "".join([*parts, "</svg>"]),
     )
-
-
-def _text(x: float | str, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{markup_text(text)}</text>'
