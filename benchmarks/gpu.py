@@ -41,15 +41,23 @@ BACKBONES: dict[str, dict[str, Any]] = {
     "gru4rec": SIZES,
 }
 PROFILED_STEPS = 20
+Pool = dict[str, np.ndarray]
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
 
 
-def make_trainer(backbone: str, variant: str, users: int, batch_size: int) -> Trainer:
-    """The product's training of one model on random data."""
+def random_source(users: int) -> tuple[SourceDomains, Pool]:
+    """A domain of the paper's sizes, and the texts of two others."""
     rng = np.random.default_rng(0)
     domain, _ = random_domain(users, rng)
     pool = {f"other {i}": rng.standard_normal((2048, TEXT_DIM), np.float32) for i in range(2)}
-    source = SourceDomains((domain,))
+    return SourceDomains((domain,)), pool
+
+
+def make_trainer(
+    data: tuple[SourceDomains, Pool], backbone: str, variant: str, batch_size: int
+) -> Trainer:
+    """The product's training of one model on the card."""
+    source, pool = data
     spec = spec_of(backbone, BACKBONES[backbone], VARIANTS[variant], source)
     config = TrainConfig(
         batch_size=batch_size, learning_rate=1e-4, max_epochs=1, patience=1, negatives=128,
@@ -71,7 +79,6 @@ def profiled(trainer: Trainer) -> tuple[float, float, float]:
     """Kernels a step, the share of the time that they run, and waits of the host a step."""
     generator = torch.Generator(trainer.device).manual_seed(0)
     batches = list(islice(trainer._batches(3, np.random.default_rng(0)), PROFILED_STEPS))
-    started = time.perf_counter()
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
         started = time.perf_counter()
         for part, rows in batches:
@@ -86,7 +93,7 @@ def profiled(trainer: Trainer) -> tuple[float, float, float]:
     return len(kernels) / len(batches), busy, waits / len(batches)
 
 
-def single(users: int, batch_sizes: list[int]) -> None:
+def single(data: tuple[SourceDomains, Pool], batch_sizes: list[int]) -> None:
     """Print the table of models alone."""
     print("| model | batch | users/s | steps/s | kernels | busy | waits | peak GiB |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
@@ -94,7 +101,7 @@ def single(users: int, batch_sizes: list[int]) -> None:
         for variant in VARIANTS:
             for size in batch_sizes:
                 torch.cuda.reset_peak_memory_stats()
-                trainer = make_trainer(backbone, variant, users, size)
+                trainer = make_trainer(data, backbone, variant, size)
                 epoch(trainer, 1)
                 speed = epoch(trainer, 2)
                 memory = torch.cuda.max_memory_allocated() / 2**30
@@ -109,7 +116,7 @@ def single(users: int, batch_sizes: list[int]) -> None:
 def _together(users: int, batch_size: int, start: float, index: int) -> tuple[float, float]:
     """In a process of its own: when an epoch began and ended that all begin at `start`."""
     torch.set_num_threads(1)
-    trainer = make_trainer("sasrec", "sem", users, batch_size)
+    trainer = make_trainer(random_source(users), "sasrec", "sem", batch_size)
     epoch(trainer, 1)
     while time.time() < start:
         time.sleep(0.001)
@@ -145,13 +152,13 @@ def main() -> None:
         f"{torch.cuda.get_device_name()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, torch {torch.__version__}\n"
     )
-    single(options.users, options.batch_sizes)
-    trainer = make_trainer("sasrec", "recg", options.users, 1024)
+    data = random_source(options.users)
+    single(data, options.batch_sizes)
+    trainer = make_trainer(data, "sasrec", "recg", 1024)
     turn = ranking_turn(trainer, trainer.parts[0].domain.sequences.holdout("test"))
     turn()
     print_table("ranking", {"full catalogue, exact, sasrec `recg`": turn()})
-    for size in options.batch_sizes:
-        together(options.users, size, options.together, options.setup_seconds)
+    together(options.users, max(options.batch_sizes), options.together, options.setup_seconds)
 
 
 if __name__ == "__main__":
