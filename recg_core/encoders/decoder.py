@@ -137,7 +137,8 @@ def attend_by_length(
         )
         # The query heads that share a key head are so many more queries to it.
         folded = query.reshape(texts, key.shape[1], -1, size)
-        mixed.copy_(scaled_dot_product_attention(folded, key, value).view_as(query))
+        # Some of CUDA's kernels return other strides, which a view does not take.
+        mixed.copy_(scaled_dot_product_attention(folded, key, value).reshape(query.shape))
         start = rows.stop
     return mixed_THE
 
