@@ -150,9 +150,9 @@ class Trainer:
             disable=None,
         )
         with bar:
-            while not self._finished(progress):
+            while not progress.ended(self.config):
                 self._advance(progress, bar)
-                due = self._finished(progress) or time.monotonic() - saved >= SAVE_SECONDS
+                due = progress.ended(self.config) or time.monotonic() - saved >= SAVE_SECONDS
                 if progress_path is not None and due:
                     save_progress(progress_path, run, progress, self.model, self.optimizer)
                     saved = time.monotonic()
@@ -162,10 +162,6 @@ class Trainer:
         judged_all = most <= self.config.valid_users
         ndcg = progress.best_ndcg if judged_all else self._validate(most)
         return Trained(self.model.cpu().eval(), progress.best_epoch, ndcg, progress.curve)
-
-    def _finished(self, progress: Progress) -> bool:
-        waited = progress.epoch - progress.best_epoch
-        return progress.epoch >= self.config.max_epochs or waited >= self.config.patience
 
     def _advance(self, progress: Progress, bar: "tqdm[Any]") -> None:
         """One epoch and its validation."""
