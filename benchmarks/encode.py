@@ -16,8 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch; see recg_core/cli/running.py
 
@@ -30,7 +32,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from recg_core.base.params import read_params
+from recg_core.embeddings.workers import encode_lists
 from recg_core.encoders.base import Dtype
+from recg_core.encoders.decoder import has_varlen
 from recg_core.encoders.forward import token_batches
 from recg_core.encoders.llm2vec import Llm2Vec
 from recg_core.encoders.loading import encoder_device
@@ -50,6 +54,8 @@ SIZES: dict[str, dict[str, Any]] = {
 SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>"]
 WARM_UP_TEXTS = 16
 BATCH = 32  # texts, the package's own
+LIST = 512  # texts; a shard of the encode stage has more
+Encode = Callable[[list[str]], np.ndarray]
 
 
 def read_texts(data: Path) -> list[str]:
@@ -160,10 +166,12 @@ def compare(folder: Path, dtype: Dtype, texts: list[str], batch_tokens: int, rep
         str(folder), torch_dtype=torch_dtype, max_length=512, doc_max_length=400
     )
     package.to(encoder_device())
-    contenders: dict[str, Callable[[list[str]], np.ndarray]] = {
+    contenders: dict[str, Encode] = {
         "llm2vec encode": lambda some: package.encode(some, show_progress_bar=False).numpy(),
-        "ours": encoder.encode,
+        "ours": partial(in_lists, encoder),
     }
+    if has_varlen(encoder_device(), torch_dtype):
+        contenders["ours, one product a length"] = by_length(contenders["ours"])
     for encode in contenders.values():
         encode(texts[:WARM_UP_TEXTS])
     best = dict.fromkeys(contenders, np.inf)
@@ -199,6 +207,22 @@ def compare(folder: Path, dtype: Dtype, texts: list[str], batch_tokens: int, rep
         f"\nlargest difference {np.abs(theirs - ours).max():.1e}, least cosine {cosines.min():.6f}"
     )
     print(f"longest text: {int(lengths.max())} tokens", flush=True)
+
+
+def in_lists(encoder: Llm2Vec, texts: list[str]) -> np.ndarray:
+    """As the encode stage does: a list's texts become tokens while those ahead are computed."""
+    lists = [texts[start : start + LIST] for start in range(0, len(texts), LIST)]
+    return np.concatenate(list(encode_lists(encoder, lists, 1, lambda number: None)))
+
+
+def by_length(encode: Encode) -> Encode:
+    """`encode` without the kernel for texts of many lengths."""
+
+    def encode_so(texts: list[str]) -> np.ndarray:
+        with patch("recg_core.encoders.decoder.has_varlen", return_value=False):
+            return encode(texts)
+
+    return encode_so
 
 
 def _synchronize() -> None:

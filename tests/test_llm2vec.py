@@ -1,6 +1,7 @@
 """LLM2Vec's forward pass against the `llm2vec` package, on a tiny random Llama with adapters."""
 
 from collections.abc import Iterator
+from itertools import accumulate, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from recg_core.base.errors import UserError
 from recg_core.domains.shards import load_embeddings
 from recg_core.embeddings.encode import EncodeConfig, encode_items
 from recg_core.encoders.base import Tokens
-from recg_core.encoders.decoder import packed_states
+from recg_core.encoders.decoder import attend_by_length, attend_varlen, packed_states
 from recg_core.encoders.llm2vec import (
     CHAT_TEMPLATES,
     Llm2Vec,
@@ -260,6 +261,36 @@ def test_packed_states_are_those_of_the_library_for_each_text_alone(
             mask = torch.zeros(1, 1, len(ids), len(ids))
             expected = model(input_ids=torch.tensor([ids]), attention_mask=mask)
             np.testing.assert_allclose(found, expected.last_hidden_state[0], atol=1e-5)
+
+
+def test_one_kernel_for_all_lengths_is_asked_for_what_one_product_a_length_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A plain stand-in for the kernel, which a CPU lacks: it gets starts, ends and heads."""
+
+    def plain(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
+        starts: torch.Tensor, key_starts: torch.Tensor, longest: int, longest_key: int,
+    ) -> torch.Tensor:  # fmt: skip
+        assert starts.dtype == torch.int32
+        assert torch.equal(starts, key_starts)
+        assert longest == longest_key == int(starts.diff().max())
+        mixed = []
+        for begin, end in pairwise(starts.tolist()):
+            weights = torch.einsum("qhe,khe->hqk", query[begin:end], key[begin:end])
+            weights = (weights / query.shape[-1] ** 0.5).softmax(dim=-1)
+            mixed.append(torch.einsum("hqk,khe->qhe", weights, value[begin:end]))
+        return torch.cat(mixed)
+
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", plain)
+    lengths = (9, 9, 4, 1, 9, 30)
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (
+        torch.randn(sum(lengths), heads, 16, generator=generator) for heads in (8, 2, 2)
+    )
+    starts = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
+    found = attend_varlen(starts, max(lengths), query, key, value)
+    torch.testing.assert_close(found, attend_by_length(lengths, query, key, value))
 
 
 def test_every_adapter_counts_and_so_does_their_merging(folders: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -143,12 +143,17 @@ def train_task(task: Task) -> Outcome:
 def run_tasks(tasks: Sequence[Task]) -> list[Outcome]:
     """Train every task with its threads, in as many processes as there are cores.
 
-    With a GPU, or one task at a time, everything runs in this process.
+    With GPUs, these are shared by as many as their memory takes; see `share_cards`.
     """
     threads, device = tasks[0].run.config.threads, tasks[0].run.device
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = min(len(tasks), (cores or 1) // threads)
-    if workers < 2 or (_has_gpu() if device is None else device != "cpu"):
+    if _has_gpu() if device is None else device != "cpu":
+        from recg_core.training.cards import share_cards
+
+        runs, workers = share_cards([task.run for task in tasks], tasks[0].source, workers)
+        tasks = [replace(task, run=run) for task, run in zip(tasks, runs, strict=True)]
+    if workers < 2:
         import torch
 
         before = torch.get_num_threads()
