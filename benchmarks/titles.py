@@ -3,8 +3,8 @@
 python -m benchmarks.titles --data FOLDER
 
 FOLDER holds meta_Video_Games.jsonl.gz (Amazon Reviews 2023 schema). Titles are encoded in lists of
-`encode.rows_per_shard`, as the encode stage does, by batches of 8,192 tokens and by those that a CPU
-gets, in turns. Loading, and the first few texts, do not count.
+`encode.rows_per_shard`, as the encode stage does, by batches of 8,192 tokens and by those that a
+CPU gets, in turns. Loading, and the first few texts, do not count.
 """
 
 import argparse
