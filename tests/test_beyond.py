@@ -7,11 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalNormalizedDCG
 
 from recg_core.domains.sequences import Holdout, Ragged
 from recg_core.evaluation.lists import NUM_LISTED, Listing
 from recg_core.models.ranking.full_rank import rank_holdout
-from recg_core.models.ranking.metrics import reciprocal_ranks
+from recg_core.models.ranking.metrics import ranking_metrics, reciprocal_ranks
 from recg_core.report.beyond import coverage, novelty, popularity, users_who_met
 
 
@@ -67,6 +68,33 @@ def test_the_reciprocal_rank_is_the_mean_over_places_of_the_ties(higher: int, ti
     found = reciprocal_ranks(np.array([[higher]]), np.array([[ties]]))
     places = range(higher + 1, higher + ties + 2)
     assert found.item() == pytest.approx(np.mean([1 / place for place in places]))
+
+
+def test_mrr_hit_rate_and_ndcg_are_those_of_torchmetrics() -> None:
+    """Whose hit rate at k is our Recall@k, as each user has one test item."""
+    random = np.random.default_rng(2)
+    scores = torch.from_numpy(random.permutation(60 * 30).reshape(60, 30).astype(np.float32))
+    target = random.integers(1, 31, 60)
+    held = holdout([[] for _ in target], target.tolist())
+    ranks = rank_holdout(lambda rows: scores[rows], held, 30)
+    relevant = torch.arange(1, 31)[None] == torch.from_numpy(target)[:, None]
+    of_user = torch.arange(60)[:, None].expand(60, 30)
+
+    ours = ranking_metrics(ranks.num_higher, ranks.num_ties, ranks.num_candidates)
+    expected = {
+        name: metric(scores.flatten(), relevant.flatten(), indexes=of_user.flatten()).item()
+        for name, metric in {
+            "mrr": RetrievalMRR(),
+            "recall@5": RetrievalHitRate(top_k=5),
+            "ndcg@10": RetrievalNormalizedDCG(top_k=10),
+        }.items()
+    }
+
+    assert reciprocal_ranks(ranks.num_higher, ranks.num_ties).mean() == pytest.approx(
+        expected["mrr"]
+    )
+    for name in ("recall@5", "ndcg@10"):
+        assert ours[name].mean() == pytest.approx(expected[name])
 
 
 def test_measures_of_three_lists_by_hand() -> None:

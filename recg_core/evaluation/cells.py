@@ -11,7 +11,7 @@ from recg_core.evaluation.describe import describe_variant
 from recg_core.evaluation.examples import example_recommendations
 from recg_core.evaluation.lists import Listing
 from recg_core.models.card import ModelCard, model_names, read_card
-from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
+from recg_core.models.ranking.full_rank import ScoreBatch, rank_holdout, stack_seeds
 from recg_core.models.trained import Evidence, load_seeds
 
 
@@ -81,10 +81,11 @@ def evaluate_model(
                 evidence[target.name] = trained.evidence(vectors, observed)
             scorer = trained.scorer_of(vectors, evidence[target.name], holdout.history)
             label = f"{trained.label} on {target.name}"
+            ranked: ScoreBatch = scorer
             if examples is None:  # of the first seed
                 examples = example_recommendations(scorer, holdout)
-                scorer = lists = Listing(scorer, holdout)
-            ranks[seed] = rank_holdout(scorer, holdout, target.num_items, label=label)
+                ranked = lists = Listing(scorer, holdout)
+            ranks[seed] = rank_holdout(ranked, holdout, target.num_items, label=label)
         write_cell(
             folder,
             f"{source.name}_to_{target.name}",

@@ -45,8 +45,8 @@ class Listing:
         history = self._holdout.history.take(rows)
         row_E = np.repeat(np.arange(len(rows)), history.lengths)
         other = history.values != self._holdout.target[rows][row_E]
-        place = (row_E[other], history.values[other].astype(np.int64) - 1)
-        place = tuple(torch.from_numpy(values).to(scores_BN.device) for values in place)
+        known = (row_E[other], history.values[other].astype(np.int64) - 1)
+        place = tuple(torch.from_numpy(values).to(scores_BN.device) for values in known)
         masked_BN = scores_BN.clone()
         masked_BN[place] = -torch.inf
         best = masked_BN.topk(min(NUM_LISTED, masked_BN.shape[1]), dim=1)
