@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalNormalizedDCG
 
 from recg_core.domains.sequences import Holdout, Ragged
-from recg_core.evaluation.lists import NUM_LISTED, Listing
+from recg_core.evaluation.certificate import NUM_LISTED
+from recg_core.evaluation.lists import Listing
 from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.models.ranking.metrics import ranking_metrics, reciprocal_ranks
 from recg_core.report.beyond import coverage, novelty, popularity, users_who_met

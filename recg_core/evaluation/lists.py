@@ -10,9 +10,9 @@ from torch import Tensor
 
 from recg_core.base.schema import LISTS
 from recg_core.domains.sequences import Holdout
+from recg_core.evaluation.certificate import NUM_LISTED
 from recg_core.models.ranking.full_rank import ScoreBatch
 
-NUM_LISTED = 10
 _ROWS = 32  # at a time, so that the copy of their scores stays in cache
 _BATCH = 1024
 

@@ -13,8 +13,7 @@ import polars as pl
 from recg_core.base.errors import UserError
 from recg_core.base.schema import LISTS
 from recg_core.domains.sequences import Ragged, load_sequences
-from recg_core.evaluation.certificate import lists_path
-from recg_core.evaluation.lists import NUM_LISTED
+from recg_core.evaluation.certificate import NUM_LISTED, lists_path
 from recg_core.models.ranking.metrics import reciprocal_ranks
 from recg_core.models.ranking.ranks import read_ranks
 from recg_core.report.cells import Cell, Cells

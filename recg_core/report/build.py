@@ -89,8 +89,8 @@ def write_report(
         name: read_sealed_json(inputs.domains / name / "stats.json", "run the preprocess stage")
         for name in grid.domains
     }
-    sizes = {name: int(of["num_items"]) for name, of in statistics.items()}
     grid, said = _tested_grid(grid, statistics)
+    sizes = {name: int(statistics[name]["num_items"]) for name in grid.domains}
     cells = load_cells(inputs.ranks, grid)
     if config.drop_overlap_users:
         apart = without_overlap(cells, inputs.domains)
