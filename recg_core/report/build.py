@@ -12,6 +12,7 @@ from recg_core.domains.domain import why_untested
 from recg_core.report.advice import advice, of_later_events
 from recg_core.report.analysis import Analysis, analyse
 from recg_core.report.bands import bands_drawing, bands_table
+from recg_core.report.beyond import beyond_section
 from recg_core.report.calibration import calibration_section
 from recg_core.report.cells import (
     METRICS_DIGESTS,
@@ -89,6 +90,7 @@ def write_report(
         for name in grid.domains
     }
     grid, said = _tested_grid(grid, statistics)
+    sizes = {name: int(statistics[name]["num_items"]) for name in grid.domains}
     cells = load_cells(inputs.ranks, grid)
     if config.drop_overlap_users:
         apart = without_overlap(cells, inputs.domains)
@@ -100,6 +102,7 @@ def write_report(
         *_result_sections(analysis, inputs.domains, (*said, *of_later_events(statistics, cells))),
         _slices(analysis),
         _bands(analysis),
+        beyond_section(cells, inputs.domains, sizes),
         calibration_section(analysis),
         Section("Training curves", (), _present(curves(inputs.curves, cells))),
         Section("Figures", (), tuple(load_figures(inputs.figures, out))),
