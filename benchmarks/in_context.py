@@ -15,7 +15,7 @@ import torch
 
 from recg_core.base.sources import domains_of, in_domain
 from recg_core.domains.domain import Domain, load_domains
-from recg_core.domains.sequences import Holdout, Ragged
+from recg_core.domains.sequences import Holdout, Ragged, share_of
 from recg_core.domains.source_domains import source_of
 from recg_core.evaluation.training_free import BaselinesConfig, training_free_scorers
 from recg_core.models.in_context.context import read_context
@@ -29,14 +29,6 @@ ROWS = ("popularity", "knn_lse_centered", "knn_lse_popularity", "visits_last", "
 CONFIG = BaselinesConfig(decay=0.85, sharpness=8.0, popularity=0.1, ease=50.0)
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.0)
 RESAMPLES = 1000
-
-
-def share_of(observed: Ragged, share: float) -> Ragged:
-    """The histories of a share of the users; the others' are empty."""
-    chosen = np.random.default_rng(0).random(len(observed)) < share
-    lengths = np.where(chosen, observed.lengths, 0)
-    kept = np.repeat(chosen, observed.lengths)
-    return Ragged(observed.values[kept], np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def measured(scorer: ScoreBatch, holdout: Holdout, num_items: int) -> dict[str, np.ndarray]:
