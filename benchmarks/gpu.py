@@ -77,13 +77,12 @@ def epoch(trainer: Trainer, number: int) -> float:
 
 def profiled(trainer: Trainer) -> tuple[float, float, float]:
     """Kernels a step, the share of the time that they run, and waits of the host a step."""
-    generator = torch.Generator(trainer.device).manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     batches = list(islice(trainer._batches(3, np.random.default_rng(0)), PROFILED_STEPS))
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
         started = time.perf_counter()
         for part, rows in batches:
-            padded = part.sequences.padded(rows, trainer.model.backbone.training_length)
-            trainer._step(part, torch.from_numpy(padded).to(trainer.device), generator)
+            trainer._step(part, *trainer._draw(part, rows, generator))
         torch.cuda.synchronize()
         seconds = time.perf_counter() - started
     events = found.events()

@@ -12,11 +12,6 @@ import sys
 if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from pathlib import Path
-
-from recg_core.cli.running import UNFINISHED, run
+from recg_core.cli.running import UNFINISHED, WORK, run
 
 __all__ = ["UNFINISHED", "WORK", "run"]
-
-# Where unfinished work waits for the next run of its stage: DVC knows nothing of it.
-WORK = Path(".work")

@@ -9,10 +9,8 @@ from recg_core.base.files import read_sealed_json
 from recg_core.base.params import read_params
 from recg_core.domains.pool import load_pool
 from recg_core.domains.source_domains import load_source
-from recg_core.models.card import spec_of
-from recg_core.training.config import TrainConfig
+from recg_core.training.plan import plan_variant
 from recg_core.training.train import train_models, write_curves
-from recg_core.training.tuned import model_settings
 from stages import WORK, run
 
 
@@ -28,23 +26,15 @@ def main(
     work: Annotated[Path, typer.Option(help="Where the state of every seed is kept.")] = WORK,
 ) -> None:
     """Train every seed of every backbone on the source."""
-    params = read_params(Path("params.yaml"))
-    address = f"variants.{variant}"
-    train_config = params.build(TrainConfig, "train")
-    data = load_source(source, domains, embeddings)
-    of_backbones = read_sealed_json(rows, "run the backbones stage")
-    found = {
-        name: model_settings(params, name, of["row"], variant) for name, of in of_backbones.items()
-    }
-    specs = [spec_of(name, of.backbone, of.variant, data) for name, of in found.items()]
-    tuned = {name: of.train for name, of in found.items()}
-    seeds = params.get("seeds", list[int])
-    place = work / "train" / variant / data.name
-    trained = train_models(
-        data, load_pool(pool), specs, train_config, seeds, out,
-        work=place, address=address, tuned=tuned,
-    )  # fmt: skip
-    write_curves(trained, curves)
+    plan = plan_variant(
+        read_params(Path("params.yaml")),
+        variant,
+        read_sealed_json(rows, "run the backbones stage"),
+        load_source(source, domains, embeddings),
+        load_pool(pool),
+        work,
+    )
+    write_curves(train_models(plan, out), curves)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from recg_core.models.anchor import (
     Anchor,
     AnchorInputs,
     LogCounts,
-    last_positions,
     observed_counts,
     training_scores,
 )
@@ -98,13 +97,15 @@ def test_the_last_position_of_training_asks_the_question_of_inference(
     """A sequence's last item is not counted, so training and inference see the same counts."""
     histories = [row[:-1] for row in SEQUENCES]
     counts, _ = plain_counts(histories)
-    inputs = AnchorInputs(items, torch.tensor(counts))
+    inputs = AnchorInputs.of(items, torch.tensor(counts))
     padded = torch.tensor([row + [0] * (4 - len(row)) for row in SEQUENCES])
-    last = last_positions(padded)
+    last = torch.tensor(
+        [[length - 1 == place for place in range(4)] for length in map(len, SEQUENCES)]
+    )
     own, others = (
         scores[last] for scores in training_scores(anchor, inputs, padded, torch.tensor([1, 6]))
     )
-    scorer = anchor.scorer(ragged(histories), items, LogCounts.of(inputs.counts_N2))
+    scorer = anchor.scorer(ragged(histories), items, LogCounts.of(torch.tensor(counts)))
     expected = scorer(np.arange(3))
     targets = torch.tensor([row[-1] for row in SEQUENCES])
     torch.testing.assert_close(own, expected[torch.arange(3), targets - 1])
@@ -116,7 +117,7 @@ def test_an_earlier_item_is_not_counted_in_its_own_prediction(
 ) -> None:
     histories = [row[:-1] for row in SEQUENCES]
     counts, average = plain_counts(histories)
-    inputs = AnchorInputs(items, torch.tensor(counts))
+    inputs = AnchorInputs.of(items, torch.tensor(counts))
     sequence = torch.tensor([SEQUENCES[0]])
     own, _ = training_scores(anchor, inputs, sequence, torch.tensor([1]))
     third = own[0, 2]  # item 5, of the two latest counted
@@ -128,7 +129,7 @@ def test_an_earlier_item_is_not_counted_in_its_own_prediction(
 
 def test_a_position_sees_earlier_items_alone(anchor: Anchor, items: Tensor) -> None:
     counts = torch.tensor(plain_counts(SEQUENCES)[0])
-    inputs = AnchorInputs(items, counts)
+    inputs = AnchorInputs.of(items, counts)
     negatives = torch.tensor([2, 4])
     _, before = training_scores(anchor, inputs, torch.tensor([[3, 1, 5, 2]]), negatives)
     _, after = training_scores(anchor, inputs, torch.tensor([[3, 6, 4, 1]]), negatives)

@@ -15,7 +15,7 @@ from recg_core.base.files import read_sealed_json
 from recg_core.base.params import Params
 from recg_core.base.sources import domains_of
 from recg_core.models import backbone_code
-from recg_core.training import train
+from recg_core.training import plan
 from tests.project import (
     DOMAINS,
     KINDS,
@@ -277,7 +277,7 @@ def test_a_kept_state_of_training_is_of_the_code_that_the_stage_depends_on() -> 
     """Else a change would re-run the stage, which would then go on from before the change."""
     deps = {dep for dep in read_yaml("dvc.yaml")["stages"]["train"]["deps"] if below(dep, CODE[0])}
     # `base` reads and writes, and decides nothing that is learned.
-    assert {f"{CODE[0]}/{package}" for package in train.CODE} == deps - {"recg_core/base"}
+    assert {f"{CODE[0]}/{package}" for package in plan.CODE} == deps - {"recg_core/base"}
 
 
 def test_training_depends_on_the_backbones_by_their_digests() -> None:

@@ -21,6 +21,7 @@ from recg_core.figures.item_space import effective_rank
 from recg_core.models.patterns import Patterns, pattern_variance_share
 from recg_core.models.trained import load_trained
 from recg_core.training.cluster import cluster_model
+from recg_core.training.plan import plan_runs
 from recg_core.training.train import train_models
 from tests.conftest import alone, cycle_domain
 from tests.test_cells import CLUSTERED, IDS, ONE_EPOCH, PATTERNS
@@ -101,10 +102,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = cycle_domain("source", num_users=60)
     for name, variant in VARIANTS.items():
         place = Path(name, "source")
-        train_models(
+        plan = plan_runs(
             alone(source), pool_of("north", "south"), [spec("gru4rec", source, variant)],
-            ONE_EPOCH, [0], folder / "models" / place, work=folder / "work",
+            ONE_EPOCH, [0], work=folder / "work",
         )  # fmt: skip
+        train_models(plan, folder / "models" / place)
         cluster_model(
             folder / "models" / place / "gru4rec", lambda: alone(source), PATTERNS,
             folder / "patterns" / place / "gru4rec", folder / "validation" / place / "gru4rec.json",

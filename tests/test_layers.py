@@ -30,7 +30,7 @@ HEAVY = {
     "peft": "encoders",
     "sentence_transformers": "encoders",
     "huggingface_hub": "encoders",
-    "ray": "embeddings",
+    "ray": "base",
     "sklearn": "encoders figures serving training",
     "scipy": "evaluation figures models report",
     "matplotlib": "figures",

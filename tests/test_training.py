@@ -36,6 +36,7 @@ from recg_core.training.batch import draw_batch, project_items
 from recg_core.training.config import TrainConfig
 from recg_core.training.losses.bpr import BPR
 from recg_core.training.objective import create_objective
+from recg_core.training.plan import plan_runs
 from recg_core.training.train import train_models
 from recg_core.training.trainer import Trained, Trainer
 from tests.conftest import alone, cycle_domain, ragged
@@ -71,7 +72,7 @@ def train(
 ) -> Path:
     """Train one model into `folder`; where it lies."""
     of, work = alone(source), folder / "work"
-    train_models(of, pool, [model], config, seeds, folder, work=work, device="cpu")
+    train_models(plan_runs(of, pool, [model], config, seeds, work=work, device="cpu"), folder)
     return folder / model.backbone
 
 
@@ -231,7 +232,8 @@ def test_a_change_of_one_model_trains_no_other_again(
     def run(config: TrainConfig = SHORT) -> dict[str, bytes]:
         shutil.rmtree(out, ignore_errors=True)
         epochs.clear()
-        train_models(alone(cycle), pool_of(), list(specs.values()), config, [0], out, work=work)
+        models = list(specs.values())
+        train_models(plan_runs(alone(cycle), pool_of(), models, config, [0], work=work), out)
         return bytes_below(out)
 
     first = run()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from recg_core.cli import check, compare, export, recommend, search, serve, show, sweep
+from recg_core.cli import check, compare, export, grid, recommend, search, serve, show, sweep
 from recg_core.cli.running import run_app
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app.command("export")(export.export)
 app.command("check")(check.main)
 app.command("show")(show.main)
 app.command("compare")(compare.main)
+app.command("grid")(grid.grid)
 app.command("sweep")(sweep.sweep)
 app.command("search")(search.search)
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 import typer
@@ -19,6 +20,8 @@ from recg_core.base.errors import UserError
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 UNFINISHED = 75  # of a command whose time ran out, which goes on (EX_TEMPFAIL of sysexits)
+# Where unfinished work waits for the next run of its stage: DVC knows nothing of it.
+WORK = Path(".work")
 # Packages of an extra by the name of what is imported of them.
 EXTRAS = {
     "llm2vec": ("datasets", "llm2vec", "peft"),

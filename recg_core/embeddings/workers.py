@@ -1,7 +1,5 @@
 """Encoding lists of texts in order: in this process, or by Ray actors on many GPUs and hosts."""
 
-import logging
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from recg_core.base.errors import UserError
+from recg_core.base.ray_tasks import started_ray, task_error
 from recg_core.encoders.base import Advance, Encoder, TokenEncoder
 
 T = TypeVar("T")
@@ -66,18 +65,7 @@ def one_ahead(function: Callable[[T], U], values: Iterable[T]) -> Iterator[U]:
 def _encode_on_ray(
     encoder: Encoder, lists: Iterable[list[str]], workers: int, advance: Advance
 ) -> Iterator[np.ndarray]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError(
-            "encode.workers is more than 1 and needs Ray: run "
-            "`pip install -c requirements.lock -e '.[ray]'`"
-        ) from error
-    owned = not ray.is_initialized()
-    if owned:
-        ray.init(include_dashboard=False, logging_level=logging.WARNING)
-    try:
+    with started_ray("encode.workers is more than 1 and") as ray:
         # A worker that dies is started again, and what it had in hand is computed again.
         actor_class = ray.remote(max_restarts=-1, max_task_retries=-1)(_Worker).options(
             **_share(ray.cluster_resources(), workers)
@@ -90,9 +78,6 @@ def _encode_on_ray(
                 yield _arrived(ray, *waiting.popleft(), advance)
         while waiting:
             yield _arrived(ray, *waiting.popleft(), advance)
-    finally:
-        if owned:
-            ray.shutdown()
 
 
 class _Worker:
@@ -118,8 +103,6 @@ def _arrived(ray: Any, size: int, reference: Any, advance: Advance) -> np.ndarra
     try:
         vectors: np.ndarray = ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, UserError):
-            raise UserError(str(error.cause)) from None
-        raise
+        raise task_error(error) from None
     advance(size)
     return vectors

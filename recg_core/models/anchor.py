@@ -110,10 +110,19 @@ class Anchor(nn.Module):
 
 
 class AnchorInputs(NamedTuple):
-    """What the anchor reads of the source."""
+    """What the anchor reads of the source, by item_idx; row 0, the padding, is zero."""
 
     items_NH: Tensor  # unit vectors
     counts_N2: Tensor  # of the training sequences without their last items
+    log_N2: Tensor  # log(1 + counts)
+    excess_N1: Tensor  # `count_excess` of it
+
+    @classmethod
+    def of(cls, items_NH: Tensor, counts_N2: Tensor) -> "AnchorInputs":
+        """Those of a domain's items."""
+        log_N2, excess_N = LogCounts.of(counts_N2)
+        tables = (items_NH, counts_N2, log_N2, excess_N[:, None])
+        return cls(*(F.pad(table, (0, 0, 1, 0)) for table in tables))
 
 
 def training_scores(
@@ -124,33 +133,24 @@ def training_scores(
     Args:
         sequences_BL: item_idx, padded with 0 on the right.
     """
-
-    def of_positions(values_NX: Tensor) -> Tensor:
-        """The rows of a table of items at every position, 0 at the padding."""
-        return F.embedding(sequences_BL, F.pad(values_NX, (0, 0, 1, 0)))
-
-    items_BLH = of_positions(inputs.items_NH)
-    near_BL, near_BLM = anchor.position_scores(items_BLH, inputs.items_NH[negatives_M - 1])
+    items_BLH = F.embedding(sequences_BL, inputs.items_NH)
+    negatives_MH = F.embedding(negatives_M, inputs.items_NH)
+    near_BL, near_BLM = anchor.position_scores(items_BLH, negatives_MH)
     # The occurrence that is to be predicted is not part of what has been observed; a sequence's
     # last item is not counted in the first place.
     last_B1 = (sequences_BL > 0).sum(dim=1, keepdim=True) - 1
     position_L = torch.arange(sequences_BL.shape[1], device=sequences_BL.device)
     counted_BL = position_L < last_B1
     itself_BL2 = torch.stack([counted_BL, counted_BL & (position_L >= last_B1 - LATEST)], dim=2)
-    observed_BL2 = (of_positions(inputs.counts_N2) - itself_BL2.float()).clamp(min=0)
-    log_N2 = torch.log1p(inputs.counts_N2)
-    excess_BL = of_positions(count_excess(log_N2)[:, None])[:, :, 0]
+    counts_BL2 = F.embedding(sequences_BL, inputs.counts_N2)
+    observed_BL2 = (counts_BL2 - itself_BL2.float()).clamp(min=0)
+    excess_BL = F.embedding(sequences_BL, inputs.excess_N1)[:, :, 0]
     # The mean over the items before the position.
     excess_BL = (excess_BL.cumsum(dim=1) - excess_BL) / position_L.clamp(min=1)
     near_BL = near_BL + anchor.count_scores(torch.log1p(observed_BL2), excess_BL)
-    near_BLM = near_BLM + anchor.count_scores(log_N2[negatives_M - 1], excess_BL[:, :, None])
+    negatives_M2 = F.embedding(negatives_M, inputs.log_N2)
+    near_BLM = near_BLM + anchor.count_scores(negatives_M2, excess_BL[:, :, None])
     return near_BL, near_BLM
-
-
-def last_positions(sequences_BL: Tensor) -> Tensor:
-    """True at the last item of every sequence, [B, L]."""
-    position_L = torch.arange(sequences_BL.shape[1], device=sequences_BL.device)
-    return position_L == (sequences_BL > 0).sum(dim=1, keepdim=True) - 1
 
 
 def observed_counts(histories: Ragged, num_items: int) -> Tensor:

@@ -5,7 +5,6 @@ E further items, N items of the domain, H dimension of the text embeddings, D mo
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,21 +12,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recg_core.backbones.base import Backbone, Views
+from recg_core.backbones.base import Backbone
 from recg_core.models.recommender import SequentialRecommender
 
 BATCHES_SORTED_TOGETHER = 50  # enough to waste little padding, few enough to keep batches mixed
 
 
-@dataclass(frozen=True)
-class Batch:
-    """B sequences, the P positions to predict, and M negatives that all positions share."""
+class Batch(NamedTuple):
+    """B sequences, the P positions to predict, and M negatives that all positions share.
+
+    Tensors of int64 alone, drawn on the CPU: the same on every device, and all sizes that depend on
+    the data are known before a device has to wait for them.
+    """
 
     sequences_BL: Tensor  # item_idx, padded with 0 on the right
-    views: Views
-    predict_BL: Tensor  # the predicted positions of `views`
+    inputs_BL: Tensor  # of the views
     targets_P: Tensor  # item_idx
     negatives_M: Tensor  # item_idx
+    state_P: Tensor  # where the predicted positions stand among those of `inputs_BL`, row by row
+    asked_P: Tensor  # where their items stand among those of `sequences_BL`
+    last_B: Tensor  # where the last items stand among those of `sequences_BL`
+    distinct_U: Tensor  # item_idx
+    input_row_BL: Tensor  # rows of `distinct_U`, counted from 1; 0 at padding and hidden positions
+    target_row_P: Tensor
+    negative_row_M: Tensor
 
 
 class BatchItems(NamedTuple):
@@ -69,18 +77,50 @@ def draw_batch(
     num_negatives: int,
     generator: torch.Generator,
 ) -> Batch:
-    """Views of the sequences, and negatives drawn uniformly from the catalogue.
+    """Views of the sequences, and negatives drawn uniformly from the catalogue, on the CPU.
 
     Args:
+        sequences_BL: item_idx, padded with 0 on the right.
         num_items: of the domain that the sequences are of. Items of others would be told apart
             without knowing what a user wants.
     """
-    views = backbone.training_views(sequences_BL, generator)
-    predict_BL = views.targets_BL > 0
-    negatives_M = torch.randint(
-        1, num_items + 1, (num_negatives,), generator=generator, device=sequences_BL.device
+    inputs_BL, targets_BL = backbone.training_views(sequences_BL, generator)
+    negatives_M = torch.randint(1, num_items + 1, (num_negatives,), generator=generator)
+    user_P, position_P = torch.nonzero(targets_BL, as_tuple=True)
+    targets_P = targets_BL[user_P, position_P]
+    length, read_length = sequences_BL.shape[1], inputs_BL.shape[1]
+    # A causal backbone predicts nothing at the first position.
+    asked_P = user_P * length + position_P + length - targets_BL.shape[1]
+    last_B = torch.arange(len(sequences_BL)) * length + (sequences_BL > 0).sum(dim=1) - 1
+    read_BL = inputs_BL.clamp(min=0)
+    shown = [read_BL.new_zeros(1), read_BL.flatten(), targets_P, negatives_M]
+    distinct, rows = torch.unique(torch.cat(shown), return_inverse=True)
+    _, inputs, target_row_P, negative_row_M = rows.split([len(part) for part in shown])
+    return Batch(
+        sequences_BL=sequences_BL,
+        inputs_BL=inputs_BL,
+        targets_P=targets_P,
+        negatives_M=negatives_M,
+        state_P=user_P * read_length + position_P,
+        asked_P=asked_P,
+        last_B=last_B,
+        distinct_U=distinct[1:],
+        input_row_BL=inputs.view_as(inputs_BL),
+        target_row_P=target_row_P,
+        negative_row_M=negative_row_M,
     )
-    return Batch(sequences_BL, views, predict_BL, views.targets_BL[predict_BL], negatives_M)
+
+
+def on_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Tensors of int64 from the CPU on a device, in one copy that neither side waits for."""
+    if device.type == "cpu":
+        return list(tensors)
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    is_pinned = device.type == "cuda"
+    if is_pinned:
+        flat = flat.pin_memory()
+    parts = flat.to(device, non_blocking=is_pinned).split([tensor.numel() for tensor in tensors])
+    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def project_items(
@@ -92,18 +132,13 @@ def project_items(
         features: what the model's items read, one row an item of the domain.
         more_features_EH: further items to project in the same product, possibly none.
     """
-    inputs_BL = batch.views.inputs_BL.clamp(min=0)
-    padding = inputs_BL.new_zeros(1)
-    asked = [padding, inputs_BL.flatten(), batch.targets_P, batch.negatives_M]
-    distinct_U, rows = torch.unique(torch.cat(asked), return_inverse=True)
-    batch_features = features.index_select(0, distinct_U[1:] - 1)
+    batch_features = features.index_select(0, batch.distinct_U - 1)
     vectors = model.item_vectors(torch.cat([batch_features, more_features_EH]))
     vectors_UD, more_ED = vectors.split([len(batch_features), len(more_features_EH)])
     table_UD = F.pad(vectors_UD, (0, 0, 1, 0))  # row 0 is the padding
-    _, inputs, targets, negatives = rows.split([len(part) for part in asked])
     return BatchItems(
-        F.embedding(inputs.view_as(inputs_BL), table_UD),
-        F.embedding(targets, table_UD),
-        F.embedding(negatives, table_UD),
+        F.embedding(batch.input_row_BL, table_UD),
+        F.embedding(batch.target_row_P, table_UD),
+        F.embedding(batch.negative_row_M, table_UD),
         more_ED,
     )

@@ -7,12 +7,7 @@ from torch import Tensor
 
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import without_last
-from recg_core.models.anchor import (
-    AnchorInputs,
-    last_positions,
-    observed_counts,
-    training_scores,
-)
+from recg_core.models.anchor import AnchorInputs, observed_counts, training_scores
 from recg_core.models.near import anchor_items
 from recg_core.models.recommender import SequentialRecommender
 from recg_core.training.batch import Batch, BatchItems
@@ -35,24 +30,27 @@ class Objective:
 
     def __call__(self, batch: Batch, items: BatchItems) -> Tensor:
         """The loss of a batch's questions, a scalar."""
-        sequences_BL, predict_BL = batch.sequences_BL, batch.predict_BL
-        states_PD = self.model.states(items.inputs_BLD, batch.views.inputs_BL)[predict_BL]
+        states_BLD = self.model.states(items.inputs_BLD, batch.inputs_BL)
+        states_PD = _at(states_BLD, batch.state_P)
         positives_P = (states_PD * items.targets_PD).sum(dim=-1)
         negatives_PM = states_PD @ items.negatives_MD.T
         valid_PM = batch.targets_P[:, None] != batch.negatives_M
         if self.model.anchor is None or self.anchor_inputs is None:
             return self.loss(positives_P, negatives_PM, valid_PM, self.num_items)
         near_BL, near_BLM = training_scores(
-            self.model.anchor, self.anchor_inputs, sequences_BL, batch.negatives_M
+            self.model.anchor, self.anchor_inputs, batch.sequences_BL, batch.negatives_M
         )
-        # A causal backbone predicts nothing at the first position.
-        skipped = sequences_BL.shape[1] - predict_BL.shape[1]
-        positives_P = positives_P + near_BL[:, skipped:][predict_BL].detach()
-        negatives_PM = negatives_PM + near_BLM[:, skipped:][predict_BL].detach()
-        last_BL = last_positions(sequences_BL)
-        valid_BM = sequences_BL[last_BL][:, None] != batch.negatives_M
-        alone = self.loss(near_BL[last_BL], near_BLM[last_BL], valid_BM, self.num_items)
+        positives_P = positives_P + _at(near_BL, batch.asked_P).detach()
+        negatives_PM = negatives_PM + _at(near_BLM, batch.asked_P).detach()
+        valid_BM = _at(batch.sequences_BL, batch.last_B)[:, None] != batch.negatives_M
+        near_B, near_BM = _at(near_BL, batch.last_B), _at(near_BLM, batch.last_B)
+        alone = self.loss(near_B, near_BM, valid_BM, self.num_items)
         return alone + self.loss(positives_P, negatives_PM, valid_PM, self.num_items)
+
+
+def _at(values_BLX: Tensor, place_P: Tensor) -> Tensor:
+    """The values [P, ...] at positions that are counted row by row."""
+    return values_BLX.flatten(0, 1).index_select(0, place_P)
 
 
 def create_objective(model: SequentialRecommender, domain: Domain, loss: Loss) -> Objective:
@@ -62,5 +60,5 @@ def create_objective(model: SequentialRecommender, domain: Domain, loss: Loss) -
     text = torch.from_numpy(domain.text).to(model.device)
     # A sequence's last item is what the anchor has to find.
     counts = observed_counts(without_last(domain.sequences.training()), domain.num_items)
-    inputs = AnchorInputs(anchor_items(text), counts.to(model.device))
+    inputs = AnchorInputs.of(anchor_items(text), counts.to(model.device))
     return Objective(model, loss, domain.num_items, inputs)

@@ -8,40 +8,35 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-import recg_core
-from recg_core.base.errors import UserError
-from recg_core.base.files import replaced_folder, sha256_file, sha256_json, write_bytes
-from recg_core.domains.pool import Pool
+from recg_core.base.files import replaced_folder, write_bytes
 from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.backbone_code import backbone_sha256
-from recg_core.models.card import MODEL_FILE, ModelCard, ModelSpec
-from recg_core.training.config import TrainConfig, check_seeds
+from recg_core.models.card import MODEL_FILE, ModelCard
+from recg_core.training.plan import Plan, Run, domain_names
 from recg_core.training.processes import run_in_processes
 
-CODE = ("domains", "models", "training")  # packages that decide what training gives
+if TYPE_CHECKING:
+    from recg_core.training.trainer import Trained
 
 Row = dict[str, float]  # of a training curve
 
 
 @dataclass(frozen=True)
 class Task:
-    """One seed of one model; see `train_models`."""
+    """A run, and where its weights go; see `train_models`."""
 
     source: SourceDomains
-    pool: dict[str, np.ndarray]  # text embeddings [n, H] by domain
-    spec: ModelSpec
-    config: TrainConfig
-    address: str  # of the variant's row
-    seed: int
-    device: str | None
-    folder: Path  # for its weights
-    progress: Path  # its state while it is unfinished, and at its end
+    pool: dict[str, np.ndarray]
+    run: Run
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -53,33 +48,16 @@ class Outcome:
     curve: list[Row]
 
 
-def train_models(
-    source: SourceDomains,
-    pool: Pool,
-    specs: Sequence[ModelSpec],
-    config: TrainConfig,
-    seeds: Sequence[int],
-    folder: Path,
-    *,
-    work: Path,
-    address: str = "variant",
-    device: str | None = None,
-    tuned: Mapping[str, TrainConfig] | None = None,
-) -> dict[str, list[Row]]:
-    """Train models for every seed; each gets a folder named by its backbone.
+def train_models(plan: Plan, folder: Path) -> dict[str, list[Row]]:
+    """Train every run of a plan; each model gets a folder named by its backbone.
 
     It holds the weights of all seeds and, written last, `model.json`.
 
     Args:
-        pool: item texts for the generalization loss.
-        specs: models of different backbones.
-        folder: holds the models' folders, each made anew.
-        work: keeps the state of every seed. An interrupted call goes on from there and gives the
+        plan: keeps the state of every run. An interrupted call goes on from there and gives the
             same bytes as an unbroken one (on the same machine's CPU); what was trained with equal
-            inputs before is taken from there; anything else in it is never used.
-        address: where the variant's row stands, named in errors.
-        device: of torch; None: the GPU where there is one.
-        tuned: by backbone, what takes the place of `config` for it; but for `threads`.
+            inputs before is taken from there; anything else in these files is never used.
+        folder: holds the models' folders, each made anew.
 
     Returns:
         By backbone, a row for every seed and epoch with the losses and the validation NDCG@10.
@@ -87,30 +65,17 @@ def train_models(
     Raises:
         UserError: when the variant needs more domains than the pool has, or training fails.
     """
-    check_seeds(seeds)
-    source.require_interactions()
-    sampled = any(spec.variant.generalization is not None for spec in specs)
-    if sampled and pool.fingerprint != source.encoder_fingerprint:
-        raise UserError(
-            f"the pool was made by another encoder than the embeddings of {source.name}; run the "
-            "pool stage again"
-        )
-    vectors = pool.vectors if sampled else {}
     curves: dict[str, list[Row]] = {}
     with ExitStack() as stack:
         tasks = []
-        for spec in specs:
-            place = stack.enter_context(replaced_folder(folder / spec.backbone, MODEL_FILE))
-            own = (tuned or {}).get(spec.backbone, config)
-            for seed in seeds:
-                state = work / f"{spec.backbone}-seed-{seed}.safetensors"
-                tasks.append(Task(source, vectors, spec, own, address, seed, device, place, state))
-        outcomes = run_tasks(tasks, config.threads, device)
-        for start in range(0, len(tasks), len(seeds)):
-            task, of_seeds = tasks[start], outcomes[start : start + len(seeds)]
-            curve = [row for outcome in of_seeds for row in outcome.curve]
-            _card(task, seeds, of_seeds, curve).write(task.folder)
-            curves[task.spec.backbone] = curve
+        for backbone, runs in groupby(plan.runs, lambda run: run.spec.backbone):
+            place = stack.enter_context(replaced_folder(folder / backbone, MODEL_FILE))
+            tasks += [Task(plan.source, plan.pool, run, place) for run in runs]
+        found = zip(tasks, run_tasks(tasks), strict=True)
+        for backbone, of_seeds in groupby(found, lambda each: each[0].run.spec.backbone):
+            trained, outcomes = zip(*of_seeds, strict=True)
+            curves[backbone] = [row for outcome in outcomes for row in outcome.curve]
+            _card(trained, outcomes, curves[backbone]).write(trained[0].folder)
     return curves
 
 
@@ -128,74 +93,67 @@ def _curve_csv(rows: Sequence[Row]) -> bytes:
     return text.getvalue().encode()
 
 
-def _card(
-    task: Task, seeds: Sequence[int], outcomes: Sequence[Outcome], curve: Sequence[Row]
-) -> ModelCard:
-    sampled = task.spec.variant.generalization is not None
+def _card(tasks: Sequence[Task], outcomes: Sequence[Outcome], curve: Sequence[Row]) -> ModelCard:
+    """The card of a model: a task and an outcome for each of its seeds."""
+    source, run = tasks[0].source, tasks[0].run
+    sampled = run.spec.variant.generalization is not None
     return ModelCard(
-        spec=task.spec,
-        source=task.source.name,
-        encoder_fingerprint=task.source.encoder_fingerprint,
-        pool_domains=sorted({*_names(task.source), *task.pool}) if sampled else [],
-        backbone_sha256=backbone_sha256(task.spec.backbone),
-        train=asdict(task.config),
-        seeds=list(seeds),
+        spec=run.spec,
+        source=source.name,
+        encoder_fingerprint=source.encoder_fingerprint,
+        pool_domains=sorted({*domain_names(source), *tasks[0].pool}) if sampled else [],
+        backbone_sha256=backbone_sha256(run.spec.backbone),
+        train=asdict(run.config),
+        seeds=[task.run.seed for task in tasks],
         best_epoch=[outcome.best_epoch for outcome in outcomes],
         valid_ndcg=[outcome.valid_ndcg for outcome in outcomes],
         curve_sha256=hashlib.sha256(_curve_csv(curve)).hexdigest(),
     )
 
 
-def train_task(task: Task) -> Outcome:
-    """Train one seed, going on from its state when that is of the same run, and write weights."""
+def fit_run(source: SourceDomains, pool: Mapping[str, np.ndarray], run: Run) -> "Trained":
+    """Train a run, going on from its state when that is of the same run.
+
+    What reads contexts is no part of it; see `with_context`.
+    """
     # Imported here: the process that hands out the work need not wait for torch.
     from recg_core.models.device import choose_device
-    from recg_core.models.tensors import save_tensors, seed_path
-    from recg_core.training.in_context import with_context, without_context
+    from recg_core.training.in_context import without_context
     from recg_core.training.trainer import Trainer
 
-    device = choose_device(task.device)
-    spec = without_context(task.spec)
-    trainer = Trainer(task.source, task.pool, spec, task.config, task.seed, device, task.address)
-    trained = trainer.fit(task.progress, _digest(task))
+    device, spec = choose_device(run.device), without_context(run.spec)
+    trainer = Trainer(source, pool, spec, run.config, run.seed, device, run.address)
+    return trainer.fit(run.state, run.digest())
+
+
+def train_task(task: Task) -> Outcome:
+    """Train a run and write its weights."""
+    from recg_core.models.tensors import save_tensors, seed_path
+    from recg_core.training.in_context import with_context
+
+    run = task.run
+    trained = fit_run(task.source, task.pool, run)
     model, valid_ndcg = trained.model, trained.valid_ndcg
-    if task.spec.variant.in_context is not None:
-        model, valid_ndcg = with_context(model, task.spec, task.source, task.config, task.seed)
-    save_tensors(model.state_dict(), seed_path(task.folder, task.seed))
+    if run.spec.variant.in_context is not None:
+        model, valid_ndcg = with_context(model, run.spec, task.source, run.config, run.seed)
+    save_tensors(model.state_dict(), seed_path(task.folder, run.seed))
     return Outcome(trained.best_epoch, valid_ndcg, trained.curve)
 
 
-def _names(source: SourceDomains) -> list[str]:
-    return [domain.name for domain in source.domains]
+def run_tasks(tasks: Sequence[Task]) -> list[Outcome]:
+    """Train every task with its threads, in as many processes as there are cores.
 
-
-def _digest(task: Task) -> str:
-    """A digest of all that decides the result: settings, data and the code that trains."""
-    arrays = []
-    for domain in task.source.domains:
-        users = domain.sequences
-        arrays += [users.items.values, users.items.offsets]
-        arrays += [users.train_length, users.valid_position, domain.text]
-    data = hashlib.sha256()
-    for array in (*arrays, *task.pool.values()):
-        data.update(repr((array.shape, str(array.dtype))).encode())
-        data.update(np.ascontiguousarray(array).data)
-    root = Path(str(recg_core.__file__)).parent
-    code = [sha256_file(path) for name in CODE for path in sorted((root / name).rglob("*.py"))]
-    names = [_names(task.source), sorted(task.pool)]
-    settings = [asdict(task.spec), asdict(task.config), names, task.seed]
-    backbone = backbone_sha256(task.spec.backbone)
-    return sha256_json([settings, data.hexdigest(), code, backbone])
-
-
-def run_tasks(tasks: Sequence[Task], threads: int, device: str | None) -> list[Outcome]:
-    """Train every task with `threads` each, in as many processes as there are cores.
-
-    With a GPU, or one task at a time, everything runs in this process.
+    With GPUs, these are shared by as many as their memory takes; see `share_cards`.
     """
+    threads, device = tasks[0].run.config.threads, tasks[0].run.device
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = min(len(tasks), (cores or 1) // threads)
-    if workers < 2 or (_has_gpu() if device is None else device != "cpu"):
+    if _has_gpu() if device is None else device != "cpu":
+        from recg_core.training.cards import share_cards
+
+        runs, workers = share_cards([task.run for task in tasks], tasks[0].source, workers)
+        tasks = [replace(task, run=run) for task, run in zip(tasks, runs, strict=True)]
+    if workers < 2:
         import torch
 
         before = torch.get_num_threads()

@@ -22,17 +22,22 @@ from recg_core.base.errors import UserError
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Holdout, Ragged
 from recg_core.domains.source_domains import SourceDomains
+from recg_core.models.anchor import LogCounts, observed_counts
 from recg_core.models.card import ModelSpec, Origin
 from recg_core.models.items import TextItems, item_features
+from recg_core.models.near import NearItems, UnitItems
 from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.recommender import SequentialRecommender, create_model
-from recg_core.models.trained import TrainedModel
+from recg_core.models.rows import Rows
+from recg_core.models.trained import ItemVectors, TrainedModel
 from recg_core.models.variant import VariantConfig
 from recg_core.training.adam import Adam
 from recg_core.training.batch import (
+    Batch,
     draw_batch,
     length_bucketed_batches,
     mixed,
+    on_device,
     project_items,
 )
 from recg_core.training.checkpoints import Progress, load_progress, save_progress
@@ -66,6 +71,8 @@ class Part:
     valid: Holdout
     features: Tensor  # what the model's items read
     objective: Objective
+    near: NearItems | None  # of a model with an anchor, and what that has observed before `valid`
+    evidence: LogCounts | None
 
 
 class Trainer:
@@ -143,9 +150,9 @@ class Trainer:
             disable=None,
         )
         with bar:
-            while not self._finished(progress):
+            while not progress.ended(self.config):
                 self._advance(progress, bar)
-                due = self._finished(progress) or time.monotonic() - saved >= SAVE_SECONDS
+                due = progress.ended(self.config) or time.monotonic() - saved >= SAVE_SECONDS
                 if progress_path is not None and due:
                     save_progress(progress_path, run, progress, self.model, self.optimizer)
                     saved = time.monotonic()
@@ -155,10 +162,6 @@ class Trainer:
         judged_all = most <= self.config.valid_users
         ndcg = progress.best_ndcg if judged_all else self._validate(most)
         return Trained(self.model.cpu().eval(), progress.best_epoch, ndcg, progress.curve)
-
-    def _finished(self, progress: Progress) -> bool:
-        waited = progress.epoch - progress.best_epoch
-        return progress.epoch >= self.config.max_epochs or waited >= self.config.patience
 
     def _advance(self, progress: Progress, bar: "tqdm[Any]") -> None:
         """One epoch and its validation."""
@@ -189,14 +192,12 @@ class Trainer:
     def _epoch(self, epoch: int, bar: "tqdm[Any]") -> dict[str, float]:
         # Everything random in an epoch follows from (seed, epoch), so a resumed run repeats it.
         rng = np.random.default_rng([self.seed, epoch])
-        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         torch.manual_seed(int(rng.integers(2**62)))
         self.model.train()
         sums, steps = torch.zeros(3, device=self.device), 0
-        last = self.model.backbone.training_length
         for part, rows in self._batches(epoch, rng):
-            padded = part.sequences.padded(rows, last)
-            sums += self._step(part, torch.from_numpy(padded).to(self.device), generator)
+            sums += self._step(part, *self._draw(part, rows, generator))
             steps += 1
             bar.update(len(rows))
         recommendation, inter, intra = (sums / steps).tolist()
@@ -217,12 +218,26 @@ class Trainer:
             part = self.parts[number]
             yield part, part.rows[next(batches[number])]
 
-    def _step(self, part: Part, sequences_BL: Tensor, generator: torch.Generator) -> Tensor:
-        """One update; returns the three terms [recommendation, inter, intra]."""
-        general = self.generalization
-        texts_EH = part.features[:0] if general is None else general.sample(generator)
+    def _draw(
+        self, part: Part, rows: np.ndarray, generator: torch.Generator
+    ) -> tuple[Batch, Tensor]:
+        """All that is random in a step but dropout, on the device: the users' batch, and the rows
+        [K, S] of a generalization loss."""
+        general, backbone = self.generalization, self.model.backbone
+        sampled = torch.empty(0, dtype=torch.int64) if general is None else general.draw(generator)
+        padded = torch.from_numpy(part.sequences.padded(rows, backbone.training_length))
         num_items, num_negatives = part.domain.num_items, self.config.negatives
-        batch = draw_batch(self.model.backbone, sequences_BL, num_items, num_negatives, generator)
+        batch = draw_batch(backbone, padded, num_items, num_negatives, generator)
+        sampled, *moved = on_device([sampled, *batch], self.device)
+        return Batch(*moved), sampled
+
+    def _step(self, part: Part, batch: Batch, sampled_KS: Tensor) -> Tensor:
+        """One update; returns the three terms [recommendation, inter, intra].
+
+        Nothing in it waits for a device.
+        """
+        general = self.generalization
+        texts_EH = part.features[:0] if general is None else general.sample(sampled_KS)
         items = project_items(self.model, part.features, batch, texts_EH)
         total = recommendation = part.objective(batch, items)
         inter = intra = recommendation.new_zeros(())
@@ -240,10 +255,11 @@ class Trainer:
         self.model.eval()
         found = []
         for part in self.parts:
-            domain, holdout = part.domain, part.valid.sample(num_users)
-            observed = domain.sequences.observed("valid")
-            scorer = self.trained.scorer(domain, holdout.history, observed)
-            found.append(validation_ndcg(scorer, holdout, domain.num_items, label=self.label))
+            holdout = part.valid.sample(num_users)
+            vectors = ItemVectors(part.near, Rows([self.model.item_table(part.features)]))
+            scorer = self.trained.scorer_of(vectors, part.evidence, holdout.history)
+            num_items = part.domain.num_items
+            found.append(validation_ndcg(scorer, holdout, num_items, label=self.label))
         return float(np.mean(found))
 
 
@@ -259,4 +275,10 @@ def _part(domain: Domain, model: SequentialRecommender, variant: VariantConfig, 
         raise UserError(f"{domain.name}: no user has two training items; nothing to learn from")
     features = item_features(variant.items, domain.text).to(model.device)
     objective = create_objective(model, domain, loss)
-    return Part(domain, sequences, rows, domain.sequences.holdout("valid"), features, objective)
+    near = evidence = None
+    if objective.anchor_inputs is not None:
+        near = UnitItems(Rows([objective.anchor_inputs.items_NH[1:]]))
+        counts_N2 = observed_counts(domain.sequences.observed("valid"), domain.num_items)
+        evidence = LogCounts.of(counts_N2.to(model.device))
+    valid = domain.sequences.holdout("valid")
+    return Part(domain, sequences, rows, valid, features, objective, near, evidence)

@@ -32,13 +32,16 @@ class GeneralizationLoss:
     features: Sequence[Tensor]  # [n, H] of each domain
     size: int  # S
 
-    def sample(self, generator: torch.Generator) -> Tensor:
-        """What the model's items read for S items drawn from every domain, [E, H]."""
-        parts = []
-        for features in self.features:
-            order = torch.randperm(len(features), generator=generator, device=features.device)
-            parts.append(features[order[: self.size]])
-        return torch.cat(parts)
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """Rows of S items of every domain, [K, S] on the CPU."""
+        orders = [torch.randperm(len(part), generator=generator) for part in self.features]
+        return torch.stack([order[: self.size] for order in orders])
+
+    def sample(self, rows_KS: Tensor) -> Tensor:
+        """What the model's items read for rows of every domain, [E, H]."""
+        return torch.cat(
+            [part.index_select(0, rows) for part, rows in zip(self.features, rows_KS, strict=True)]
+        )
 
     def terms(self, items_ED: Tensor, texts_EH: Tensor) -> tuple[Tensor, Tensor]:
         """The inter- and the intra-domain loss of a sample; 0 for one that is left out."""
