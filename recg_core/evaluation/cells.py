@@ -7,9 +7,11 @@ from recg_core.base.sources import in_domain
 from recg_core.domains.domain import Domain
 from recg_core.domains.source_domains import SourceDomains
 from recg_core.evaluation.certificate import Saw, overlap_share, write_cell
+from recg_core.evaluation.contexts import write_contexts
 from recg_core.evaluation.describe import describe_variant
 from recg_core.evaluation.examples import example_recommendations
 from recg_core.evaluation.lists import Listing
+from recg_core.evaluation.training_free import BaselinesConfig
 from recg_core.models.card import ModelCard, model_names, read_card
 from recg_core.models.ranking.full_rank import ScoreBatch, rank_holdout, stack_seeds
 from recg_core.models.trained import Evidence, load_seeds
@@ -21,10 +23,16 @@ def evaluate_variant(
     sources: Sequence[SourceDomains],
     targets: Sequence[Domain],
     folder: Path,
+    config: BaselinesConfig,
     *,
     variant: str,
 ) -> None:
     """Evaluate the models of a variant, those of `models/<source>`, into `<folder>/<backbone>`.
+
+    One that reads contexts is evaluated with parts of them as well; see `write_contexts`.
+
+    Args:
+        config: of the training-free rows that are ranked beside it there.
 
     Raises:
         UserError: as `evaluate_model` does.
@@ -42,6 +50,10 @@ def evaluate_variant(
                 evidence,
                 variant=variant,
             )
+    first = models / sources[0].name
+    if read_card(first / model_names(first)[0]).spec.variant.in_context is not None:
+        names = [source.name for source in sources]
+        write_contexts(models, patterns, names, targets, folder, config)
 
 
 def evaluate_model(
