@@ -1,4 +1,7 @@
-"""Fixtures shared by the tests: one thread, and small domains with a known answer."""
+"""Fixtures shared by the tests: one thread, small domains with a known answer, a local Ray."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,3 +54,14 @@ def alone(domain: Domain) -> SourceDomains:
 def cycle() -> Domain:
     """A domain that a sequence model must learn to perfection."""
     return cycle_domain("cycle")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A local Ray of two cores whose workers find the tests."""
+    import ray
+
+    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": path})
+    yield
+    ray.shutdown()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from recg_core.cli.grid import INPUTS
 from tests.project import (
     DOMAINS,
     ROOT,
@@ -244,6 +245,27 @@ def test_the_pipeline_is_drawn(clone: Clone) -> None:
     drawn = clone.dvc("dag", "--dot")
     assert all(stage in drawn for stage in read_yaml("dvc.yaml")["stages"])
     assert '"pool" -> "train@garden-recg"' in drawn
+
+
+def test_a_grid_says_what_must_run_before_it(clone: Clone) -> None:
+    said = "error: backbones, encode@garden, .* must run before training: `dvc repro pool sources"
+    with pytest.raises(AssertionError, match=said):
+        clone.recg("grid")
+
+
+@pytest.mark.real
+def test_the_pipeline_after_a_grid_is_that_of_a_serial_run(tmp_path: Path) -> None:
+    clones = []
+    for name in ("grid", "serial"):
+        (tmp_path / name / "project").mkdir(parents=True)
+        clones.append(Clone(tmp_path / name / "project"))
+        clones[-1].dvc("repro", *INPUTS)
+    clones[0].recg("grid")
+    for clone in clones:
+        clone.dvc("repro")
+    of_grid, serial = ((c.folder / "dvc.lock").read_bytes() for c in clones)
+    assert of_grid == serial
+    assert clones[0].report() == clones[1].report()
 
 
 @pytest.mark.real

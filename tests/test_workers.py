@@ -1,11 +1,9 @@
 """Encoding by Ray actors: the bytes of a single process, through the death of a worker."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 import torch
 
 from recg_core.base.errors import UserError
@@ -15,15 +13,6 @@ from tests.fakes import CountingEncoder, DyingEncoder, RefusingEncoder, contents
 from tests.tiny_llama import SENTENCES, ours, save_models
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A local Ray of two cores whose workers find the tests."""
-    path = {"PYTHONPATH": str(Path(__file__).parents[1])}
-    ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": path})
-    yield
-    ray.shutdown()
 
 
 ITEMS = items_frame([f"i{n}" for n in range(20)])

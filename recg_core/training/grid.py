@@ -34,7 +34,7 @@ def train_grid(plans: Sequence[Plan], gpus: float | None = None) -> int:
         UserError: when Ray cannot be used, training fails, or a state cannot be written; or when
             workers died, after all other runs have ended. Runs that have ended are kept.
     """
-    # Imported here: the command need not wait for torch.
+    # Imported here: `recg` need not wait for torch.
     from recg_core.training.checkpoints import has_ended
 
     runs = {str(run): run for plan in plans for run in plan.runs}
@@ -55,7 +55,9 @@ def train_grid(plans: Sequence[Plan], gpus: float | None = None) -> int:
         tasks = _tasks(ray, plans, missing)
         with closing(run_on_ray(ray, train_run, tasks, num_cpus=threads, num_gpus=gpus)) as ended:
             for name, state in ended:
-                write_bytes(runs[name].state, state)
+                # A worker that sees this disk has written it there.
+                if not has_ended(runs[name].state, digests[name], runs[name].config):
+                    write_bytes(runs[name].state, state)
                 bar.update()
     return len(missing)
 
