@@ -1,6 +1,8 @@
 # `make demo` installs and runs the whole pipeline; `make test` installs and runs all checks.
 PYTHON ?= python3
 BIN := .venv/bin
+# Without a GPU `uv pip install --torch-backend cpu` is a sixth of the download: docs/installing.md.
+INSTALL ?= $(BIN)/pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 
@@ -43,7 +45,7 @@ install: $(BIN)/.installed
 
 $(BIN)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,llm2vec,pipeline,ray,serve]'
+	$(INSTALL) -c requirements.lock -e '.[dev,llm2vec,pipeline,ray,serve]'
 	touch $@
 
 demo: install

@@ -15,7 +15,7 @@ import torch
 
 from recg_core.base.sources import domains_of, in_domain
 from recg_core.domains.domain import Domain, load_domains
-from recg_core.domains.sequences import Holdout, Ragged
+from recg_core.domains.sequences import Holdout, Ragged, share_of
 from recg_core.domains.source_domains import source_of
 from recg_core.evaluation.training_free import BaselinesConfig, training_free_scorers
 from recg_core.models.in_context.context import read_context
@@ -23,20 +23,13 @@ from recg_core.models.in_context.scorer import InContext
 from recg_core.models.near import near_items
 from recg_core.models.ranking.full_rank import ScoreBatch, rank_holdout
 from recg_core.models.ranking.metrics import mean_metrics
+from recg_core.report.statistics import bootstrap_means, interval, paired_t_test
 from recg_core.training.in_context import learn_in_context
 
 ROWS = ("popularity", "knn_lse_centered", "knn_lse_popularity", "visits_last", "visits_knn", "ease")
 CONFIG = BaselinesConfig(decay=0.85, sharpness=8.0, popularity=0.1, ease=50.0)
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.0)
 RESAMPLES = 1000
-
-
-def share_of(observed: Ragged, share: float) -> Ragged:
-    """The histories of a share of the users; the others' are empty."""
-    chosen = np.random.default_rng(0).random(len(observed)) < share
-    lengths = np.where(chosen, observed.lengths, 0)
-    kept = np.repeat(chosen, observed.lengths)
-    return Ragged(observed.values[kept], np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def measured(scorer: ScoreBatch, holdout: Holdout, num_items: int) -> dict[str, np.ndarray]:
@@ -79,12 +72,25 @@ def mean_metrics_of(seeds: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]
     return {name: np.mean([seed[name] for seed in seeds], axis=0) for name in seeds[0]}
 
 
-def interval(differences: np.ndarray) -> tuple[float, float]:
-    """95 % bootstrap interval of a mean over users."""
-    rng = np.random.default_rng(0)
-    size = len(differences)
-    means = [differences[rng.integers(0, size, size)].mean() for _ in range(RESAMPLES)]
-    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+def compared(row: np.ndarray, other: np.ndarray) -> str:
+    """95 % bootstrap interval of the mean difference over users, and p of the paired t-test."""
+    difference_U1 = (row - other)[:, None]
+    low, high = interval(bootstrap_means(difference_U1, RESAMPLES, 0))
+    p_value = paired_t_test(difference_U1).item()
+    return f"{100 * low.item():+.2f} to {100 * high.item():+.2f}, p {p_value:.2g}"
+
+
+def against_its_domains(results: dict[str, dict[str, np.ndarray]]) -> Iterator[str]:
+    """Rows of several domains beside the better one of these alone, better on the same users."""
+    for row, metrics in results.items():
+        singles = [f"in_context of {domain}" for domain in domains_of(row.split()[-1])]
+        if len(singles) < 2 or not set(singles) <= set(results):
+            continue
+        for metric in ("ndcg", "sampled"):
+            best = max(singles, key=lambda single: float(results[single][metric].mean()))
+            difference = metrics[metric].mean() - results[best][metric].mean()
+            said = compared(metrics[metric], results[best][metric])
+            yield f"{row} | {metric} less that of {best}: {100 * difference:+.2f}, {said}"
 
 
 def main() -> None:
@@ -117,14 +123,15 @@ def main() -> None:
             results = dict(rows_of(target, holdout, observed, learned))
             best = results["ease"]["ndcg"]
             for row, metrics in results.items():
-                low, high = interval(metrics["ndcg"] - best)
                 means = mean_metrics(metrics)
                 print(
                     f"{100 * share:g} % of {name} ({len(holdout.users)} users) | {row} | "
                     + " / ".join(f"{100 * means[m]:.2f}" for m in means)
-                    + f" | NDCG@10 less EASE's {100 * low:+.2f} to {100 * high:+.2f}",
+                    + f" | NDCG@10 less EASE's {compared(metrics['ndcg'], best)}",
                     flush=True,
                 )
+            for line in against_its_domains(results):
+                print(f"{100 * share:g} % of {name} | {line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domains, tested
 from recg_core.domains.source_domains import source_of
 from recg_core.evaluation.cells import evaluate_variant
+from recg_core.evaluation.training_free import BaselinesConfig
 from stages import run
 
 
@@ -22,11 +23,12 @@ def main(
 ) -> None:
     """Write ranks and certificate of every source -> target cell of the models."""
     params = read_params(Path("params.yaml"))
+    config = params.build(BaselinesConfig, "baselines")
     loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
     sources = params.get("grid.sources", list[str])
     targets = tested(loaded.values())
     of_sources = [source_of(name, loaded) for name in sources]
-    evaluate_variant(models, patterns, of_sources, targets, out, variant=variant)
+    evaluate_variant(models, patterns, of_sources, targets, out, config, variant=variant)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from recg_core.domains.sequences import Ragged
 from recg_core.evaluation.training_free import training_free_scorers
 from recg_core.models.card import ModelSpec, Origin
 from recg_core.models.in_context.context import EVIDENCE, Reader, read_context
-from recg_core.models.in_context.ridge import local_ridge
+from recg_core.models.in_context.ridge import ease, local_ridge
 from recg_core.models.in_context.scorer import InContext, evidence_of
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
 from recg_core.models.near import NearItems, near_items
@@ -83,10 +83,19 @@ def test_a_ridge_on_all_other_items_is_ease() -> None:
     met = sp.csr_matrix((rng.random((40, 7)) < 0.5).astype(float))
     gram = (met.T @ met).tocsr()
     inverse = np.linalg.inv(gram.toarray() + 3.0 * np.eye(7))
-    ease = -inverse / np.diag(inverse)
-    np.fill_diagonal(ease, 0.0)
+    expected = -inverse / np.diag(inverse)
+    np.fill_diagonal(expected, 0.0)
     found = local_ridge(gram, gram, strength=3.0, predictors=6)
-    np.testing.assert_allclose(found.toarray(), ease, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.toarray(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_items_that_nobody_met_change_no_weight_of_ease() -> None:
+    met = np.array([[1, 1, 0, 0], [1, 0, 0, 1], [0, 1, 0, 1]], dtype=float)
+    gram = met.T @ met
+    inverse = np.linalg.inv(gram + 2.0 * np.eye(4))
+    expected = -inverse / np.diag(inverse)
+    np.fill_diagonal(expected, 0.0)
+    np.testing.assert_allclose(ease(sp.csr_matrix(gram), 2.0), expected, atol=1e-6)
 
 
 def test_a_ridge_on_few_predictors_solves_their_equations_alone() -> None:

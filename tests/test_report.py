@@ -17,8 +17,8 @@ import pytest
 from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, write_json, write_sealed_json
 from recg_core.base.schema import ITEMS as ITEMS_TABLE
-from recg_core.base.schema import RANKS, SEQUENCES, SLICES
-from recg_core.evaluation.certificate import NO_SOURCE, Example, Saw, write_cell
+from recg_core.base.schema import LISTS, RANKS, SEQUENCES, SLICES
+from recg_core.evaluation.certificate import NO_SOURCE, Example, Saw, lists_path, write_cell
 from recg_core.figures.draw import Image, write_image
 from recg_core.models.ranking.metrics import ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks, read_ranks
@@ -1018,4 +1018,28 @@ def test_a_grid_without_any_test_user_is_refused(root: Path) -> None:
             root / "domains" / domain / "stats.json", {"num_users": 0, "num_test_users": 0}
         )
     with pytest.raises(UserError, match=r"IS: has no interactions.*; VG: has no interactions"):
+        write(root)
+
+
+def test_what_is_recommended_is_measured_where_lists_are(root: Path) -> None:
+    """Every user is recommended the same two items, which 12 users each met in training."""
+    place = place_of(root, RECG, "IS", "VG")
+    certificate = place.with_suffix(".json")
+    write_sealed_json(certificate, read_sealed_json(certificate, "") | {"listed": True})
+    lists = {"user_idx": range(USERS), "items": [[9, 10]] * USERS, "diversity": [0.25] * USERS}
+    table = pl.DataFrame(lists, schema=LISTS.columns)
+    LISTS.write(table, lists_path(place.with_suffix(".parquet")))
+
+    write(root)
+
+    with (root / "results" / "report" / "tables" / "beyond_accuracy.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["Target"], row["Source"], row["Row"]) == ("VG", "IS", "sasrec-recg")
+    assert float(row["Coverage@10"]) == pytest.approx(100 * 2 / 24_315, abs=0.01)
+    assert float(row["Novelty"]) == pytest.approx(np.log2(USERS / 12), abs=0.01)
+    assert float(row["Diversity"]) == 0.25
+    assert 0 < float(row["MRR"]) < 100
+
+    LISTS.write(table.head(3), lists_path(place.with_suffix(".parquet")))
+    with pytest.raises(UserError, match=r"\.lists: has lists of other users"):
         write(root)

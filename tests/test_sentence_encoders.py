@@ -18,6 +18,7 @@ from recg_core.embeddings.encode import EncodeConfig, encode_items
 from recg_core.encoders import hub
 from recg_core.encoders.forward import token_batches
 from recg_core.encoders.sentence_transformer import SentenceEncoder
+from recg_core.encoders.sentences import fit_model, load_sentence_model
 from tests.fakes import items_frame
 from tests.tiny_bert import CORPUS, save_bert, save_sentence_encoder
 
@@ -306,3 +307,11 @@ def test_minilm_gives_the_known_vectors_of_real_titles() -> None:
     ours = encoder.encode([titles[i] for i in known["item_id"]])
     cosines = (ours * known["embedding"].to_numpy().astype(np.float32)).sum(axis=1)
     assert cosines.min() > 0.999
+
+
+def test_on_a_cpu_batches_are_small_and_smaller_ones_stay(folders: dict[str, Path]) -> None:
+    model = load_sentence_model(
+        str(folders["mean"]), "card", max_tokens=None, dim=None, dtype="float32"
+    )
+
+    assert [fit_model(model, tokens, "m") for tokens in (8192, 16)] == [1024, 16]

@@ -131,6 +131,15 @@ RANKS = Schema(
         "num_ties.list.element": "BYTE_STREAM_SPLIT",
     },
 )
+LISTS = Schema(
+    "lists",
+    {
+        "user_idx": pl.Int32,
+        "items": pl.List(pl.Int32),  # item_idx that the first seed recommends, the best first
+        "diversity": pl.Float32,  # 1 less the mean cosine of two of their texts
+    },
+    "evaluate or baselines",
+)
 # What the slices of an evaluation go by, for one source and the test users of one target.
 SLICES = Schema(
     "slices",

@@ -11,7 +11,7 @@ from dvc_data.index import DataIndexDirError
 
 from recg_core.base.errors import UserError
 from recg_core.base.files import parse_sealed_json
-from recg_core.models.ranking.ranks import SeedRanks, read_ranks
+from recg_core.models.ranking.ranks import CONTEXTS, SeedRanks, read_ranks
 
 WORKSPACE = "workspace"
 RANKS_FOLDER = "results/ranks"
@@ -36,6 +36,7 @@ class Revision:
             ) from error
         # The folder is looked for, whatever DVC puts before it.
         paths = [path.partition(f"{RANKS_FOLDER}/")[2] for path in found]
+        paths = [path for path in paths if f"/{CONTEXTS}/" not in path]
         names = [path.removesuffix(".parquet") for path in paths if path.endswith(".parquet")]
         if not names:
             raise UserError(

@@ -45,6 +45,14 @@ class Ragged:
         return padded
 
 
+def share_of(rows: Ragged, share: float) -> Ragged:
+    """The rows of a share of the users, the others empty; a larger share has those of a smaller."""
+    chosen = np.random.default_rng(0).random(len(rows)) < share
+    lengths = np.where(chosen, rows.lengths, 0)
+    kept = np.repeat(chosen, rows.lengths)
+    return Ragged(rows.values[kept], np.concatenate([[0], np.cumsum(lengths)]))
+
+
 def without_last(rows: Ragged) -> Ragged:
     """Every row without its last value; an empty row stays empty."""
     lengths = np.maximum(rows.lengths - 1, 0)

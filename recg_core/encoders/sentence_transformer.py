@@ -31,7 +31,7 @@ class SentenceEncoder:
         dim: keep the first so many numbers of a vector (Matryoshka); None for all.
         normalize: scale every vector to norm 1, after the cut to `dim`.
         batch_tokens: tokens a batch at most; on a GPU with little memory left, half or a quarter
-            of it. Changes speed and memory, not the vectors.
+            of it, on a CPU 1,024 at most. Changes speed and memory, not the vectors.
         dtype: of weights and activations.
     """
 

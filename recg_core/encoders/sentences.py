@@ -23,6 +23,8 @@ from recg_core.encoders.loading import dtype_option, encoder_device, load_model
 from recg_core.encoders.selftest import PROBES, check_sentence_vectors
 
 _CARD = "modules.json"
+# Of a batch on a CPU: larger ones pad more and leave its cache, and fill no more of its cores.
+_CPU_BATCH_TOKENS = 1024
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
@@ -81,11 +83,13 @@ def load_sentence_model(
 
 
 def fit_model(model: SentenceTransformer, batch_tokens: int, name: str) -> int:
-    """`fit_to_memory` for a sentence encoder.
+    """The tokens of a batch: as many as memory holds on a GPU, at most 1,024 on a CPU.
 
     Raises:
         UserError: as `fit_to_memory` does.
     """
+    if model.device.type == "cpu":
+        return min(batch_tokens, _CPU_BATCH_TOKENS)
     longest = model.max_seq_length or batch_tokens
     return fit_to_memory(_body(model), batch_tokens, longest, name)
 

@@ -7,10 +7,13 @@ from recg_core.base.sources import in_domain
 from recg_core.domains.domain import Domain
 from recg_core.domains.source_domains import SourceDomains
 from recg_core.evaluation.certificate import Saw, overlap_share, write_cell
+from recg_core.evaluation.contexts import write_contexts
 from recg_core.evaluation.describe import describe_variant
 from recg_core.evaluation.examples import example_recommendations
+from recg_core.evaluation.lists import Listing
+from recg_core.evaluation.training_free import BaselinesConfig
 from recg_core.models.card import ModelCard, model_names, read_card
-from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
+from recg_core.models.ranking.full_rank import ScoreBatch, rank_holdout, stack_seeds
 from recg_core.models.trained import Evidence, load_seeds
 
 
@@ -20,10 +23,16 @@ def evaluate_variant(
     sources: Sequence[SourceDomains],
     targets: Sequence[Domain],
     folder: Path,
+    config: BaselinesConfig,
     *,
     variant: str,
 ) -> None:
     """Evaluate the models of a variant, those of `models/<source>`, into `<folder>/<backbone>`.
+
+    One that reads contexts is evaluated with parts of them as well; see `write_contexts`.
+
+    Args:
+        config: of the training-free rows that are ranked beside it there.
 
     Raises:
         UserError: as `evaluate_model` does.
@@ -41,6 +50,10 @@ def evaluate_variant(
                 evidence,
                 variant=variant,
             )
+    first = models / sources[0].name
+    if read_card(first / model_names(first)[0]).spec.variant.in_context is not None:
+        names = [source.name for source in sources]
+        write_contexts(models, patterns, names, targets, folder, config)
 
 
 def evaluate_model(
@@ -73,16 +86,18 @@ def evaluate_model(
     seeds = load_seeds(model, patterns, targets)
     for target in targets:
         holdout, observed = target.sequences.holdout("test"), target.sequences.observed("test")
-        ranks, examples = {}, None
+        ranks, examples, lists = {}, None, None
         for seed, trained in seeds.items():
             vectors = trained.item_vectors(target)
             if target.name not in evidence:
                 evidence[target.name] = trained.evidence(vectors, observed)
             scorer = trained.scorer_of(vectors, evidence[target.name], holdout.history)
             label = f"{trained.label} on {target.name}"
-            ranks[seed] = rank_holdout(scorer, holdout, target.num_items, label=label)
+            ranked: ScoreBatch = scorer
             if examples is None:  # of the first seed
                 examples = example_recommendations(scorer, holdout)
+                ranked = lists = Listing(scorer, holdout)
+            ranks[seed] = rank_holdout(ranked, holdout, target.num_items, label=label)
         write_cell(
             folder,
             f"{source.name}_to_{target.name}",
@@ -97,6 +112,7 @@ def evaluate_model(
             description=describe_variant(card.spec.variant),
             backbone_ranks=not card.spec.variant.by_similarity,
             examples=examples or (),
+            lists=lists.table(target.text) if lists else None,
         )
 
 

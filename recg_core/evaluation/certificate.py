@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from recg_core.base.files import write_sealed_json
-from recg_core.base.schema import RANKS
+from recg_core.base.schema import LISTS, RANKS
 from recg_core.models.ranking.ranks import SeedRanks
 
 NO_SOURCE = "none"  # the source of a row that is trained on nothing
+NUM_LISTED = 10  # items of a user's list
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,12 @@ class Certificate:
     description: str = ""  # of the row, one sentence
     backbone_ranks: bool = True  # False: in other domains something else does, for all backbones
     examples: tuple[Example, ...] = ()
+    listed: bool = False  # whether its lists are there
+
+
+def lists_path(ranks: Path) -> Path:
+    """Where a cell's LISTS table is, beside its ranks."""
+    return ranks.with_suffix(".lists")
 
 
 def write_cell(
@@ -67,8 +75,10 @@ def write_cell(
     description: str = "",
     backbone_ranks: bool = True,
     examples: tuple[Example, ...] = (),
+    lists: pl.DataFrame | None = None,
 ) -> None:
-    """Write a cell: `<name>.parquet` with its ranks and then `<name>.json`, its certificate.
+    """Write a cell: `<name>.parquet` with its ranks, `<name>.lists` (Parquet as well) with its
+    lists, if there are any, and then `<name>.json`, its certificate.
 
     See `Certificate` for what is said about the ranks.
     """
@@ -86,7 +96,10 @@ def write_cell(
         description=description,
         backbone_ranks=backbone_ranks,
         examples=examples,
+        listed=lists is not None,
     )
+    if lists is not None:
+        LISTS.write(lists, lists_path(folder / f"{name}.parquet"))
     RANKS.write(ranks.to_frame(), folder / f"{name}.parquet")
     write_sealed_json(folder / f"{name}.json", dataclasses.asdict(certificate))
 

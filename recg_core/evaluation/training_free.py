@@ -17,6 +17,7 @@ from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged
 from recg_core.evaluation.certificate import NO_SOURCE, Saw, write_cell
 from recg_core.evaluation.examples import example_recommendations
+from recg_core.evaluation.lists import Listing
 from recg_core.models.items import centered
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
 from recg_core.models.ranking.full_rank import ScoreBatch, rank_holdout, stack_seeds
@@ -75,7 +76,8 @@ def write_training_free(targets: Sequence[Domain], config: BaselinesConfig, fold
         observed = target.sequences.observed("test")
         for name, score_batch in training_free_scorers(target, holdout.history, observed, config):
             label = f"{name} on {target.name}"
-            ranks = rank_holdout(score_batch, holdout, target.num_items, label=label)
+            lists = Listing(score_batch, holdout)
+            ranks = rank_holdout(lists, holdout, target.num_items, label=label)
             write_cell(
                 folder,
                 f"{name}_to_{target.name}",
@@ -87,6 +89,7 @@ def write_training_free(targets: Sequence[Domain], config: BaselinesConfig, fold
                 target=target.name,
                 description=describe_row(name, config),
                 examples=example_recommendations(score_batch, holdout),
+                lists=lists.table(target.text),
             )
 
 

@@ -16,6 +16,7 @@ from recg_core.report.bands import BandResult, measure_bands
 from recg_core.report.cells import Cell, Cells
 from recg_core.report.comparisons import Comparison, compare_target, corrected
 from recg_core.report.config import ReportConfig
+from recg_core.report.contexts import ContextResult, measure_contexts
 from recg_core.report.parts import SliceResult, slice_target
 from recg_core.report.per_user import TargetMetrics, measure_target
 from recg_core.report.statistics import interval
@@ -31,6 +32,7 @@ class Analysis:
     comparisons: list[Comparison]
     slices: list[SliceResult]
     bands: list[BandResult]  # of the targets that are not too small
+    contexts: list[ContextResult]  # likewise
 
     def view(self, protocol: str, metric: str) -> "View":
         """One metric under one protocol."""
@@ -98,6 +100,7 @@ class _OfTarget(NamedTuple):
     compared: list[Comparison]
     parts: list[SliceResult]
     bands: list[BandResult]
+    contexts: list[ContextResult]
 
 
 def analyse(cells: Cells, slices: Path, config: ReportConfig) -> Analysis:
@@ -115,10 +118,11 @@ def analyse(cells: Cells, slices: Path, config: ReportConfig) -> Analysis:
         measured = measure_target(cells.of_target(name), config, users)
         compared = [] if cells.small(name) else list(compare_target(cells, measured, config))
         parts = list(slice_target(cells, name, measured, slices, config))
-        within = (
-            [] if cells.small(name) else list(measure_bands(cells, name, measured, slices, config))
-        )
-        return _OfTarget(replace(measured, values={}), compared, parts, within)
+        within, read = [], []
+        if not cells.small(name):
+            within = list(measure_bands(cells, name, measured, slices, config))
+            read = list(measure_contexts(cells, name, measured, config))
+        return _OfTarget(replace(measured, values={}), compared, parts, within, read)
 
     # Two at a time: numpy's sorts and products let other threads run, and memory stays bounded.
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -132,4 +136,5 @@ def analyse(cells: Cells, slices: Path, config: ReportConfig) -> Analysis:
         corrected([c for found in results.values() for c in found.compared]),
         [part for found in results.values() for part in found.parts],
         [result for found in results.values() for result in found.bands],
+        [result for found in results.values() for result in found.contexts],
     )

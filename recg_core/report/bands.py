@@ -19,11 +19,9 @@ from recg_core.base.schema import SLICES
 from recg_core.report.cells import INTERACTIONS_MARK, MIN_USERS, Cell, Cells
 from recg_core.report.config import FULL, ReportConfig
 from recg_core.report.layout import Drawing, Entry, Table, bold_best, percent
-from recg_core.report.panel import COLOURS, LEFT, TOP, WIDTH, opened, words
+from recg_core.report.panel import COLOURS, Line, lines_svg
 from recg_core.report.per_user import TargetMetrics
 from recg_core.report.wording import title_of
-
-_MARGIN, _PLOT, _LINE = 36, 170, 18
 
 
 class Bands(NamedTuple):
@@ -137,32 +135,10 @@ def bands_drawing(result: BandResult, metric: str) -> Drawing | None:
     if len(kept) < 2:
         return None
     names = _drawn(result, kept)
-    top = max(result.values[name][index] for name in names for index in kept) or 1.0
-    step = (WIDTH - LEFT - 2 * _MARGIN) / (len(kept) - 1)
-
-    def across(place: int) -> str:
-        return f"{LEFT + _MARGIN + step * place:.1f}"
-
-    def down(value: float) -> str:
-        return f"{TOP + _PLOT * (1 - value / top):.1f}"
-
     title = f"{title_of(metric)} on {result.target} by {result.attribute.words}, percent"
-    height = TOP + _PLOT + 40 + _LINE * len(names)
-    parts = opened(height, title, top, down)
-    for place, index in enumerate(kept):
-        parts.append(words(across(place), TOP + _PLOT + 18, result.labels[index], "middle"))
-    for number, name in enumerate(names):
-        colour, values = f"c{number}", result.values[name]
-        points = [(across(place), down(values[index])) for place, index in enumerate(kept)]
-        joined = " ".join(f"{x},{y}" for x, y in points)
-        middle = TOP + _PLOT + 40 + _LINE * number
-        parts += [
-            f'<polyline class="{colour}" points="{joined}"/>',
-            f'<line class="{colour}" x1="10" x2="28" y1="{middle}" y2="{middle}"/>',
-            words(34, middle + 4, name, "start"),
-        ]
-    name = f"bands_{result.attribute.column}_{result.target}"
-    return Drawing(name, f"{title}.", title, "".join([*parts, "</svg>"]))
+    lines = [Line(name, tuple(result.values[name][index] for index in kept)) for name in names]
+    svg = lines_svg(title, [result.labels[index] for index in kept], lines)
+    return Drawing(f"bands_{result.attribute.column}_{result.target}", f"{title}.", title, svg)
 
 
 def _drawn(result: BandResult, kept: Sequence[int]) -> list[str]:

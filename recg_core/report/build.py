@@ -12,6 +12,7 @@ from recg_core.domains.domain import why_untested
 from recg_core.report.advice import advice, of_later_events
 from recg_core.report.analysis import Analysis, analyse
 from recg_core.report.bands import bands_drawing, bands_table
+from recg_core.report.beyond import beyond_section
 from recg_core.report.calibration import calibration_section
 from recg_core.report.cells import (
     METRICS_DIGESTS,
@@ -26,6 +27,7 @@ from recg_core.report.cells import (
 )
 from recg_core.report.comparisons import TRAINING_FREE
 from recg_core.report.config import FULL, ReportConfig
+from recg_core.report.contexts import contexts_drawing, contexts_table
 from recg_core.report.curves import curves
 from recg_core.report.examples import examples_section
 from recg_core.report.figures import load_figures
@@ -89,6 +91,7 @@ def write_report(
         for name in grid.domains
     }
     grid, said = _tested_grid(grid, statistics)
+    sizes = {name: int(statistics[name]["num_items"]) for name in grid.domains}
     cells = load_cells(inputs.ranks, grid)
     if config.drop_overlap_users:
         apart = without_overlap(cells, inputs.domains)
@@ -100,6 +103,8 @@ def write_report(
         *_result_sections(analysis, inputs.domains, (*said, *of_later_events(statistics, cells))),
         _slices(analysis),
         _bands(analysis),
+        _contexts(analysis),
+        beyond_section(cells, inputs.domains, sizes),
         calibration_section(analysis),
         Section("Training curves", (), _present(curves(inputs.curves, cells))),
         Section("Figures", (), tuple(load_figures(inputs.figures, out))),
@@ -244,6 +249,26 @@ def _bands(analysis: Analysis) -> Section:
     tables = [bands_table(result, metric) for result in analysis.bands]
     blocks = (*((panels,) if drawings else ()), *tables)
     return Section("Histories and new items", (words,) if blocks else (), blocks)
+
+
+def _contexts(analysis: Analysis) -> Section:
+    metric = analysis.config.headline[1]
+    words = (
+        "How many histories of a domain that nobody trained on until they beat texts, until they "
+        "beat training: rows that read those of some of its users."
+    )
+    panels = Panels(
+        f"{title_of(metric)} by histories read",
+        "With 95 % bootstrap intervals over users. The dashed lines are the best training-free row "
+        "that uses no interactions and the best model trained on the target, chosen on the same "
+        "users; above is where the interval of the difference is, there and for all larger "
+        "numbers.",
+        tuple(contexts_drawing(result, metric) for result in analysis.contexts),
+    )
+    tables = [contexts_table(result, metric) for result in analysis.contexts]
+    if not tables:
+        return Section("Histories read")
+    return Section("Histories read", (words,), (panels, *tables))
 
 
 def _method(config: ReportConfig) -> tuple[str, ...]:

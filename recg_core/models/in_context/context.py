@@ -37,7 +37,7 @@ PREDICTORS = 200  # of an item
 PER_WEIGHT = 100.0  # from where on the logarithm of a regression's outcome says more than itself
 RIDGE_DECAY = 0.75  # of each further step back
 SEQUENCE_RIDGE = 30.0  # strength of the regression of events on what came before
-SET_RIDGE = 50.0  # of items on the other items of their users
+SET_RIDGE = 150.0  # of items on the other items of their users
 _SMALLEST = 1e-20
 _ROWS_AT_ONCE = 1024  # of a product that is nearly dense
 

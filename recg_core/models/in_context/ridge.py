@@ -66,10 +66,15 @@ def _solve(
 
 def ease(gram: sp.csr_matrix, strength: float) -> np.ndarray:
     """EASE in closed form, float32 [N, N]: B = -P / diag(P), its diagonal 0, where
-    P = (gram + strength I)^-1."""
-    matrix = torch.from_numpy(gram.astype(np.float32).toarray())
+    P = (gram + strength I)^-1; an item that is in no row of the gram has no weights."""
+    met = np.flatnonzero(gram.diagonal())
+    matrix = torch.from_numpy(gram[met][:, met].astype(np.float32).toarray())
     matrix.diagonal().add_(strength)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
     inverse /= -inverse.diagonal().clone()
     inverse.fill_diagonal_(0.0)
-    return inverse.numpy()
+    if len(met) == gram.shape[0]:
+        return inverse.numpy()
+    weights = np.zeros(gram.shape, dtype=np.float32)
+    weights[np.ix_(met, met)] = inverse.numpy()
+    return weights

@@ -74,6 +74,18 @@ def ranking_metrics(
     return dict(zip(metric_names(ks), gains_UM.T, strict=True))
 
 
+def reciprocal_ranks(num_higher: np.ndarray, num_ties: np.ndarray) -> np.ndarray:
+    """1 / rank under full ranking, in expectation over ties; its mean over users is the MRR.
+
+    Args:
+        num_higher: candidates that score above the test item, of any shape.
+        num_ties: other candidates that score the same.
+    """
+    positions = np.arange(1, int((num_higher + num_ties).max()) + 2)
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / positions)])
+    return (harmonic[num_higher + num_ties + 1] - harmonic[num_higher]) / (num_ties + 1)
+
+
 def mean_metrics(per_user: dict[str, np.ndarray]) -> dict[str, float]:
     """The mean over users of every metric."""
     return {name: float(values.mean()) for name, values in per_user.items()}

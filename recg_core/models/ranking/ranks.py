@@ -12,6 +12,8 @@ import polars as pl
 from recg_core.base.errors import UserError
 from recg_core.base.schema import RANKS
 
+CONTEXTS = "contexts"  # a folder of ranks that are no cells: with parts of a target's histories
+
 
 @dataclass(frozen=True)
 class SeedRanks:

@@ -1,0 +1,85 @@
+"""How well a variant that reads a target's histories ranks there, by how many it may read."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from recg_core.base.schema import RANKS
+from recg_core.base.sources import in_domain
+from recg_core.domains.domain import Domain
+from recg_core.domains.sequences import Holdout, Ragged, share_of
+from recg_core.evaluation.training_free import BaselinesConfig, training_free_scorers
+from recg_core.models.card import model_names
+from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
+from recg_core.models.ranking.ranks import CONTEXTS, SeedRanks
+from recg_core.models.trained import TrainedModel, load_seeds
+
+SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the target's histories, the larger with the smaller
+USERS = 2000  # of a target that are ranked for, at most
+ROWS = ("knn_lse_popularity", "visits_knn", "ease")  # what else reads histories
+
+
+def write_contexts(
+    models: Path,
+    patterns: Path,
+    sources: Sequence[str],
+    targets: Sequence[Domain],
+    folder: Path,
+    config: BaselinesConfig,
+) -> None:
+    """Rank for some test users of every target with each of the `SHARES` of its histories.
+
+    Writes `contexts/<target>/<number of histories>/<row>.parquet` into `folder`: a RANKS table for
+    each of the `ROWS`, and for each source of which the target is no part, `from_<source>`. Of the
+    backbones, none of which ranks there, the first is taken.
+
+    Args:
+        models: of the variant, `models/<source>`; `patterns` likewise.
+
+    Raises:
+        UserError: as `load_seeds` does.
+    """
+    trained = {}
+    for source in sources:
+        name = model_names(models / source)[0]
+        places = models / source / name, patterns / source / name
+        trained[source] = load_seeds(*places, targets)
+    for target in targets:
+        elsewhere = {s: seeds for s, seeds in trained.items() if not in_domain(s, target.name)}
+        if not elsewhere:
+            continue
+        holdout = target.sequences.holdout("test").sample(USERS)
+        for share in SHARES:
+            observed = share_of(target.sequences.observed("test"), share)
+            size = int(np.count_nonzero(observed.lengths))
+            for row, ranks in _rows(elsewhere, target, holdout, observed, config):
+                place = folder / CONTEXTS / target.name / str(size) / f"{row}.parquet"
+                RANKS.write(ranks.to_frame(), place)
+
+
+def _rows(
+    trained: dict[str, dict[int, TrainedModel]],
+    target: Domain,
+    holdout: Holdout,
+    observed: Ragged,
+    config: BaselinesConfig,
+) -> Iterator[tuple[str, SeedRanks]]:
+    """Every row and its ranks, where it reads what was observed."""
+    histories, size = holdout.history, target.num_items
+    for name, scorer in training_free_scorers(target, histories, observed, config):
+        if name in ROWS:
+            label = f"{name} on {target.name}"
+            yield (
+                name,
+                stack_seeds({0: rank_holdout(scorer, holdout, size, label=label)}, holdout.users),
+            )
+    first = next(iter(next(iter(trained.values())).values()))
+    vectors = first.item_vectors(target)  # and what is read of histories: the same for all
+    evidence = first.evidence(vectors, observed)
+    for source, seeds in trained.items():
+        found = {}
+        for seed, model in seeds.items():
+            scorer = model.scorer_of(vectors, evidence, histories)
+            found[seed] = rank_holdout(scorer, holdout, size, label=f"{source} on {target.name}")
+        yield f"from_{source}", stack_seeds(found, holdout.users)
