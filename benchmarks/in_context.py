@@ -21,8 +21,9 @@ from recg_core.evaluation.training_free import BaselinesConfig, training_free_sc
 from recg_core.models.in_context.context import read_context
 from recg_core.models.in_context.scorer import InContext
 from recg_core.models.near import near_items
-from recg_core.models.ranking.full_rank import ScoreBatch, rank_holdout
+from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.models.ranking.metrics import mean_metrics
+from recg_core.models.rows import Scorer
 from recg_core.report.statistics import bootstrap_means, interval, paired_t_test
 from recg_core.training.in_context import learn_in_context
 
@@ -32,7 +33,7 @@ SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.0)
 RESAMPLES = 1000
 
 
-def measured(scorer: ScoreBatch, holdout: Holdout, num_items: int) -> dict[str, np.ndarray]:
+def measured(scorer: Scorer, holdout: Holdout, num_items: int) -> dict[str, np.ndarray]:
     """Recall@10 and NDCG@10 of every user by full ranking, and NDCG@10 against 100 negatives."""
     ranks = rank_holdout(scorer, holdout, num_items, label="benchmark")
     full, sampled = ranks.metrics((10,)), ranks.metrics((10,), 100)

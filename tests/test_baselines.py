@@ -39,8 +39,10 @@ from recg_core.evaluation.training_free import (
     weighted_mean_scorer,
     write_training_free,
 )
+from recg_core.models.near import UnitItems
 from recg_core.models.neighbors import kernel_scorer
 from recg_core.models.ranking.full_rank import Ranks, rank_holdout
+from recg_core.models.rows import Rows
 from stages.baselines import main
 from tests.conftest import cycle_domain, leave_one_out, ragged
 
@@ -224,7 +226,7 @@ def test_only_one_kernel_is_alive_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
     def counted(*args: Any) -> Any:
         nonlocal most
         scorer = kernel_scorer(*args)
-        cells = dict(zip(scorer.__code__.co_freevars, scorer.__closure__, strict=True))
+        cells = dict(zip(scorer.of.__code__.co_freevars, scorer.of.__closure__, strict=True))
         alive.append(weakref.ref(cells["kernel_NN"].cell_contents))
         most = max(most, sum(kernel() is not None for kernel in alive))
         return scorer
@@ -271,7 +273,7 @@ def test_only_rows_with_popularity_depend_on_other_users() -> None:
 
 
 def test_weights_decay_with_age() -> None:
-    items = torch.eye(4)
+    items = UnitItems(Rows([torch.eye(4)]))
     score = weighted_mean_scorer(ragged([[3], [1, 2, 4]]), items, 0.5)
     torch.testing.assert_close(score(np.array([1])), torch.tensor([[0.25, 0.5, 0, 1]]))
 

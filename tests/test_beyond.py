@@ -12,8 +12,10 @@ from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalNorm
 from recg_core.domains.sequences import Holdout, Ragged
 from recg_core.evaluation.certificate import NUM_LISTED
 from recg_core.evaluation.lists import Listing
+from recg_core.models.ranking import full_rank
 from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.models.ranking.metrics import ranking_metrics, reciprocal_ranks
+from recg_core.models.rows import Scorer
 from recg_core.report.beyond import coverage, novelty, popularity, users_who_met
 
 
@@ -32,11 +34,15 @@ def holdout(histories: list[list[int]], targets: list[int]) -> Holdout:
 
 def listed(scores: torch.Tensor, held: Holdout, text: np.ndarray) -> Any:
     """The table that is kept while the ranks are counted."""
-    listing = Listing(lambda rows: scores[rows], held)
-    ranks = rank_holdout(listing, held, scores.shape[1], batch_size=7)
-    plain = rank_holdout(lambda rows: scores[rows], held, scores.shape[1])
-    assert np.array_equal(ranks.num_higher, plain.num_higher)
+    listing = Listing(held)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(full_rank, "SCORES_AT_ONCE", 70)
+        rank_holdout(table_scorer(scores), held, scores.shape[1], watch=listing.watch)
     return listing.table(text)
+
+
+def table_scorer(scores: torch.Tensor) -> Scorer:
+    return Scorer(lambda rows: lambda items: scores[rows][:, items])
 
 
 def test_lists_are_those_of_a_full_sort_without_the_history() -> None:
@@ -77,7 +83,7 @@ def test_mrr_hit_rate_and_ndcg_are_those_of_torchmetrics() -> None:
     scores = torch.from_numpy(random.permutation(60 * 30).reshape(60, 30).astype(np.float32))
     target = random.integers(1, 31, 60)
     held = holdout([[] for _ in target], target.tolist())
-    ranks = rank_holdout(lambda rows: scores[rows], held, 30)
+    ranks = rank_holdout(table_scorer(scores), held, 30)
     relevant = torch.arange(1, 31)[None] == torch.from_numpy(target)[:, None]
     of_user = torch.arange(60)[:, None].expand(60, 30)
 

@@ -18,14 +18,15 @@ from recg_core.evaluation.certificate import Saw, overlap_share, write_cell
 from recg_core.evaluation.describe import describe_variant
 from recg_core.evaluation.examples import example_recommendations
 from recg_core.evaluation.training_free import BaselinesConfig, describe_row
+from recg_core.models.ranking import full_rank
 from recg_core.models.ranking.full_rank import (
     Ranks,
-    ScoreBatch,
     rank_holdout,
     stack_seeds,
     validation_ndcg,
 )
 from recg_core.models.ranking.ranks import read_ranks
+from recg_core.models.rows import Scorer
 from recg_core.models.variant import VariantConfig
 from tests.conftest import ragged
 from tests.rows import PARAMS
@@ -36,8 +37,8 @@ def holdout_of(histories: list[list[int]], targets: list[int]) -> Holdout:
     return Holdout(users, ragged(histories), np.array(targets, dtype=np.int32))
 
 
-def table_scorer(scores: Tensor) -> ScoreBatch:
-    return lambda rows: scores[torch.from_numpy(rows)]
+def table_scorer(scores: Tensor) -> Scorer:
+    return Scorer(lambda rows: lambda items: scores[torch.from_numpy(rows)][:, items])
 
 
 def random_holdout(
@@ -73,13 +74,33 @@ def test_history_is_no_candidate_but_the_test_item_is() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 12), st.integers(1, 50))
-def test_ranks_equal_a_plain_loop(
-    seed: int, num_users: int, num_items: int, batch_size: int
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 40),
+    st.integers(1, 12),
+    st.integers(1, 50),
+    st.integers(1, 30),
+    st.integers(1, 4),
+)
+def test_ranks_in_tiles_equal_a_plain_loop(
+    seed: int, num_users: int, num_items: int, scores_at_once: int, history: int, kept: int
 ) -> None:
+    """Each score is shown once, whatever the tiles and the groups of users."""
     holdout, scores = random_holdout(np.random.default_rng(seed), num_users, num_items)
-    ranks = rank_holdout(table_scorer(scores), holdout, num_items, batch_size)
+    seen = torch.zeros_like(scores)
+
+    def watch(rows: np.ndarray, items: slice, scores_Bn: Tensor) -> None:
+        assert scores_Bn.numel() <= max(scores_at_once, len(rows))
+        assert torch.equal(scores_Bn, scores[rows][:, items])
+        seen[rows, items] += 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(full_rank, "SCORES_AT_ONCE", scores_at_once)
+        patch.setattr(full_rank, "HISTORY_AT_ONCE", history)
+        patch.setattr(full_rank, "TILES_KEPT", kept)
+        ranks = rank_holdout(table_scorer(scores), holdout, num_items, watch=watch)
     assert_ranks_by_loop(ranks, holdout, scores)
+    assert bool((seen == 1).all())
 
 
 def test_a_large_catalogue_in_large_batches_equals_a_plain_loop() -> None:
@@ -92,7 +113,8 @@ def test_a_large_catalogue_in_large_batches_equals_a_plain_loop() -> None:
 def test_scores_are_not_written_to_and_may_be_a_view() -> None:
     holdout = holdout_of([[1], [2]], [2, 3])
     shared = torch.tensor([3.0, 1.0, 2.0])
-    ranks = rank_holdout(lambda rows: shared.expand(len(rows), -1), holdout, 3)
+    scorer = Scorer(lambda rows: lambda items: shared[items].expand(len(rows), -1))
+    ranks = rank_holdout(scorer, holdout, 3)
     assert ranks.num_higher.tolist() == [1, 1]
     assert shared.tolist() == [3, 1, 2]
 
@@ -114,13 +136,14 @@ def test_a_sum_that_overflows_is_no_error() -> None:
 
 
 def test_scores_of_another_shape_are_refused() -> None:
+    scorer = Scorer(lambda rows: lambda items: torch.zeros(len(rows), 4))
     with pytest.raises(ValueError, match=r"\(1, 3\), got \(1, 4\)"):
-        rank_holdout(lambda rows: torch.zeros(len(rows), 4), holdout_of([[1]], [2]), 3)
+        rank_holdout(scorer, holdout_of([[1]], [2]), 3)
 
 
 def test_nothing_to_rank_is_an_error() -> None:
     with pytest.raises(UserError, match="no user has a held-out item"):
-        rank_holdout(lambda rows: torch.zeros(len(rows), 4), holdout_of([], []), 3)
+        rank_holdout(table_scorer(torch.zeros(0, 3)), holdout_of([], []), 3)
 
 
 def test_validation_ndcg_by_hand() -> None:
@@ -154,6 +177,7 @@ def test_a_cell_on_disk_says_what_it_is(tmp_path: Path) -> None:
             "user_overlap": 0.25, "item_overlap": 0.0,
         },
         "curve_sha256": "00ff", "description": "", "backbone_ranks": True, "examples": [],
+            "listed": False,
     }  # fmt: skip
     again = read_ranks(tmp_path / "a" / "books_to_games.parquet")
     assert again.seeds.tolist() == [0, 7]

@@ -17,8 +17,9 @@ from recg_core.models.in_context.ridge import ease, local_ridge
 from recg_core.models.in_context.scorer import InContext, evidence_of
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
 from recg_core.models.near import NearItems, near_items
-from recg_core.models.ranking.full_rank import ScoreBatch, validation_ndcg
+from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.recommender import create_model
+from recg_core.models.rows import Scorer
 from recg_core.models.trained import TrainedModel
 from recg_core.models.variant import InContextConfig, TextItemsConfig, VariantConfig
 from recg_core.training.config import TrainConfig
@@ -267,7 +268,7 @@ def test_on_real_histories_it_beats_its_parts_and_is_near_what_is_fitted_there()
     learn_in_context(model, alone(source), users=1000, seed=0)
     holdout = target.sequences.holdout("test").sample(4000)
 
-    def ndcg(scorer: ScoreBatch) -> float:
+    def ndcg(scorer: Scorer) -> float:
         return validation_ndcg(scorer, holdout, target.num_items)
 
     def in_context(observed: Ragged) -> float:

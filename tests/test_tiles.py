@@ -21,10 +21,7 @@ from recg_core.serving import topk
 
 
 def table_scorer(scores: Tensor) -> Scorer:
-    def score(rows: np.ndarray, items: Items = EVERY) -> Tensor:
-        return scores[rows][:, items]
-
-    return score
+    return Scorer(lambda rows: lambda items: scores[rows][:, items])
 
 
 def ragged(rows: list[list[int]]) -> Ragged:

@@ -18,6 +18,7 @@ _UNREADABLE = (
     RecursionError,
 )
 _POLARS_NUMBER = re.compile(r"\bos error (\d+)")  # how Polars says what the system said
+_TORCH_MEMORY = re.compile(r"can't allocate memory|out of memory")
 # Of what is written alone, though copying a file names its source with them.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -62,6 +63,26 @@ def writing(path: Path, temporary: Path | None = None) -> Iterator[None]:
         elif number not in _NO_ROOM and not {path, temporary} & {named, *named.parents}:
             raise UserError(f"{named}: {said}") from error
         raise UserError(f"{path}: could not be written ({said})") from error
+
+
+@contextlib.contextmanager
+def enough_memory(what: str) -> Iterator[None]:
+    """Do what may take more memory than there is, in main memory or on a GPU.
+
+    Args:
+        what: is being done.
+
+    Raises:
+        UserError: saying so, when there is too little.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _TORCH_MEMORY.search(str(error)):
+            raise
+        raise UserError(
+            f"{what}: there was not enough memory; end other programs, or use a machine with more"
+        ) from error
 
 
 def machine_error(error: OSError | MemoryError) -> UserError:

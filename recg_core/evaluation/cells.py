@@ -13,7 +13,7 @@ from recg_core.evaluation.examples import example_recommendations
 from recg_core.evaluation.lists import Listing
 from recg_core.evaluation.training_free import BaselinesConfig
 from recg_core.models.card import ModelCard, model_names, read_card
-from recg_core.models.ranking.full_rank import ScoreBatch, rank_holdout, stack_seeds
+from recg_core.models.ranking.full_rank import Watch, rank_holdout, stack_seeds
 from recg_core.models.trained import Evidence, load_seeds
 
 
@@ -93,11 +93,12 @@ def evaluate_model(
                 evidence[target.name] = trained.evidence(vectors, observed)
             scorer = trained.scorer_of(vectors, evidence[target.name], holdout.history)
             label = f"{trained.label} on {target.name}"
-            ranked: ScoreBatch = scorer
+            watch: Watch | None = None
             if examples is None:  # of the first seed
                 examples = example_recommendations(scorer, holdout)
-                ranked = lists = Listing(scorer, holdout)
-            ranks[seed] = rank_holdout(ranked, holdout, target.num_items, label=label)
+                lists = Listing(holdout)
+                watch = lists.watch
+            ranks[seed] = rank_holdout(scorer, holdout, target.num_items, label=label, watch=watch)
         write_cell(
             folder,
             f"{source.name}_to_{target.name}",

@@ -5,7 +5,7 @@ import torch
 
 from recg_core.domains.sequences import Holdout
 from recg_core.evaluation.certificate import Example
-from recg_core.models.ranking.full_rank import ScoreBatch
+from recg_core.models.rows import Scorer
 
 NUM_EXAMPLES = 3
 NUM_ITEMS = 5
@@ -13,18 +13,18 @@ _SEED = 0
 
 
 @torch.no_grad()
-def example_recommendations(score_batch: ScoreBatch, holdout: Holdout) -> tuple[Example, ...]:
+def example_recommendations(scorer: Scorer, holdout: Holdout) -> tuple[Example, ...]:
     """The first items for a few users of a holdout, the same users whatever ranks them.
 
     The users are drawn by chance, so that nobody chooses them by how well they come out.
     Candidates are those of the ranks: the test item and all items outside the history.
 
     Args:
-        score_batch: as `rank_holdout` takes it.
+        scorer: as `rank_holdout` takes it.
     """
     drawn = np.random.default_rng(_SEED).permutation(len(holdout.users))[:NUM_EXAMPLES]
     rows = np.sort(drawn)
-    scores_RN = score_batch(rows).float().cpu().numpy()
+    scores_RN = scorer(rows).float().cpu().numpy()
     return tuple(
         Example(int(holdout.users[row]), _first(scores, holdout, row))
         for row, scores in zip(rows, scores_RN, strict=True)

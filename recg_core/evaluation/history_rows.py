@@ -4,7 +4,7 @@ Shapes: B rows of a batch, N items.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,7 +16,7 @@ from recg_core.models.in_context.context import BACKWARD, VISIT_DECAY, WINDOW, i
 from recg_core.models.in_context.ridge import ease
 from recg_core.models.in_context.visits import co_visits
 from recg_core.models.neighbors import ages
-from recg_core.models.ranking.full_rank import ScoreBatch
+from recg_core.models.rows import Items, Scorer
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ MAX_EASE_ITEMS = 32_768  # whose inverse takes 4 GiB and, on two cores, a quarte
 
 def history_scorers(
     history: Ragged, observed: Ragged, num_items: int, *, decay: float, strength: float
-) -> Iterator[tuple[str, ScoreBatch]]:
+) -> Iterator[tuple[str, Scorer]]:
     """Name and scorer of the rows one after the other; see `write_training_free`.
 
     Args:
@@ -46,16 +46,18 @@ def history_scorers(
     yield "ease", _table_scorer(history, ease((met.T @ met).tocsr(), strength), decay)
 
 
-def _table_scorer(history: Ragged, table: sp.csr_matrix | np.ndarray, decay: float) -> ScoreBatch:
+def _table_scorer(history: Ragged, table: sp.csr_matrix | np.ndarray, decay: float) -> Scorer:
     """Scores sum_i decay^a(i) table[i, j]; decay 0 is the last item alone."""
-    table = table.astype(np.float32)
+    table = table.astype(np.float32, copy=False)
 
-    def score(rows: np.ndarray) -> Tensor:
+    def of(rows: np.ndarray) -> Callable[[Items], Tensor]:
         chosen = history.take(rows)
         weights = (decay ** ages(chosen)).astype(np.float32)
         shape = len(rows), table.shape[0]
         users = sp.csr_matrix((weights, chosen.values - 1, chosen.offsets), shape=shape)
-        found = users @ table
-        return torch.from_numpy(found.toarray() if sp.issparse(found) else np.asarray(found))
+        if not sp.issparse(table):
+            return lambda items: torch.from_numpy(users @ table[:, items])
+        found = (users @ table).tocsc()
+        return lambda items: torch.from_numpy(found[:, items].toarray(order="C"))
 
-    return score
+    return Scorer(of)

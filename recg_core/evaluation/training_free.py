@@ -3,14 +3,13 @@
 Legend: U users, B rows of a batch, N items, H embedding dimension.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from recg_core.domains.domain import Domain
@@ -18,9 +17,10 @@ from recg_core.domains.sequences import Ragged
 from recg_core.evaluation.certificate import NO_SOURCE, Saw, write_cell
 from recg_core.evaluation.examples import example_recommendations
 from recg_core.evaluation.lists import Listing
-from recg_core.models.items import centered
-from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
-from recg_core.models.ranking.full_rank import ScoreBatch, rank_holdout, stack_seeds
+from recg_core.models.near import NearItems, near_items
+from recg_core.models.neighbors import ages, among_distinct, kernel_scorer, weighted_sum
+from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
+from recg_core.models.rows import Items, Scorer
 
 # The rows that read the histories of the target's users.
 READ_HISTORIES = ("popularity", "knn_lse_popularity", "visits_last", "visits_knn", "ease")
@@ -74,10 +74,9 @@ def write_training_free(targets: Sequence[Domain], config: BaselinesConfig, fold
     for target in targets:
         holdout = target.sequences.holdout("test")
         observed = target.sequences.observed("test")
-        for name, score_batch in training_free_scorers(target, holdout.history, observed, config):
-            label = f"{name} on {target.name}"
-            lists = Listing(score_batch, holdout)
-            ranks = rank_holdout(lists, holdout, target.num_items, label=label)
+        for name, scorer in training_free_scorers(target, holdout.history, observed, config):
+            label, lists = f"{name} on {target.name}", Listing(holdout)
+            ranks = rank_holdout(scorer, holdout, target.num_items, label=label, watch=lists.watch)
             write_cell(
                 folder,
                 f"{name}_to_{target.name}",
@@ -88,7 +87,7 @@ def write_training_free(targets: Sequence[Domain], config: BaselinesConfig, fold
                 source=NO_SOURCE,
                 target=target.name,
                 description=describe_row(name, config),
-                examples=example_recommendations(score_batch, holdout),
+                examples=example_recommendations(scorer, holdout),
                 lists=lists.table(target.text),
             )
 
@@ -137,7 +136,7 @@ def describe_row(name: str, config: BaselinesConfig) -> str:
 
 def training_free_scorers(
     target: Domain, history: Ragged, observed: Ragged, config: BaselinesConfig
-) -> Iterator[tuple[str, ScoreBatch]]:
+) -> Iterator[tuple[str, Scorer]]:
     """Name and scorer of the rows one after the other: one item-item kernel is alive at a time.
 
     Args:
@@ -147,11 +146,14 @@ def training_free_scorers(
     yield "random", _same_for_all(np.zeros(target.num_items))
     counts_N = np.bincount(observed.values, minlength=target.num_items + 1)[1:]
     yield "popularity", _same_for_all(counts_N)
-    raw_NH = torch.from_numpy(target.text)
-    yield from _similarity_scorers("raw", history, raw_NH, config)
+    cpu = torch.device("cpu")
+    raw = near_items(target.text, np.zeros(target.text.shape[1], dtype=np.float32), cpu)
+    yield from _similarity_scorers("raw", history, raw, config)
+    del raw
     prior_N = torch.from_numpy(np.log1p(counts_N).astype(np.float32)) * config.popularity
-    centered_NH = centered(raw_NH, target.text_mean)
-    yield from _similarity_scorers("centered", history, centered_NH, config, prior_N)
+    centered = near_items(target.text, target.text_mean, cpu)
+    yield from _similarity_scorers("centered", history, centered, config, prior_N)
+    del centered
     # Imported here: scipy takes a while.
     from recg_core.evaluation.history_rows import history_scorers
 
@@ -163,32 +165,37 @@ def training_free_scorers(
 def _similarity_scorers(
     version: str,
     history: Ragged,
-    text_NH: Tensor,
+    items: NearItems,
     config: BaselinesConfig,
     prior_N: Tensor | None = None,
-) -> Iterator[tuple[str, ScoreBatch]]:
+) -> Iterator[tuple[str, Scorer]]:
     """The rows of cosines, whose kernel goes when they are through."""
-    items_NH = F.normalize(text_NH, dim=1)
     for name, decay in {"last": 0.0, "mean": 1.0, "recency": config.decay}.items():
-        yield f"knn_{name}_{version}", weighted_mean_scorer(history, items_NH, decay)
+        yield f"knn_{name}_{version}", weighted_mean_scorer(history, items, decay)
     # The logarithm is left out and the exponent shifted: both keep the order, and near-equal scores
     # stay apart in float32.
     weigh = partial(_decayed, decay=config.decay)
-    lse = kernel_scorer(history, items_NH, weigh, config.sharpness)
+    lse = kernel_scorer(history, items, weigh, config.sharpness)
     yield f"knn_lse_{version}", lse
     if prior_N is not None:
-        with_prior = lambda rows: lse(rows).log() / config.sharpness + prior_N  # noqa: E731
-        yield "knn_lse_popularity", with_prior
+
+        def with_prior(rows: np.ndarray) -> Callable[[Items], Tensor]:
+            of_texts = lse.of(rows)
+            return lambda items: of_texts(items).log() / config.sharpness + prior_N[items]
+
+        yield "knn_lse_popularity", Scorer(with_prior)
 
 
-def weighted_mean_scorer(history: Ragged, items_NH: Tensor, decay: float) -> ScoreBatch:
+def weighted_mean_scorer(history: Ragged, items: NearItems, decay: float) -> Scorer:
     """Scores sum_i decay^a(i) x_i . x_j for unit item vectors x; decay 0 is the last item alone."""
 
-    def score(rows: np.ndarray) -> Tensor:
+    def of(rows: np.ndarray) -> Callable[[Items], Tensor]:
         chosen = history.take(rows)
-        return weighted_sum(chosen, items_NH, _decayed(ages(chosen), decay)) @ items_NH.T
+        distinct, local = among_distinct(chosen)
+        mean_BH = weighted_sum(local, items.units(distinct), _decayed(ages(chosen), decay))
+        return lambda chosen_items: items.products(mean_BH, chosen_items)
 
-    return score
+    return Scorer(of)
 
 
 def _decayed(age: np.ndarray, decay: float) -> Tensor:
@@ -196,6 +203,6 @@ def _decayed(age: np.ndarray, decay: float) -> Tensor:
     return torch.from_numpy((decay**age).astype(np.float32))
 
 
-def _same_for_all(scores: np.ndarray) -> ScoreBatch:
+def _same_for_all(scores: np.ndarray) -> Scorer:
     scores_N = torch.from_numpy(scores.astype(np.float32))
-    return lambda rows: scores_N.expand(len(rows), -1)
+    return Scorer(lambda rows: lambda items: scores_N[items].expand(len(rows), -1))

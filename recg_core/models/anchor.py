@@ -9,6 +9,7 @@ Shapes: B users, L positions, M candidates, N items of a domain, H dimension of 
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from recg_core.domains.sequences import Ragged
 from recg_core.models.near import NearItems
 from recg_core.models.neighbors import kernel_scorer, weighted_sum
-from recg_core.models.rows import EVERY, Items, Scorer
+from recg_core.models.rows import Items, Scorer
 
 DECAY = 0.85  # initial weight of a history item relative to the next younger one
 SHARPNESS = 8.0  # initial factor of the cosine
@@ -79,7 +80,7 @@ class Anchor(nn.Module):
 
     @torch.no_grad()
     def scorer(self, history: Ragged, items: Tensor | NearItems, counts: "LogCounts") -> Scorer:
-        """A function from rows of `history` to the scores [B, N] of all items, or of some.
+        """The scores of items for rows of `history`.
 
         Args:
             items: unit item vectors, [N, H] where they are a tensor.
@@ -92,12 +93,17 @@ class Anchor(nn.Module):
         excess_B1 = weighted_sum(history, counts.excess_N[:, None], ones)
         excess_B1 /= torch.from_numpy(lengths).to(device).clamp(min=1)[:, None]
 
-        @torch.no_grad()
-        def score(rows: np.ndarray, items: Items = EVERY) -> Tensor:
-            excess = excess_B1[torch.from_numpy(rows).to(device)]
-            return self._log(summed(rows, items)) + self.count_scores(counts.log_N2[items], excess)
+        def of(rows: np.ndarray) -> Callable[[Items], Tensor]:
+            of_texts, excess = summed.of(rows), excess_B1[torch.from_numpy(rows).to(device)]
 
-        return score
+            @torch.no_grad()
+            def score(items: Items) -> Tensor:
+                of_counts = self.count_scores(counts.log_N2[items], excess)
+                return self._log(of_texts(items)) + of_counts
+
+            return score
+
+        return Scorer(of)
 
     def _weights(self, age: Tensor) -> Tensor:
         return self.log_weight.exp()[age.clamp(max=len(self.log_weight) - 1)]

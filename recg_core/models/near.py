@@ -29,10 +29,17 @@ class UnitItems:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def units(self, chosen: np.ndarray) -> Tensor:
+        """The rows `chosen` [D], [D, H]."""
+        return self.rows[chosen]
+
+    def products(self, vectors_DH: Tensor, items: Items = EVERY) -> Tensor:
+        """Products [D, n] of vectors with `items`."""
+        return joined([vectors_DH @ block.T for block in self.rows.blocks(items, self._block)])
+
     def cosine(self, chosen: np.ndarray, items: Items = EVERY) -> Tensor:
         """Cosines [D, n] of the rows `chosen` [D] with `items`."""
-        units_DH = self.rows[chosen]
-        return joined([units_DH @ block.T for block in self.rows.blocks(items, self._block)])
+        return self.products(self.units(chosen), items)
 
     def with_more(self, more: "UnitItems") -> "UnitItems":
         """These and then those of `more`."""
@@ -60,16 +67,23 @@ class HalfItems:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def cosine(self, chosen: np.ndarray, items: Items = EVERY) -> Tensor:
-        """Cosines [D, n] of the rows `chosen` [D] with `items`."""
-        units_DH = self._units(self.rows[chosen])
+    def units(self, chosen: np.ndarray) -> Tensor:
+        """Unit vectors [D, H] of the rows `chosen` [D]."""
+        return self._units(self.rows[chosen])
+
+    def products(self, vectors_DH: Tensor, items: Items = EVERY) -> Tensor:
+        """Products [D, n] of vectors with the unit vectors of `items`."""
         # Of a few vectors' products most of the time goes into making the items float32, of many
         # vectors' into the product itself.
-        blocks = self.rows.blocks(items, max(self._block, 16 * len(chosen)))
-        products_Dn = joined([units_DH @ block.T for block in blocks])
-        products_Dn -= (units_DH @ self.mean_H)[:, None]
+        blocks = self.rows.blocks(items, max(self._block, 16 * len(vectors_DH)))
+        products_Dn = joined([vectors_DH @ block.T for block in blocks])
+        products_Dn -= (vectors_DH @ self.mean_H)[:, None]
         inverse_n = self._inverse_N[items if isinstance(items, slice) else torch.from_numpy(items)]
         return products_Dn.mul_(inverse_n)
+
+    def cosine(self, chosen: np.ndarray, items: Items = EVERY) -> Tensor:
+        """Cosines [D, n] of the rows `chosen` [D] with `items`."""
+        return self.products(self.units(chosen), items)
 
     def with_more(self, more: "HalfItems") -> "HalfItems":
         """These and then those of `more`, less the mean of these."""

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from recg_core.domains.sequences import Ragged
 from recg_core.models.near import NearItems, UnitItems
-from recg_core.models.rows import EVERY, Items, Rows, Scorer, num_chosen
+from recg_core.models.rows import EVERY, Items, Rows, Scorer, joined, parts_of
 
-# Up to here the whole item-item kernel is kept (4 GiB), if the histories have half of the items;
-# else its rows are made for every batch.
-MAX_KERNEL_ITEMS = 32_768
-_KERNEL_BYTES = 1 << 28  # of the rows of a kernel that are made for a batch at a time
+# Up to here the whole item-item kernel is kept (256 MiB), if the histories have half of the items;
+# else what a tile of users and items needs of it is made for that tile.
+MAX_KERNEL_ITEMS = 8192
+_KERNEL_BYTES = 1 << 26  # of the part of a kernel that is made at a time
 
 
 def ages(history: Ragged) -> np.ndarray:
@@ -32,7 +32,7 @@ def kernel_scorer(
     sharpness: float,
     max_kernel_items: int = MAX_KERNEL_ITEMS,
 ) -> Scorer:
-    """A function from rows of `history` to sum_i w_i exp(sharpness (x_i . x_j - 1)), [B, N].
+    """Scores sum_i w_i exp(sharpness (x_i . x_j - 1)) of the items i of rows of `history`.
 
     Args:
         items: unit item vectors x, [N, H] where they are a tensor.
@@ -40,38 +40,36 @@ def kernel_scorer(
     """
     near = UnitItems(Rows([items])) if isinstance(items, Tensor) else items
 
-    def kernel(chosen: np.ndarray, items: Items) -> Tensor:
-        return near.cosine(chosen, items).sub_(1).mul_(sharpness).exp_()
+    def kernel(units_DH: Tensor, items: Items) -> Tensor:
+        return near.products(units_DH, items).sub_(1).mul_(sharpness).exp_()
 
     distinct = len(np.unique(history.values))
     is_worth_it = len(near) <= min(max_kernel_items, 2 * distinct)
-    kernel_NN = kernel(np.arange(len(near)), EVERY) if is_worth_it else None
+    kernel_NN = kernel(near.units(np.arange(len(near))), EVERY) if is_worth_it else None
 
-    def score(rows: np.ndarray, items: Items = EVERY) -> Tensor:
+    def of(rows: np.ndarray) -> Callable[[Items], Tensor]:
+        chosen = history.take(rows)
+        weights = weigh(ages(chosen))
         if kernel_NN is not None:
-            chosen = history.take(rows)
-            return weighted_sum(chosen, kernel_NN[:, items], weigh(ages(chosen)))
-        width = num_chosen(items, len(near))
-        found = []
-        for part in _split(rows, history.lengths[rows], _KERNEL_BYTES // (4 * width + 1)):
-            chosen = history.take(part)
-            distinct, position = np.unique(chosen.values, return_inverse=True)
-            local = Ragged((position + 1).astype(np.int32), chosen.offsets)
-            found.append(weighted_sum(local, kernel(distinct - 1, items), weigh(ages(chosen))))
-        return found[0] if len(found) == 1 else torch.cat(found)
+            return lambda items: weighted_sum(chosen, kernel_NN[:, items], weights)
+        distinct, local = among_distinct(chosen)
+        units_DH = near.units(distinct)
+        size = max(1, _KERNEL_BYTES // (4 * len(distinct) + 1))
 
-    return score
+        def score(items: Items) -> Tensor:
+            parts = parts_of(items, len(near), size)
+            return joined([weighted_sum(local, kernel(units_DH, part), weights) for part in parts])
+
+        return score
+
+    return Scorer(of)
 
 
-def _split(rows: np.ndarray, lengths: np.ndarray, most: int) -> list[np.ndarray]:
-    """Rows in turn, so that those of a part have `most` values together, or are a single row."""
-    parts, start, size = [], 0, 0
-    for place, length in enumerate(lengths.tolist()):
-        if size + length > most and place > start:
-            parts.append(rows[start:place])
-            start, size = place, 0
-        size += length
-    return [*parts, rows[start:]]
+def among_distinct(history: Ragged) -> tuple[np.ndarray, Ragged]:
+    """The rows j = item_idx - 1 of a history's distinct items, and the history with places among
+    them, from 1 on, instead of item_idx."""
+    distinct, position = np.unique(history.values, return_inverse=True)
+    return distinct - 1, Ragged((position + 1).astype(np.int32), history.offsets)
 
 
 def weighted_sum(history: Ragged, table: Tensor, weights: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The rows of a large matrix, read a part at a time: in memory or mapped from a file."""
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,12 +12,20 @@ Items = slice | np.ndarray
 EVERY = slice(None)
 
 
-class Scorer(Protocol):
-    """A function from B rows of histories to their scores of all items, or of n of them."""
+@dataclass(frozen=True)
+class Scorer:
+    """Scores of a catalogue's items for rows of histories, a tile at a time.
 
-    def __call__(self, rows: np.ndarray, /, items: Items = EVERY) -> Tensor:
+    Args:
+        of: reads B rows of histories once and returns a function from n items to their scores
+            [B, n], which nobody writes to.
+    """
+
+    of: Callable[[np.ndarray], Callable[[Items], Tensor]]
+
+    def __call__(self, rows: np.ndarray, items: Items = EVERY) -> Tensor:
         """Scores [B, N], column j for item_idx j + 1; of `items` alone [B, n], in their order."""
-        ...
+        return self.of(rows)(items)
 
 
 class Rows:
@@ -87,6 +95,17 @@ class Rows:
             here = (numbers >= first) & (numbers < first + len(part))
             found[here] = part[numbers[here] - first]
         return found
+
+
+def parts_of(items: Items, num_items: int, size: int) -> Iterator[Items]:
+    """The chosen of N items in turn, up to `size` at a time."""
+    if isinstance(items, slice):
+        start, stop, _ = items.indices(num_items)
+        for begin in range(start, stop, size):
+            yield slice(begin, min(begin + size, stop))
+    else:
+        for begin in range(0, len(items), size):
+            yield items[begin : begin + size]
 
 
 def num_chosen(items: Items, num_items: int) -> int:

@@ -1,6 +1,6 @@
 """A trained model: the one way from a model and histories to scores, for every variant."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
@@ -19,7 +19,7 @@ from recg_core.models.items import item_features
 from recg_core.models.near import NearItems, near_items, with_texts
 from recg_core.models.patterns import Patterns, load_patterns
 from recg_core.models.recommender import ITEMS_AT_ONCE, SequentialRecommender, create_model
-from recg_core.models.rows import EVERY, Items, Rows, Scorer, joined
+from recg_core.models.rows import Items, Rows, Scorer, joined
 from recg_core.models.tensors import load_tensors, seed_path
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class TrainedModel:
     patterns: Patterns | None = None
 
     def scorer(self, domain: Domain, history: Ragged, observed: Ragged) -> Scorer:
-        """A function from rows of `history` to the scores [B, N] of a domain's items.
+        """The scores of a domain's items for rows of `history`.
 
         Args:
             domain: its items; its interactions are not read.
@@ -95,10 +95,11 @@ class TrainedModel:
         if len(parts) == 1:
             return parts[0]
 
-        def both(rows: np.ndarray, items: Items = EVERY) -> Tensor:
-            return parts[0](rows, items) + parts[1](rows, items)
+        def both(rows: np.ndarray) -> Callable[[Items], Tensor]:
+            first, second = (part.of(rows) for part in parts)
+            return lambda items: first(items) + second(items)
 
-        return both
+        return Scorer(both)
 
     def evidence(self, vectors: ItemVectors, observed: Ragged) -> Evidence:
         """What the model reads of the histories of all users; None where it reads nothing.
@@ -184,16 +185,20 @@ def product_scorer(users: Tensor, table: Tensor | Rows, patterns: Patterns | Non
     fused = users if patterns is None else patterns.fuse(users)
     vectors = Rows([table]) if isinstance(table, Tensor) else table
 
-    def score(rows: np.ndarray, items: Items = EVERY) -> Tensor:
+    def of(rows: np.ndarray) -> Callable[[Items], Tensor]:
         users_BD = fused[torch.from_numpy(rows).to(fused.device)]
-        if isinstance(items, slice):
-            start, stop, _ = items.indices(len(vectors) - 1)
-            items = slice(start + 1, stop + 1)
-        else:
-            items = items + 1
-        return joined([users_BD @ block.T for block in vectors.blocks(items, len(vectors))])
 
-    return score
+        def score(items: Items) -> Tensor:
+            if isinstance(items, slice):
+                start, stop, _ = items.indices(len(vectors) - 1)
+                items = slice(start + 1, stop + 1)
+            else:
+                items = items + 1
+            return joined([users_BD @ block.T for block in vectors.blocks(items, len(vectors))])
+
+        return score
+
+    return Scorer(of)
 
 
 def load_trained(model: Path, patterns: Path, seed: int, device: str | None = None) -> TrainedModel:

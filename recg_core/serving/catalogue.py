@@ -19,7 +19,7 @@ from recg_core.domains.sequences import Ragged
 from recg_core.domains.shards import fingerprint_of
 from recg_core.encoders import Encoder
 from recg_core.models.near import HalfItems, UnitItems
-from recg_core.models.rows import EVERY, Items, Rows, Scorer
+from recg_core.models.rows import Rows, Scorer
 from recg_core.models.trained import Evidence, ItemVectors, TrainedModel
 from recg_core.raw.values import canonical_text
 from recg_core.serving.checks import checked_ids, checked_k
@@ -293,10 +293,8 @@ class Catalogue:
         if near is None:
             near = HalfItems(self._text, torch.from_numpy(self._text_mean))
 
-        def score(_: np.ndarray, items: Items = EVERY) -> Tensor:
-            return near.cosine(row - 1, items)
-
-        found, scores = top_items(score, len(near), one_row(row), k)
+        scorer = Scorer(lambda _: lambda items: near.cosine(row - 1, items))
+        found, scores = top_items(scorer, len(near), one_row(row), k)
         return self._named(found[0], scores[0], "similarity")
 
     def _as_domain(self, items: pl.DataFrame, text: np.ndarray) -> Domain:
@@ -456,10 +454,8 @@ class Catalogue:
             scores_N, basis = nearness_to_centres(self._text, k, allowed_N), "diversity"
         scores_1N = torch.from_numpy(scores_N)[None]
 
-        def score(_: np.ndarray, items: Items = EVERY) -> Tensor:
-            return scores_1N[:, items]
-
-        (items,), (scores,) = top_items(score, len(scores_N), nothing, k, allowed_N)
+        scorer = Scorer(lambda _: lambda items: scores_1N[:, items])
+        (items,), (scores,) = top_items(scorer, len(scores_N), nothing, k, allowed_N)
         return self._named(items, scores, basis)
 
     def _reasons(self, history: Ragged, items: Sequence[np.ndarray]) -> Iterator[Reasons]:

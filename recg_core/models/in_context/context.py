@@ -5,7 +5,7 @@ embeddings.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,7 +20,7 @@ from recg_core.models.in_context.ridge import local_ridge
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
 from recg_core.models.near import NearItems
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
-from recg_core.models.rows import EVERY, Items, Scorer, num_chosen
+from recg_core.models.rows import Items, Scorer
 
 log = logging.getLogger(__name__)
 
@@ -188,10 +188,6 @@ class Reader:
         self._device = context.items.rows.device
         self._near = text_likeness(context.items, history) if likeness is None else likeness
 
-    def num_items(self, items: Items) -> int:
-        """How many of the domain's items are chosen."""
-        return num_chosen(items, len(self._context.items))
-
     def properties(self, rows: np.ndarray) -> Tensor:
         """What is known of users, [B, G], in the order of `PROPERTIES` and about their means."""
         context, chosen = self._context, self._history.take(rows)
@@ -206,15 +202,22 @@ class Reader:
         both = torch.cat([of_users, domain.expand(len(rows), -1)], dim=1)
         return both - torch.tensor(CENTER, device=self._device)
 
-    def dense(self, rows: np.ndarray, items: Items = EVERY) -> Iterator[Tensor]:
-        """Evidence of the kinds `DENSE`, each [B, N] or, where users do not differ, [1, N]."""
-        log_n2 = self._context.log_counts_N2[items]
-        yield self._near(rows, items).clamp(min=_SMALLEST).log()
-        yield self._context.items.cosine(self._latest(rows), items)
-        yield log_n2[None, :, 0]
-        yield log_n2[None, :, 1]
+    def dense(self, rows: np.ndarray) -> Callable[[Items], Iterator[Tensor]]:
+        """Evidence of the kinds `DENSE` about items, each [B, n] or, where users do not differ,
+        [1, n]."""
+        near, items_of = self._near.of(rows), self._context.items
+        latest_BH = items_of.units(self._latest(rows))
 
-    def sparse(self, rows: np.ndarray, items: Items = EVERY) -> Iterator[sp.csr_matrix]:
+        def of(items: Items) -> Iterator[Tensor]:
+            log_n2 = self._context.log_counts_N2[items]
+            yield near(items).clamp(min=_SMALLEST).log_()
+            yield items_of.products(latest_BH, items)
+            yield log_n2[None, :, 0]
+            yield log_n2[None, :, 1]
+
+        return of
+
+    def sparse(self, rows: np.ndarray) -> Iterator[sp.csr_matrix]:
         """Evidence of the kinds `SPARSE`, each [B, N] and nowhere below 0."""
         chosen = self._history.take(rows)
         shape = (len(rows), len(self._context.items))
@@ -224,8 +227,6 @@ class Reader:
             of_users = sp.csr_matrix((weights, chosen.values - 1, chosen.offsets), shape=shape)
             of_users.sum_duplicates()
             found = (of_users @ table.values).tocsr()
-            if items is not EVERY:
-                found = found[:, items]
             np.log1p(np.maximum(found.data, 0.0, out=found.data), out=found.data)
             yield found
 

@@ -4,10 +4,12 @@ It has some fifty parameters and sees no item, only evidence about it, so that i
 in every domain. Shapes: B users, M candidates, N items, E kinds of evidence, G properties.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
@@ -58,47 +60,52 @@ class InContext(nn.Module):
         return torch.einsum("bme,be->bm", evidence_BME, self.weights(properties_BG))
 
     def scorer(self, context: Context, history: Ragged) -> Scorer:
-        """A function from rows of `history` to the scores [B, N] of all items of a domain."""
-        return partial(self.scores, Reader(context, history))
+        """The scores of a domain's items for rows of `history`."""
+        return Scorer(partial(self._of, Reader(context, history)))
+
+    def scores(self, reader: Reader, rows: np.ndarray) -> Tensor:
+        """Scores of all items for users, [B, N]."""
+        return self._of(reader, rows)(EVERY)
 
     @torch.no_grad()
-    def scores(self, reader: Reader, rows: np.ndarray, items: Items = EVERY) -> Tensor:
-        """Scores of all items for users, [B, N], or of some."""
+    def _of(self, reader: Reader, rows: np.ndarray) -> Callable[[Items], Tensor]:
         weights_BE = self.weights(reader.properties(rows))
-        scores_BN = self._sparse_scores(reader, rows, items, weights_BE[:, len(DENSE) :])
-        for weight_B, evidence_BN in zip(weights_BE.T, reader.dense(rows, items), strict=False):
-            scores_BN.addcmul_(weight_B[:, None], evidence_BN)
-        return scores_BN
+        sparse_BN = _weighted_sum(reader, rows, weights_BE[:, len(DENSE) :].cpu().numpy())
+        dense = reader.dense(rows)
 
-    def _sparse_scores(
-        self, reader: Reader, rows: np.ndarray, items: Items, weights_BS: Tensor
-    ) -> Tensor:
-        """The part of sparse evidence, of which a user has some for few items, [B, N]."""
-        weights = weights_BS.cpu().numpy()
-        scores = np.zeros((len(rows), reader.num_items(items)), dtype=np.float32)
+        @torch.no_grad()
+        def score(items: Items) -> Tensor:
+            scores_Bn = torch.from_numpy(sparse_BN[:, items].toarray(order="C"))
+            scores_Bn = scores_Bn.to(weights_BE.device)
+            for weight_B, evidence_Bn in zip(weights_BE.T, dense(items), strict=False):
+                scores_Bn.addcmul_(weight_B[:, None], evidence_Bn)
+            return scores_Bn
 
-        def add(part: np.ndarray) -> None:
-            flat = scores[part[0] : part[-1] + 1].reshape(-1)
-            for column, found in enumerate(reader.sparse(rows[part], items)):
-                lengths = np.diff(found.indptr)
-                place = np.repeat(np.arange(len(part)) * scores.shape[1], lengths)
-                found.data *= np.repeat(weights[part, column], lengths)
-                flat[place + found.indices] += found.data
+        return score
 
-        threads = max(1, min(torch.get_num_threads(), len(rows) // ROWS_OF_THREAD))
-        parts = np.array_split(np.arange(len(rows)), threads)
-        if threads == 1:
-            add(parts[0])
-        else:
-            with ThreadPoolExecutor(threads) as pool:  # products of sparse tables leave others run
-                list(pool.map(add, parts))
-        return torch.from_numpy(scores).to(weights_BS.device)
+
+def _weighted_sum(reader: Reader, rows: np.ndarray, weights_BS: np.ndarray) -> sp.csc_matrix:
+    """The part of sparse evidence, of which a user has some for few items, float32 [B, N]."""
+
+    def of(part: np.ndarray) -> sp.csr_matrix:
+        weighed = []
+        for column, found in enumerate(reader.sparse(rows[part])):
+            found.data *= np.repeat(weights_BS[part, column], np.diff(found.indptr))
+            weighed.append(found)
+        return sum(weighed[1:], start=weighed[0])
+
+    threads = max(1, min(torch.get_num_threads(), len(rows) // ROWS_OF_THREAD))
+    parts = np.array_split(np.arange(len(rows)), threads)
+    if threads == 1:
+        return of(parts[0]).tocsc()
+    with ThreadPoolExecutor(threads) as pool:  # products of sparse tables leave others run
+        return sp.vstack(list(pool.map(of, parts)), format="csc")
 
 
 def evidence_of(reader: Reader, rows: np.ndarray, candidates_BM: Tensor) -> Tensor:
     """The evidence about some candidates (0-based items) of users, [B, M, E]."""
     size = len(rows), -1
-    dense = [found.expand(size).gather(1, candidates_BM) for found in reader.dense(rows)]
+    dense = [found.expand(size).gather(1, candidates_BM) for found in reader.dense(rows)(EVERY)]
     sparse = [
         torch.from_numpy(found.toarray()).to(candidates_BM.device).gather(1, candidates_BM)
         for found in reader.sparse(rows)

@@ -1,9 +1,11 @@
-"""Exact ranks of held-out items in the full catalogue.
+"""Exact ranks of held-out items in the full catalogue, in memory that does not grow with it.
 
-Legend: M holdout rows, B rows of a batch, N items of the catalogue.
+Users and items are scored a tile at a time, and what is counted in the tiles is added up.
+
+Legend: M holdout rows, B rows of a group, N items of the catalogue, n items of a tile.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,16 +13,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from recg_core.base.access import enough_memory
 from recg_core.base.errors import UserError
 from recg_core.domains.sequences import Holdout, Ragged
 from recg_core.models.ranking.metrics import KS, mean_metrics, ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks
+from recg_core.models.rows import Items, Scorer
 
-# Takes B row numbers and returns their scores [B, N], column j for item_idx j + 1.
-ScoreBatch = Callable[[np.ndarray], Tensor]
+# Takes B row numbers, the items of a tile as a slice of 0..N, and their scores [B, n].
+Watch = Callable[[np.ndarray, slice, Tensor], None]
 
-BATCH_SIZE = 512
-_MASK_ROWS = 32
+SCORES_AT_ONCE = 1 << 20  # of a tile: 4 MiB, which a cache holds
+USERS_AT_ONCE = 8192  # of a group: the more, the more of their history items are the same
+HISTORY_AT_ONCE = 1 << 16  # items of their histories, but for a user who alone has more
+TILES_KEPT = 32  # of a group, until the scores of all its test items are known
 _QUIET_SECONDS = 2.0  # a shorter ranking shows no progress bar
 
 
@@ -43,47 +49,59 @@ class Ranks:
 
 @torch.no_grad()
 def rank_holdout(
-    score_batch: ScoreBatch,
+    scorer: Scorer,
     holdout: Holdout,
     num_items: int,
-    batch_size: int = BATCH_SIZE,
     *,
     label: str = "the model",
+    watch: Watch | None = None,
 ) -> Ranks:
     """Rank the test item of every holdout row among all items outside the user's history.
 
     Args:
-        score_batch: takes B row numbers of `holdout` and returns their scores [B, N] on any
-            device, column j for item_idx j + 1. It is never written to, so it may be a view.
+        scorer: takes row numbers of `holdout`; on any device.
         holdout: M histories and test items.
         num_items: N.
-        batch_size: rows scored at a time.
         label: what is being ranked, named in errors and on the progress bar.
+        watch: is shown every score once, in tiles.
 
     Raises:
-        UserError: when a score is NaN or infinite, or there is nothing to rank.
-        ValueError: when the scores are not of shape [B, N].
+        UserError: when a score is NaN or infinite, there is nothing to rank, or the memory does not
+            suffice for a tile.
+        ValueError: when the scores are not of shape [B, n].
     """
-    num_rows, target = len(holdout.users), holdout.target
+    num_rows = len(holdout.users)
     if num_rows == 0:
         raise UserError(f"{label}: no user has a held-out item to rank; check the split")
-    excluded = _excluded(holdout.history, target, num_items)
+    excluded = _excluded(holdout.history, holdout.target, num_items)
     num_higher, num_ties = np.empty((2, num_rows), dtype=np.int32)
-    with tqdm(
-        total=num_rows, desc=label, unit="user", delay=_QUIET_SECONDS, disable=None, leave=False
-    ) as progress:
-        for start in range(0, num_rows, batch_size):
-            rows = np.arange(start, min(start + batch_size, num_rows))
-            scores_BN = score_batch(rows)
-            _check_scores(scores_BN, (len(rows), num_items), label)
-            num_higher[rows], num_ties[rows] = _count(scores_BN, target[rows], excluded.take(rows))
-            progress.update(len(rows))
+    with (
+        enough_memory(f"{label}: ranking among {num_items:,} items"),
+        tqdm(
+            total=num_rows, desc=label, unit="user", delay=_QUIET_SECONDS, disable=None, leave=False
+        ) as progress,
+    ):
+        for rows, width in _groups(holdout, num_items):
+            counts: _Counts | None = None
+            target_B, barred, shown = holdout.target[rows] - 1, excluded.take(rows), 0
+            for done, (items, scores_Bn, own_B) in enumerate(
+                _tiles(scorer.of(rows), target_B, num_items, width, label), start=1
+            ):
+                counts = counts or _Counts(own_B, barred)
+                counts.add(items, scores_Bn)
+                if watch is not None:
+                    watch(rows, items, scores_Bn)
+                ranked = min(len(rows), len(rows) * done * width // num_items)
+                progress.update(ranked - shown)
+                shown = ranked
+            assert counts is not None
+            num_higher[rows], num_ties[rows] = counts.found()
     num_candidates = (num_items - excluded.lengths).astype(np.int32)
     return Ranks(num_candidates, num_higher, num_ties)
 
 
 def validation_ndcg(
-    score_batch: ScoreBatch,
+    scorer: Scorer,
     holdout: Holdout,
     num_items: int,
     *,
@@ -91,7 +109,7 @@ def validation_ndcg(
     label: str = "the model",
 ) -> float:
     """Mean NDCG@k under full ranking, by `rank_holdout`."""
-    ranks = rank_holdout(score_batch, holdout, num_items, label=label)
+    ranks = rank_holdout(scorer, holdout, num_items, label=label)
     return mean_metrics(ranks.metrics((k,)))[f"ndcg@{k}"]
 
 
@@ -117,54 +135,104 @@ def _excluded(history: Ragged, target: np.ndarray, num_items: int) -> Ragged:
     return Ragged(item[other].astype(np.int32), offsets)
 
 
-def _check_scores(scores_BN: Tensor, shape: tuple[int, int], label: str) -> None:
-    if scores_BN.shape != shape:
-        raise ValueError(f"{label}: expected scores of shape {shape}, got {tuple(scores_BN.shape)}")
+def _groups(holdout: Holdout, num_items: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Rows that are ranked together, and the items of their tiles.
+
+    Rows of like test items go together, since a tile counts for nothing before the scores of the
+    test items are known: those are in few tiles then, which are kept.
+    """
+    order = np.argsort(holdout.target, kind="stable")
+    tile_of, ends = holdout.target[order] - 1, np.cumsum(holdout.history.lengths[order])
+    start = 0
+    while start < len(order):
+        before = ends[start - 1] if start else 0
+        size = int(np.searchsorted(ends, before + HISTORY_AT_ONCE, "right")) - start
+        size = max(1, min(size, USERS_AT_ONCE))
+        while True:
+            width = max(1, SCORES_AT_ONCE // size)
+            if size == 1 or len(np.unique(tile_of[start : start + size] // width)) <= TILES_KEPT:
+                break
+            size = (size + 1) // 2
+        yield order[start : start + size], min(width, num_items)
+        start += size
+
+
+def _tiles(
+    score: Callable[[Items], Tensor], target_B: np.ndarray, num_items: int, width: int, label: str
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """The items of every tile, their scores [B, n], and those of the test items [B].
+
+    A test item's score is that in its tile, and is computed nowhere else: rounded otherwise, it
+    would not tie with items like it.
+
+    Args:
+        target_B: columns of the test items.
+    """
+
+    def scored(number: int) -> tuple[slice, Tensor]:
+        items = slice(number * width, min((number + 1) * width, num_items))
+        scores_Bn = score(items)
+        _check_scores(scores_Bn, (len(target_B), items.stop - items.start), label)
+        return items, scores_Bn
+
+    tile_of = target_B // width
+    kept = {number: scored(number) for number in np.unique(tile_of).tolist()}
+    own_B = torch.empty(len(target_B), device=next(iter(kept.values()))[1].device)
+    for number, (items, scores_Bn) in kept.items():
+        row = np.flatnonzero(tile_of == number)
+        column = target_B[row] - items.start
+        own_B[torch.from_numpy(row)] = scores_Bn[torch.from_numpy(row), torch.from_numpy(column)]
+    for number in [*kept, *(n for n in range(-(-num_items // width)) if n not in kept)]:
+        yield (*(kept.pop(number) if number in kept else scored(number)), own_B)
+
+
+def _check_scores(scores_Bn: Tensor, shape: tuple[int, int], label: str) -> None:
+    if scores_Bn.shape != shape:
+        raise ValueError(f"{label}: expected scores of shape {shape}, got {tuple(scores_Bn.shape)}")
     # The sum of finite scores is finite but for absurd magnitudes; isfinite is 50 times slower.
-    if not torch.isfinite(scores_BN.sum()) and not torch.isfinite(scores_BN).all():
+    if not torch.isfinite(scores_Bn.sum()) and not torch.isfinite(scores_Bn).all():
         raise UserError(
             f"{label}: gives scores that are NaN or infinite; its training has diverged or its "
             "item embeddings are damaged, so retrain it or encode again"
         )
 
 
-def _count(
-    scores_BN: Tensor, target: np.ndarray, excluded: Ragged
-) -> tuple[np.ndarray, np.ndarray]:
-    """Candidates of every row that score above its test item, and others that tie with it.
+class _Counts:
+    """Candidates of every row of a group that score above its test item, and others that tie.
 
-    Counts the whole catalogue and takes the excluded items off again: nothing is written into
-    the scores and nothing loops over users.
+    Counts all items and takes the excluded ones off again: nothing is written into the scores and
+    nothing loops over users.
+
+    Args:
+        own_B: scores of the test items.
+        excluded: items of each row that are no candidates.
     """
-    device, num_rows = scores_BN.device, len(target)
-    target_B1 = scores_BN.gather(
-        1, torch.from_numpy(target.astype(np.int64) - 1).to(device)[:, None]
-    )
-    rows_E = torch.from_numpy(np.repeat(np.arange(num_rows), excluded.lengths)).to(device)
-    columns_E = torch.from_numpy(excluded.values.astype(np.int64) - 1).to(device)
-    excluded_E = scores_BN[rows_E, columns_E]
-    targets_E = target_B1[rows_E, 0]
 
-    higher_B = _row_sums(torch.gt, scores_BN, target_B1)
-    equal_B = _row_sums(torch.eq, scores_BN, target_B1)
-    higher_B -= torch.bincount(rows_E[excluded_E > targets_E], minlength=num_rows)
-    equal_B -= torch.bincount(rows_E[excluded_E == targets_E], minlength=num_rows)
-    return higher_B.cpu().numpy(), equal_B.cpu().numpy() - 1  # the test item equals itself
+    def __init__(self, own_B: Tensor, excluded: Ragged) -> None:
+        self._own_B = own_B
+        self._higher_B, self._equal_B = torch.zeros(2, len(own_B), device=own_B.device).long()
+        row_E = np.repeat(np.arange(len(excluded)), excluded.lengths)
+        column_E = excluded.values.astype(np.int64) - 1
+        order = np.argsort(column_E, kind="stable")
+        self._columns = column_E[order]
+        self._excluded = torch.from_numpy(np.stack([row_E[order], self._columns])).to(own_B.device)
 
+    def add(self, items: slice, scores_Bn: Tensor) -> None:
+        """Count in a tile.
 
-def _row_sums(compare: Callable[..., Tensor], scores_BN: Tensor, target_B1: Tensor) -> Tensor:
-    """How many scores of each row satisfy `compare` with the target's, int64 [B].
+        A product of 0/1 floats with ones counts about ten times as fast as a sum of booleans on
+        CPU; it is exact up to 2^24 items.
+        """
+        ones_n = scores_Bn.new_ones(scores_Bn.shape[1])
+        mask_Bn = torch.empty_like(scores_Bn, memory_format=torch.contiguous_format)
+        first, last = np.searchsorted(self._columns, [items.start, items.stop])
+        row_E, column_E = self._excluded[:, first:last]
+        excluded_E, own_E = scores_Bn[row_E, column_E - items.start], self._own_B[row_E]
+        for compare, count_B in ((torch.gt, self._higher_B), (torch.eq, self._equal_B)):
+            compare(scores_Bn, self._own_B[:, None], out=mask_Bn)
+            count_B += (mask_Bn @ ones_n).long()
+            count_B.index_add_(0, row_E, -compare(excluded_E, own_E).long())
 
-    A product of 0/1 floats with ones counts about ten times as fast as a sum of booleans on CPU;
-    it is exact up to 2^24 items. Few rows at a time keep the mask in cache.
-    """
-    num_rows, num_items = scores_BN.shape
-    ones_N = torch.ones(num_items, device=scores_BN.device)
-    mask = torch.empty(min(_MASK_ROWS, num_rows), num_items, device=scores_BN.device)
-    counts_B = torch.empty(num_rows, device=scores_BN.device)
-    for start in range(0, num_rows, _MASK_ROWS):
-        part = slice(start, min(start + _MASK_ROWS, num_rows))
-        held = mask[: part.stop - start]
-        compare(scores_BN[part], target_B1[part], out=held)
-        torch.mv(held, ones_N, out=counts_B[part])
-    return counts_B.long()
+    def found(self) -> tuple[np.ndarray, np.ndarray]:
+        """Both, int64 [B]; a test item equals itself."""
+        return self._higher_B.cpu().numpy(), self._equal_B.cpu().numpy() - 1
