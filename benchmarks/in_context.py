@@ -106,7 +106,7 @@ def main() -> None:
     options = parser.parse_args()
     sources = options.sources or options.targets
     names = {domain for source in sources for domain in domains_of(source)} | {*options.targets}
-    found = load_domains(sorted(names), options.domains, options.embeddings)
+    found = load_domains(sorted(names), options.domains, options.embeddings, Path(".work/vectors"))
     learned: dict[str, list[InContext]] = {}
     for name in sources:
         learned[name] = []

@@ -8,7 +8,7 @@ import typer
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domains, tested
 from recg_core.evaluation.training_free import BaselinesConfig, write_training_free
-from stages import run
+from stages import WORK, run
 
 
 def main(
@@ -19,7 +19,8 @@ def main(
     """Write ranks and certificate of every training-free row for every domain of the grid."""
     params = read_params(Path("params.yaml"))
     config = params.build(BaselinesConfig, "baselines")
-    loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
+    names = params.get("grid.domains", list[str])
+    loaded = load_domains(names, domains, embeddings, WORK / "vectors")
     write_training_free(tested(loaded.values()), config, out)
 
 

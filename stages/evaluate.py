@@ -10,7 +10,7 @@ from recg_core.domains.domain import load_domains, tested
 from recg_core.domains.source_domains import source_of
 from recg_core.evaluation.cells import evaluate_variant
 from recg_core.evaluation.training_free import BaselinesConfig
-from stages import run
+from stages import WORK, run
 
 
 def main(
@@ -24,7 +24,8 @@ def main(
     """Write ranks and certificate of every source -> target cell of the models."""
     params = read_params(Path("params.yaml"))
     config = params.build(BaselinesConfig, "baselines")
-    loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
+    names = params.get("grid.domains", list[str])
+    loaded = load_domains(names, domains, embeddings, WORK / "vectors")
     sources = params.get("grid.sources", list[str])
     targets = tested(loaded.values())
     of_sources = [source_of(name, loaded) for name in sources]

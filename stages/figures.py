@@ -8,7 +8,7 @@ import typer
 from recg_core.base.params import read_params
 from recg_core.domains.domain import load_domains
 from recg_core.figures.embedding_figures import FiguresConfig, write_embedding_figures
-from stages import run
+from stages import WORK, run
 
 
 def main(
@@ -21,7 +21,8 @@ def main(
 ) -> None:
     """Write the figures and numbers of the grid's models."""
     params = read_params(Path("params.yaml"))
-    loaded = load_domains(params.get("grid.domains", list[str]), domains, embeddings)
+    names = params.get("grid.domains", list[str])
+    loaded = load_domains(names, domains, embeddings, WORK / "vectors")
     write_embedding_figures(
         models,
         patterns,

@@ -10,7 +10,7 @@ from recg_core.base.schema import SLICES
 from recg_core.domains.domain import load_domains, tested
 from recg_core.domains.source_domains import source_of
 from recg_core.evaluation.slices import slice_attributes
-from stages import run
+from stages import WORK, run
 
 
 def main(
@@ -21,7 +21,7 @@ def main(
     """Write the slice attributes of every source and target of the grid."""
     params = read_params(Path("params.yaml"))
     names = params.get("grid.domains", list[str])
-    loaded = load_domains(names, domains, embeddings)
+    loaded = load_domains(names, domains, embeddings, WORK / "vectors")
     targets = tested(loaded.values())
     for source in params.get("grid.sources", list[str]):
         for target in targets:

@@ -11,7 +11,8 @@ from recg_core.domains.domain import Domain
 from recg_core.domains.source_domains import SourceDomains
 
 HEAD_SHARE = 0.2  # the most popular fifth of a catalogue is its head
-_BATCH = 1024
+_BATCH = 1024  # items of the target at a time, and
+_SOURCE_ITEMS = 1 << 15  # of the source
 ATTRIBUTES = {
     "history_length": "Length of the user's history",
     "popularity": "Training count of the test item",
@@ -49,13 +50,16 @@ def nearest_cosine(source: Domain, target: Domain, items: np.ndarray) -> np.ndar
     """The largest cosine of each of the target's `items` to another item of `source`, float32."""
     position = {item_id: index for index, item_id in enumerate(source.item_ids)}
     own_N = np.array([position.get(item_id, -1) for item_id in target.item_ids])
-    source_SH, target_NH = _unit(source.text), _unit(target.text)
-    nearest = np.empty(len(items), dtype=np.float32)
-    for start in range(0, len(items), _BATCH):
-        batch = items[start : start + _BATCH] - 1
-        cosines, own = target_NH[batch] @ source_SH.T, own_N[batch]
-        cosines[own >= 0, own[own >= 0]] = -1.0
-        nearest[start : start + _BATCH] = cosines.max(axis=1)
+    nearest = np.full(len(items), -1.0, dtype=np.float32)
+    for first in range(0, len(source.text), _SOURCE_ITEMS):
+        source_SH = _unit(source.text[first : first + _SOURCE_ITEMS])
+        for start in range(0, len(items), _BATCH):
+            batch = items[start : start + _BATCH] - 1
+            cosines, own = _unit(target.text[batch]) @ source_SH.T, own_N[batch] - first
+            here = (own >= 0) & (own < len(source_SH))
+            cosines[here, own[here]] = -1.0
+            part = nearest[start : start + _BATCH]
+            np.maximum(part, cosines.max(axis=1), out=part)
     return nearest
 
 
@@ -86,4 +90,5 @@ def _range(values: np.ndarray) -> str:
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
+    rows = rows.astype(np.float32, copy=False)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

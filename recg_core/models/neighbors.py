@@ -4,6 +4,7 @@ Shapes: B rows of a batch, N items, H dimension of the text embeddings.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -56,9 +57,20 @@ def kernel_scorer(
         units_DH = near.units(distinct)
         size = max(1, _KERNEL_BYTES // (4 * len(distinct) + 1))
 
+        @lru_cache(maxsize=1)
+        def block(number: int) -> Tensor:
+            """A part of the kernel that several narrow tiles in turn are cut from."""
+            return kernel(units_DH, slice(number * size, min((number + 1) * size, len(near))))
+
+        def part_of_kernel(part: Items) -> Tensor:
+            if not isinstance(part, slice) or part.start // size != (part.stop - 1) // size:
+                return kernel(units_DH, part)
+            first = part.start // size * size
+            return block(part.start // size)[:, part.start - first : part.stop - first]
+
         def score(items: Items) -> Tensor:
             parts = parts_of(items, len(near), size)
-            return joined([weighted_sum(local, kernel(units_DH, part), weights) for part in parts])
+            return joined([weighted_sum(local, part_of_kernel(part), weights) for part in parts])
 
         return score
 

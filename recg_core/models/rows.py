@@ -98,11 +98,11 @@ class Rows:
 
 
 def parts_of(items: Items, num_items: int, size: int) -> Iterator[Items]:
-    """The chosen of N items in turn, up to `size` at a time."""
+    """The chosen of N items in turn, up to `size` at a time; slices end at multiples of that."""
     if isinstance(items, slice):
         start, stop, _ = items.indices(num_items)
-        for begin in range(start, stop, size):
-            yield slice(begin, min(begin + size, stop))
+        edges = [start, *range((start // size + 1) * size, stop, size), stop]
+        yield from map(slice, edges, edges[1:])
     else:
         for begin in range(0, len(items), size):
             yield items[begin : begin + size]

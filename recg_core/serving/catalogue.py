@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recg_core.base.errors import UserError
-from recg_core.domains.domain import Domain
+from recg_core.domains.domain import Domain, mean_of
 from recg_core.domains.sequences import Ragged
 from recg_core.domains.shards import fingerprint_of
 from recg_core.encoders import Encoder
@@ -26,7 +26,7 @@ from recg_core.serving.checks import checked_ids, checked_k
 from recg_core.serving.histories import Histories, left_out, no_histories, one_row
 from recg_core.serving.tables import Table, read_catalogue, read_histories
 from recg_core.serving.topk import candidates, nearness_to_centres, top_items, top_of_chosen
-from recg_core.serving.vectors import as_domain, encode_texts, mean_of
+from recg_core.serving.vectors import as_domain, encode_texts
 
 log = logging.getLogger(__name__)
 

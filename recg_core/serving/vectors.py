@@ -57,14 +57,6 @@ def encode_texts(
     return map_rows(path, "delete it and try again")
 
 
-def mean_of(text: np.ndarray) -> np.ndarray:
-    """The mean of embeddings [N, H], float32 [H]; summed in float64, a block at a time."""
-    total_H = np.zeros(text.shape[1])
-    for start in range(0, len(text), ROWS_PER_SHARD):
-        total_H += text[start : start + ROWS_PER_SHARD].sum(axis=0, dtype=np.float64)
-    return (total_H / len(text)).astype(np.float32)
-
-
 def as_domain(
     items: pl.DataFrame, text: np.ndarray, text_mean: np.ndarray, fingerprint: str
 ) -> Domain:

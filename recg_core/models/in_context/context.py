@@ -39,7 +39,8 @@ RIDGE_DECAY = 0.75  # of each further step back
 SEQUENCE_RIDGE = 30.0  # strength of the regression of events on what came before
 SET_RIDGE = 150.0  # of items on the other items of their users
 _SMALLEST = 1e-20
-_ROWS_AT_ONCE = 1024  # of a product that is nearly dense
+_ROWS_AT_ONCE = 1024  # of a product that is nearly dense, or
+_ENTRIES_AT_ONCE = 1 << 25  # so many entries of it, if that is less
 
 
 @dataclass(frozen=True)
@@ -104,26 +105,42 @@ def read_context(items: NearItems, observed: Ragged, alike: sp.csr_matrix | None
     visits = co_visits(observed, num_items, window=WINDOW, decay=VISIT_DECAY, backward=BACKWARD)
     shrunk = sp.diags(1 / (count_N + SHRINKAGE)) @ visits
     alike = like_texts(items) if alike is None else alike
-    shared = (shrunk @ alike).tocsr()
-    parts = [
-        strongest((alike[start : start + _ROWS_AT_ONCE] @ shared).tocsr(), SMOOTHED)
-        for start in range(0, num_items, _ROWS_AT_ONCE)
-    ]
-    smoothed = sp.vstack(parts)
     # Lifts: how much more often than by the item's share of all events.
     per_share = sp.diags((count_N + 1).sum() / (count_N + 1))
     tables = {
-        "visits": Table(DECAY, shrunk @ per_share),
-        "smoothed_visits": Table(DECAY, smoothed @ per_share),
-        "sequence_ridge": Table(RIDGE_DECAY, PER_WEIGHT * _sequence_ridge(observed, num_items)),
-        "set_ridge": Table(RIDGE_DECAY, PER_WEIGHT * _set_ridge(observed, num_items)),
+        "visits": _table(DECAY, shrunk @ per_share),
+        "smoothed_visits": _table(DECAY, _smoothed(shrunk, alike) @ per_share),
     }
+    del visits, shrunk, alike
+    tables["sequence_ridge"] = _table(
+        RIDGE_DECAY, PER_WEIGHT * _sequence_ridge(observed, num_items)
+    )
+    tables["set_ridge"] = _table(RIDGE_DECAY, PER_WEIGHT * _set_ridge(observed, num_items))
     return Context(
         items,
         torch.log1p(counts_N2).to(items.rows.device),
-        {name: Table(t.decay, t.values.tocsr().astype(np.float32)) for name, t in tables.items()},
+        tables,
         events_per_item=float(np.log1p(count_N.sum() / num_items)),
     )
+
+
+def _table(decay: float, values: sp.csr_matrix) -> Table:
+    return Table(decay, values.tocsr().astype(np.float32))
+
+
+def _smoothed(visits: sp.csr_matrix, alike: sp.csr_matrix) -> sp.csr_matrix:
+    """The strongest visits of every item, shared among items of like texts: alike visits alike.
+
+    The product is nearly dense, and so is visits alike: few rows of them exist at a time.
+    """
+    products = (alike[rows] @ visits @ alike for rows in _blocks(visits.shape[0]))
+    return sp.vstack([strongest(product.tocsr(), SMOOTHED) for product in products])
+
+
+def _blocks(num_items: int) -> Iterator[slice]:
+    """Rows of a table [N, N] of which a block may be dense."""
+    size = min(_ROWS_AT_ONCE, max(1, _ENTRIES_AT_ONCE // num_items))
+    return (slice(start, start + size) for start in range(0, num_items, size))
 
 
 def _grown(table: sp.csr_matrix, new: int) -> sp.csr_matrix:
@@ -136,8 +153,9 @@ def _grown(table: sp.csr_matrix, new: int) -> sp.csr_matrix:
 def _sequence_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
     """Regression of every event on what came before it."""
     past = before_each(observed, num_items, window=PAST, decay=RIDGE_DECAY)
-    cross = co_visits(observed, num_items, window=PAST, decay=RIDGE_DECAY, backward=0.0)
     gram = (past.T @ past).tocsr()
+    del past
+    cross = co_visits(observed, num_items, window=PAST, decay=RIDGE_DECAY, backward=0.0)
     return local_ridge(gram, cross, strength=SEQUENCE_RIDGE, predictors=PREDICTORS)
 
 
@@ -164,8 +182,8 @@ def like_texts(items: NearItems) -> sp.csr_matrix:
         log.warning("%d items are too many to look for like texts: each stands alone", num_items)
         return sp.identity(num_items, dtype=np.float32, format="csr")
     k = min(NEIGHBORS, num_items)
-    blocks = np.split(np.arange(num_items), range(_ROWS_AT_ONCE, num_items, _ROWS_AT_ONCE))
-    near = [items.cosine(block).topk(k, dim=1) for block in blocks]
+    every = np.arange(num_items)
+    near = [items.cosine(every[rows]).topk(k, dim=1) for rows in _blocks(num_items)]
     values_NK = torch.cat([found.values for found in near])
     weights_NK = torch.softmax(values_NK / NEIGHBOR_TEMPERATURE, dim=1).cpu().numpy()
     columns_NK = torch.cat([found.indices for found in near]).cpu().numpy()
@@ -217,18 +235,16 @@ class Reader:
 
         return of
 
-    def sparse(self, rows: np.ndarray) -> Iterator[sp.csr_matrix]:
-        """Evidence of the kinds `SPARSE`, each [B, N] and nowhere below 0."""
-        chosen = self._history.take(rows)
+    def sparse(self, rows: np.ndarray, kind: str) -> sp.csr_matrix:
+        """Evidence of a kind of `SPARSE`, [B, N] and nowhere below 0."""
+        chosen, table = self._history.take(rows), self._context.tables[kind]
         shape = (len(rows), len(self._context.items))
-        for name in SPARSE:
-            table = self._context.tables[name]
-            weights = (table.decay ** ages(chosen)).astype(np.float32)
-            of_users = sp.csr_matrix((weights, chosen.values - 1, chosen.offsets), shape=shape)
-            of_users.sum_duplicates()
-            found = (of_users @ table.values).tocsr()
-            np.log1p(np.maximum(found.data, 0.0, out=found.data), out=found.data)
-            yield found
+        weights = (table.decay ** ages(chosen)).astype(np.float32)
+        of_users = sp.csr_matrix((weights, chosen.values - 1, chosen.offsets), shape=shape)
+        of_users.sum_duplicates()
+        found = (of_users @ table.values).tocsr()
+        np.log1p(np.maximum(found.data, 0.0, out=found.data), out=found.data)
+        return found
 
     def _latest(self, rows: np.ndarray) -> np.ndarray:
         return self._history.values[self._history.offsets[rows + 1] - 1].astype(np.int64) - 1

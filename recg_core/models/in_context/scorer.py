@@ -6,7 +6,8 @@ in every domain. Shapes: B users, M candidates, N items, E kinds of evidence, G 
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import partial, reduce
+from operator import add
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,6 +19,7 @@ from recg_core.models.in_context.context import (
     DENSE,
     EVIDENCE,
     PROPERTIES,
+    SPARSE,
     Context,
     Reader,
 )
@@ -87,19 +89,16 @@ class InContext(nn.Module):
 def _weighted_sum(reader: Reader, rows: np.ndarray, weights_BS: np.ndarray) -> sp.csc_matrix:
     """The part of sparse evidence, of which a user has some for few items, float32 [B, N]."""
 
-    def of(part: np.ndarray) -> sp.csr_matrix:
-        weighed = []
-        for column, found in enumerate(reader.sparse(rows[part])):
-            found.data *= np.repeat(weights_BS[part, column], np.diff(found.indptr))
-            weighed.append(found)
-        return sum(weighed[1:], start=weighed[0])
+    def weighed(kind: str) -> sp.csc_matrix:
+        found = reader.sparse(rows, kind)
+        found.data *= np.repeat(weights_BS[:, SPARSE.index(kind)], np.diff(found.indptr))
+        return found.tocsc()
 
     threads = max(1, min(torch.get_num_threads(), len(rows) // ROWS_OF_THREAD))
-    parts = np.array_split(np.arange(len(rows)), threads)
     if threads == 1:
-        return of(parts[0]).tocsc()
+        return reduce(add, map(weighed, SPARSE))
     with ThreadPoolExecutor(threads) as pool:  # products of sparse tables leave others run
-        return sp.vstack(list(pool.map(of, parts)), format="csc")
+        return reduce(add, pool.map(weighed, SPARSE))
 
 
 def evidence_of(reader: Reader, rows: np.ndarray, candidates_BM: Tensor) -> Tensor:
@@ -107,7 +106,9 @@ def evidence_of(reader: Reader, rows: np.ndarray, candidates_BM: Tensor) -> Tens
     size = len(rows), -1
     dense = [found.expand(size).gather(1, candidates_BM) for found in reader.dense(rows)(EVERY)]
     sparse = [
-        torch.from_numpy(found.toarray()).to(candidates_BM.device).gather(1, candidates_BM)
-        for found in reader.sparse(rows)
+        torch.from_numpy(reader.sparse(rows, kind).toarray())
+        .to(candidates_BM.device)
+        .gather(1, candidates_BM)
+        for kind in SPARSE
     ]
     return torch.stack(dense + sparse, dim=2)

@@ -26,7 +26,7 @@ Watch = Callable[[np.ndarray, slice, Tensor], None]
 SCORES_AT_ONCE = 1 << 20  # of a tile: 4 MiB, which a cache holds
 USERS_AT_ONCE = 8192  # of a group: the more, the more of their history items are the same
 HISTORY_AT_ONCE = 1 << 16  # items of their histories, but for a user who alone has more
-TILES_KEPT = 32  # of a group, until the scores of all its test items are known
+TILES_KEPT = 64  # of a group, until the scores of all its test items are known
 _QUIET_SECONDS = 2.0  # a shorter ranking shows no progress bar
 
 
