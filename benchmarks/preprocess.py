@@ -1,16 +1,20 @@
-"""Time and memory of preprocessing, beside plain Python: `python benchmarks/preprocess.py`.
+"""Time and memory of preprocessing, beside plain programs.
 
-Writes 1 and 2 million review lines in the shape of Amazon Reviews 2023 (seeded, about 600 bytes
-each, gzip) to a temporary folder, then runs each program in a process of its own and samples its
-anonymous memory (RssAnon of /proc, so Linux only). The plain program reads line by line with
-`json.loads` into lists and takes the same steps; the counts of both must agree.
+    python -m benchmarks.preprocess --millions 1 10 40
+
+Writes millions of review lines in the shape of Amazon Reviews 2023 (seeded, about 450 bytes each,
+gzip) to a temporary folder, then runs each program in a process of its own and samples its
+anonymous memory (RssAnon of /proc, so Linux only). One plain program decompresses and does nothing
+else. The other, up to two million lines, reads line by line with `json.loads` into lists and takes
+the same steps; the counts of both must agree.
 """
 
+import argparse
 import gzip
 import html
 import json
+import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,7 +31,22 @@ from recg_core.base.files import sha256_file, write_sealed_json
 LINES = 1_000_000
 NUM_ITEMS = 40_000
 PARAMS = "preprocess: {k_core: 5, text_rule: any, split: leave_one_out, max_reject_share: 0.01}\n"
-PROGRAMS = {"ours": ["-m", "stages.preprocess"], "json.loads": [str(Path(__file__).resolve())]}
+MOST_FOR_JSON_LOADS = 2  # millions of lines, of which each takes half a kilobyte of memory
+DECOMPRESS = """
+import sys, zlib  # argv: -c --raw RAW --out OUT
+member = zlib.decompressobj(31)
+with open(sys.argv[2] + "/reviews.jsonl.gz", "rb") as stream:
+    while block := stream.read(1 << 20):
+        while block:
+            member.decompress(block)
+            block = member.unused_data
+            member = zlib.decompressobj(31) if member.eof else member
+"""
+PROGRAMS = {
+    "ours": ["-m", "stages.preprocess"],
+    "decompression alone": ["-c", DECOMPRESS],
+    "json.loads": [str(Path(__file__).resolve())],
+}
 SOURCE = {
     "interactions": {
         "files": ["reviews.jsonl.gz"],
@@ -57,9 +76,9 @@ def word_soup(rng: np.random.Generator, num_words: int) -> str:
     return " ".join(vocabulary[rank] for rank in ranks)
 
 
-def review_lines(rng: np.random.Generator, soup: str, first_user: int) -> Iterator[str]:
+def review_lines(rng: np.random.Generator, soup: str) -> Iterator[str]:
     """`LINES` reviews: a few items and users have most of them, every tenth has a picture."""
-    users = first_user + (LINES * rng.random(LINES) ** 3 * 0.6).astype(int)
+    users = (LINES * rng.random(LINES) ** 3 * 0.6).astype(int)
     items = (NUM_ITEMS * rng.random(LINES) ** 2).astype(int)
     starts = rng.integers(0, len(soup) - 5000, LINES)
     lengths = np.minimum(rng.lognormal(4.8, 1.0, LINES), 4900).astype(int)
@@ -82,14 +101,13 @@ def review_lines(rng: np.random.Generator, soup: str, first_user: int) -> Iterat
         yield json.dumps(record) + "\n"
 
 
-def write_raw(folder: Path) -> tuple[Path, Path]:
-    """Two raw folders; the second has all reviews of the first and as many of other users."""
+def write_raw(folder: Path, millions: int) -> Path:
+    """A raw folder; every million of lines is of other users."""
     rng = np.random.default_rng(0)
     soup = word_soup(rng, 2_000_000)
-    once, twice = folder / "once", folder / "twice"
-    for raw in (once, twice):
-        raw.mkdir()
-    with gzip.open(once / "meta.jsonl.gz", "wt", compresslevel=1) as stream:
+    raw = folder / f"{millions}"
+    raw.mkdir()
+    with gzip.open(raw / "meta.jsonl.gz", "wt", compresslevel=1) as stream:
         for item in range(NUM_ITEMS):
             start = int(rng.integers(0, len(soup) - 5000))
             record = {
@@ -101,16 +119,14 @@ def write_raw(folder: Path) -> tuple[Path, Path]:
                 "details": {"Brand": "Example", "Size": {"unit": "cm", "value": 3}},
             }
             stream.write(json.dumps(record) + "\n")
-    shutil.copy(once / "meta.jsonl.gz", twice)
-    reviews = once / "reviews.jsonl.gz", twice / "reviews.jsonl.gz"
-    for path, first_user in zip(reviews, (0, LINES), strict=True):
-        with gzip.open(path, "wt", compresslevel=6) as stream:
-            stream.writelines(review_lines(rng, soup, first_user))
-    reviews[1].write_bytes(reviews[0].read_bytes() + reviews[1].read_bytes())
-    for raw in (once, twice):
-        digests = {path.name: sha256_file(path) for path in raw.iterdir()}
-        write_sealed_json(raw / "source.json", {**SOURCE, "sha256": digests})
-    return once, twice
+    lines = "".join(review_lines(rng, soup)).encode()
+    with (raw / "reviews.jsonl.gz").open("wb") as stream:
+        for million in range(millions):
+            own = lines.replace(b'"user_id": "A0000', b'"user_id": "A%04d' % million)
+            stream.write(gzip.compress(own, compresslevel=1))
+    digests = {path.name: sha256_file(path) for path in raw.iterdir()}
+    write_sealed_json(raw / "source.json", {**SOURCE, "sha256": digests})
+    return raw
 
 
 def plain_preprocess(raw: Path, out: Path) -> None:
@@ -148,9 +164,9 @@ def plain_preprocess(raw: Path, out: Path) -> None:
     (out / "stats.json").write_text(json.dumps(stats))
 
 
-def measure(command: list[str], folder: Path) -> tuple[float, float]:
-    """Seconds and the highest RssAnon in MB of a command."""
-    began = time.perf_counter()
+def measure(command: list[str], folder: Path) -> tuple[float, float, float]:
+    """Seconds, CPU seconds and the highest RssAnon in MB of a command."""
+    before, began = os.times(), time.perf_counter()
     process = subprocess.Popen(command, cwd=folder)
     peak = 0
     while process.poll() is None:
@@ -160,35 +176,48 @@ def measure(command: list[str], folder: Path) -> tuple[float, float]:
         time.sleep(0.01)
     if process.returncode:
         raise SystemExit(f"{command} failed with {process.returncode}")
-    return time.perf_counter() - began, peak / 1024
+    after = os.times()
+    used = after.children_user + after.children_system
+    used -= before.children_user + before.children_system
+    return time.perf_counter() - began, used, peak / 1024
 
 
 def main() -> None:
     """Print a table of seconds and memory."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        (folder / "params.yaml").write_text(PARAMS)
-        raws = write_raw(folder)
-        print("| program | lines | gz MB | seconds | peak RssAnon MB |")
-        print("|---|---|---|---|---|")
-        stats: dict[tuple[str, str], dict[str, Any]] = {}
-        for program, call in PROGRAMS.items():
-            for raw in raws:
-                out = folder / f"{program}-{raw.name}"
-                command = [sys.executable, *call, "--raw", str(raw), "--out", str(out)]
-                seconds, peak = measure(command, folder)
-                stats[program, raw.name] = json.loads((out / "stats.json").read_text())
-                lines = LINES * (2 if raw == raws[1] else 1)
-                size = (raw / "reviews.jsonl.gz").stat().st_size / 1e6
-                print(f"| {program} | {lines:,} | {size:.0f} | {seconds:.1f} | {peak:.0f} |")
-        for raw in raws:
-            ours, plain = (stats[program, raw.name] for program in PROGRAMS)
-            if any(ours[key] != plain[key] for key in plain):
-                raise SystemExit(f"counts differ: {ours} {plain}")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--millions", type=int, nargs="+", default=[1, 2], help="of lines")
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n")
+    print("| program | lines | gz MB | seconds | CPU s | peak RssAnon MB |")
+    print("|---|---:|---:|---:|---:|---:|", flush=True)
+    for millions in options.millions:
+        with tempfile.TemporaryDirectory() as temporary:
+            one_size(Path(temporary), millions)
+
+
+def one_size(folder: Path, millions: int) -> None:
+    """Print the rows of one number of lines."""
+    (folder / "params.yaml").write_text(PARAMS)
+    raw = write_raw(folder, millions)
+    size = (raw / "reviews.jsonl.gz").stat().st_size / 1e6
+    stats: dict[str, dict[str, Any]] = {}
+    for program, call in PROGRAMS.items():
+        if program == "json.loads" and millions > MOST_FOR_JSON_LOADS:
+            continue
+        out = folder / program.replace(" ", "-")
+        command = [sys.executable, *call, "--raw", str(raw), "--out", str(out)]
+        seconds, used, peak = measure(command, folder)
+        lines = f"{millions * LINES:,} | {size:.0f}"
+        print(f"| {program} | {lines} | {seconds:.1f} | {used:.1f} | {peak:.0f} |", flush=True)
+        if (out / "stats.json").exists():
+            stats[program] = json.loads((out / "stats.json").read_text())
+    ours, plain = stats["ours"], stats.get("json.loads", {})
+    if any(ours[key] != plain[key] for key in plain):
+        raise SystemExit(f"counts differ: {ours} {plain}")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if len(sys.argv) > 1 and sys.argv[1] == "--raw":
         plain_preprocess(Path(sys.argv[2]), Path(sys.argv[4]))
     else:
         main()

@@ -169,6 +169,21 @@ def test_a_step_projects_the_items_of_the_batch_alone(cycle: Domain) -> None:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("variant", [RECG, dataclasses.replace(SEM, anchor=AnchorConfig(True))])
+def test_a_step_waits_for_no_value_on_the_device(
+    backbone: str, variant: VariantConfig, cycle: Domain
+) -> None:
+    """The meta device has shapes and no values: whatever asks for one, or for a size that depends
+    on one, raises."""
+    pool, meta = pool_of("x", "y").vectors, torch.device("meta")
+    trainer = Trainer(alone(cycle), pool, spec(backbone, cycle, variant), SHORT, 0, meta)
+    (part,) = trainer.parts
+    batch, sampled = trainer._draw(part, part.rows[:32], torch.Generator().manual_seed(0))
+    assert {tensor.device for tensor in batch} == {meta}
+    assert trainer._step(part, batch, sampled).shape == (3,)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_the_same_seed_gives_the_same_bytes(backbone: str, cycle: Domain, tmp_path: Path) -> None:
     digests = []
     for name, seeds in (("a", [1]), ("b", [1]), ("c", [2])):
