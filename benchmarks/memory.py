@@ -13,6 +13,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import polars as pl
 import torch
 
 from benchmarks.recommend import DIM, HISTORY, events, vectors
+from recg_core.base.files import sha256_file
 from recg_core.base.schema import ITEMS, SEQUENCES
 from recg_core.domains.domain import Domain, load_domains
 from recg_core.domains.shards import (
@@ -30,7 +32,6 @@ from recg_core.domains.shards import (
     Shard,
     ShardEntry,
     fingerprint_of,
-    sha256_file,
     write_manifest,
     write_shard,
 )
@@ -138,7 +139,7 @@ STAGES: dict[str, Callable[[Path, str], Any]] = {
     "knn_mean": lambda root, name: rank_row(root, name, "knn_mean_centered"),
     "knn_lse": lambda root, name: rank_row(root, name, "knn_lse_centered"),
     "visits_knn": lambda root, name: rank_row(root, name, "visits_knn"),
-    **{v: lambda root, name, v=v: rank_model(root, name, v) for v in VARIANTS},
+    **{variant: partial(rank_model, variant=variant) for variant in VARIANTS},
     "slices": cut,
 }
 

@@ -18,6 +18,9 @@ _UNREADABLE = (
     RecursionError,
 )
 _POLARS_NUMBER = re.compile(r"\bos error (\d+)")  # how Polars says what the system said
+_NO_MEMORY = (
+    "there was not enough memory; end other programs, use a machine with more, or less data"
+)
 _TORCH_MEMORY = re.compile(r"can't allocate memory|out of memory")
 # Of what is written alone, though copying a file names its source with them.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -78,17 +81,22 @@ def enough_memory(what: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not _TORCH_MEMORY.search(str(error)):
+        if not is_memory(error):
             raise
-        raise UserError(
-            f"{what}: there was not enough memory; end other programs, or use a machine with more"
-        ) from error
+        raise UserError(f"{what}: {_NO_MEMORY}") from error
 
 
-def machine_error(error: OSError | MemoryError) -> UserError:
+def is_memory(error: BaseException) -> bool:
+    """Whether it says that there was not enough memory, of the machine or of a GPU."""
+    # Of torch; on a CPU it is no class of its own.
+    of_torch = isinstance(error, RuntimeError) and _TORCH_MEMORY.search(str(error)) is not None
+    return of_torch or isinstance(error, MemoryError)
+
+
+def machine_error(error: OSError | MemoryError | RuntimeError) -> UserError:
     """The same error for a user, where no block above has said more."""
-    if isinstance(error, MemoryError):
-        return UserError("there was not enough memory; use a machine with more, or less data")
+    if is_memory(error):
+        return UserError(_NO_MEMORY)
     path = _path(error)
     return UserError(reason(error) if path is None else f"{path}: {reason(error)}")
 

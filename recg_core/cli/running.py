@@ -11,7 +11,7 @@ from types import FrameType
 
 import typer
 
-from recg_core.base.access import machine_error
+from recg_core.base.access import is_memory, machine_error
 from recg_core.base.errors import UserError
 
 # Must be set before anything imports torch. By default idle OpenMP threads spin, which costs
@@ -50,7 +50,9 @@ def run_app(app: typer.Typer) -> None:
     try:
         with _interruptible():
             app()
-    except (UserError, OSError, MemoryError) as found:
+    except (UserError, OSError, MemoryError, RuntimeError) as found:
+        if isinstance(found, RuntimeError) and not is_memory(found):
+            raise
         error = found if isinstance(found, UserError) else machine_error(found)
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None

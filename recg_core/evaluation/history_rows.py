@@ -20,7 +20,7 @@ from recg_core.models.rows import Items, Scorer
 
 log = logging.getLogger(__name__)
 
-MAX_EASE_ITEMS = 32_768  # whose inverse takes 4 GiB and, on two cores, a quarter of an hour
+MAX_EASE_ITEMS = 30_000  # whose inverse takes 3.6 GB and, on two cores, a quarter of an hour
 
 
 def history_scorers(

@@ -150,8 +150,8 @@ def sample_items(domains: Sequence[Domain], config: FiguresConfig) -> Sample:
     for domain in domains:
         chosen = set(choose_items(domain.item_ids, size, f"{config.seed}/{domain.name}"))
         rows.append(np.array([i for i, item in enumerate(domain.item_ids) if item in chosen]))
-    chosen = [d.text[r].astype(np.float32) for d, r in zip(domains, rows, strict=True)]
-    text = np.concatenate(chosen)
+    parts = [d.text[r].astype(np.float32) for d, r in zip(domains, rows, strict=True)]
+    text = np.concatenate(parts)
     labels = np.repeat(np.arange(len(domains)), size)
     return Sample(rows, labels, text, cross_domain_pairs(text, labels))
 

@@ -70,7 +70,9 @@ def ease(gram: sp.csr_matrix, strength: float) -> np.ndarray:
     met = np.flatnonzero(gram.diagonal())
     matrix = torch.from_numpy(gram[met][:, met].astype(np.float32).toarray())
     matrix.diagonal().add_(strength)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+    # In place, since a large catalogue has no room for a second matrix.
+    torch.linalg.cholesky(matrix, out=matrix)
+    inverse = torch.cholesky_inverse(matrix, out=matrix)
     inverse /= -inverse.diagonal().clone()
     inverse.fill_diagonal_(0.0)
     if len(met) == gram.shape[0]:
