@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
-from tqdm import tqdm
 
 from benchmarks.training import (
     TEXT_DIM,
     VARIANTS,
+    epoch_turn,
+    make_trainer,
     print_table,
     random_domain,
     ranking_turn,
 )
-from recg_core.domains.source_domains import SourceDomains
-from recg_core.models.card import spec_of
+from recg_core.domains.domain import Domain
 from recg_core.training.config import TrainConfig
 from recg_core.training.processes import run_in_processes
 from recg_core.training.trainer import Trainer
@@ -45,34 +45,22 @@ Pool = dict[str, np.ndarray]
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
 
 
-def random_source(users: int) -> tuple[SourceDomains, Pool]:
+def random_source(users: int) -> tuple[Domain, Pool]:
     """A domain of the paper's sizes, and the texts of two others."""
     rng = np.random.default_rng(0)
     domain, _ = random_domain(users, rng)
     pool = {f"other {i}": rng.standard_normal((2048, TEXT_DIM), np.float32) for i in range(2)}
-    return SourceDomains((domain,)), pool
+    return domain, pool
 
 
-def make_trainer(
-    data: tuple[SourceDomains, Pool], backbone: str, variant: str, batch_size: int
-) -> Trainer:
+def trainer_of(data: tuple[Domain, Pool], backbone: str, variant: str, batch_size: int) -> Trainer:
     """The product's training of one model on the card."""
-    source, pool = data
-    spec = spec_of(backbone, BACKBONES[backbone], VARIANTS[variant], source)
     config = TrainConfig(
         batch_size=batch_size, learning_rate=1e-4, max_epochs=1, patience=1, negatives=128,
         domain_sample=32, valid_users=1, threads=1,
     )  # fmt: skip
-    return Trainer(source, pool, spec, config, 0, torch.device("cuda"))
-
-
-def epoch(trainer: Trainer, number: int) -> float:
-    """Users per second of one epoch."""
-    torch.cuda.synchronize()
-    started = time.perf_counter()
-    trainer._epoch(number, tqdm(disable=True))
-    torch.cuda.synchronize()
-    return trainer.num_users / (time.perf_counter() - started)
+    args = BACKBONES[backbone]
+    return make_trainer(variant, *data, config, args, backbone=backbone, device="cuda")
 
 
 def profiled(trainer: Trainer) -> tuple[float, float, float]:
@@ -92,7 +80,7 @@ def profiled(trainer: Trainer) -> tuple[float, float, float]:
     return len(kernels) / len(batches), busy, waits / len(batches)
 
 
-def single(data: tuple[SourceDomains, Pool], batch_sizes: list[int]) -> None:
+def single(data: tuple[Domain, Pool], batch_sizes: list[int]) -> None:
     """Print the table of models alone."""
     print("| model | batch | users/s | steps/s | kernels | busy | waits | peak GiB |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
@@ -100,9 +88,10 @@ def single(data: tuple[SourceDomains, Pool], batch_sizes: list[int]) -> None:
         for variant in VARIANTS:
             for size in batch_sizes:
                 torch.cuda.reset_peak_memory_stats()
-                trainer = make_trainer(data, backbone, variant, size)
-                epoch(trainer, 1)
-                speed = epoch(trainer, 2)
+                trainer = trainer_of(data, backbone, variant, size)
+                turn = epoch_turn(trainer)
+                turn()
+                speed = turn()
                 memory = torch.cuda.max_memory_allocated() / 2**30
                 kernels, busy, waits = profiled(trainer)
                 print(
@@ -115,12 +104,12 @@ def single(data: tuple[SourceDomains, Pool], batch_sizes: list[int]) -> None:
 def _together(users: int, batch_size: int, start: float, index: int) -> tuple[float, float]:
     """In a process of its own: when an epoch began and ended that all begin at `start`."""
     torch.set_num_threads(1)
-    trainer = make_trainer(random_source(users), "sasrec", "sem", batch_size)
-    epoch(trainer, 1)
+    turn = epoch_turn(trainer_of(random_source(users), "sasrec", "sem", batch_size))
+    turn()
     while time.time() < start:
         time.sleep(0.001)
     began = time.time()
-    epoch(trainer, 2)
+    turn()
     return began, time.time()
 
 
@@ -153,7 +142,7 @@ def main() -> None:
     )
     data = random_source(options.users)
     single(data, options.batch_sizes)
-    trainer = make_trainer(data, "sasrec", "recg", 1024)
+    trainer = trainer_of(data, "sasrec", "recg", 1024)
     turn = ranking_turn(trainer, trainer.parts[0].domain.sequences.holdout("test"))
     turn()
     print_table("ranking", {"full catalogue, exact, sasrec `recg`": turn()})

@@ -78,11 +78,11 @@ def best_of_turns(contenders: dict[str, Turn], repeats: int) -> dict[str, float]
 
 def make_trainer(
     name: str, domain: Domain, pool: dict[str, np.ndarray], config: TrainConfig,
-    backbone: dict[str, float],
+    args: dict[str, float], *, backbone: str = "sasrec", device: str = "cpu",
 ) -> Trainer:  # fmt: skip
-    """The product's training loop of SASRec in the variant `name`."""
-    spec = spec_of("sasrec", backbone, VARIANTS[name], SourceDomains((domain,)))
-    return Trainer(SourceDomains((domain,)), pool, spec, config, 0, torch.device("cpu"))
+    """The product's training loop of a backbone in the variant `name`."""
+    spec = spec_of(backbone, args, VARIANTS[name], SourceDomains((domain,)))
+    return Trainer(SourceDomains((domain,)), pool, spec, config, 0, torch.device(device))
 
 
 def epoch_turn(trainer: Trainer) -> Turn:

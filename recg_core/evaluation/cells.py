@@ -53,7 +53,7 @@ def evaluate_variant(
     first = models / sources[0].name
     if read_card(first / model_names(first)[0]).spec.variant.in_context is not None:
         names = [source.name for source in sources]
-        write_contexts(models, patterns, names, targets, folder, config)
+        write_contexts(models, patterns, names, targets, folder, config, evidence)
 
 
 def evaluate_model(

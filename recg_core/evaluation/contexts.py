@@ -1,6 +1,6 @@
 """How well a variant that reads a target's histories ranks there, by how many it may read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from recg_core.evaluation.training_free import BaselinesConfig, training_free_sc
 from recg_core.models.card import model_names
 from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
 from recg_core.models.ranking.ranks import CONTEXTS, SeedRanks
-from recg_core.models.trained import TrainedModel, load_seeds
+from recg_core.models.trained import Evidence, TrainedModel, load_seeds
 
 SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the target's histories, the larger with the smaller
 USERS = 2000  # of a target that are ranked for, at most
@@ -27,6 +27,7 @@ def write_contexts(
     targets: Sequence[Domain],
     folder: Path,
     config: BaselinesConfig,
+    evidence: Mapping[str, Evidence],
 ) -> None:
     """Rank for some test users of every target with each of the `SHARES` of its histories.
 
@@ -36,6 +37,7 @@ def write_contexts(
 
     Args:
         models: of the variant, `models/<source>`; `patterns` likewise.
+        evidence: by target, what the variant reads of all its histories.
 
     Raises:
         UserError: as `load_seeds` does.
@@ -53,7 +55,8 @@ def write_contexts(
         for share in SHARES:
             observed = share_of(target.sequences.observed("test"), share)
             size = int(np.count_nonzero(observed.lengths))
-            for row, ranks in _rows(elsewhere, target, holdout, observed, config):
+            known = evidence[target.name] if share == 1.0 else None
+            for row, ranks in _rows(elsewhere, target, holdout, observed, config, known):
                 place = folder / CONTEXTS / target.name / str(size) / f"{row}.parquet"
                 RANKS.write(ranks.to_frame(), place)
 
@@ -64,8 +67,13 @@ def _rows(
     holdout: Holdout,
     observed: Ragged,
     config: BaselinesConfig,
+    evidence: Evidence,
 ) -> Iterator[tuple[str, SeedRanks]]:
-    """Every row and its ranks, where it reads what was observed."""
+    """Every row and its ranks, where it reads what was observed.
+
+    Args:
+        evidence: what models read of it, where that is known; else it is read here.
+    """
     histories, size = holdout.history, target.num_items
     for name, scorer in training_free_scorers(target, histories, observed, config):
         if name in ROWS:
@@ -76,7 +84,7 @@ def _rows(
             )
     first = next(iter(next(iter(trained.values())).values()))
     vectors = first.item_vectors(target)  # and what is read of histories: the same for all
-    evidence = first.evidence(vectors, observed)
+    evidence = first.evidence(vectors, observed) if evidence is None else evidence
     for source, seeds in trained.items():
         found = {}
         for seed, model in seeds.items():
