@@ -26,6 +26,11 @@ class Ragged:
         """The length of every row, int64 [rows]."""
         return np.diff(self.offsets)
 
+    @property
+    def rows(self) -> np.ndarray:
+        """The row of every value, int64 [values]."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
     def take(self, rows: np.ndarray, last: int | None = None) -> "Ragged":
         """The given rows in the given order, each cut to its `last` most recent values."""
         ends = self.offsets[rows + 1]
