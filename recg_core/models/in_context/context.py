@@ -168,7 +168,7 @@ def _set_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
 
 def item_sets(histories: Ragged, num_items: int) -> sp.csr_matrix:
     """1 where a user has met an item, however often, [users, N]."""
-    user = np.repeat(np.arange(len(histories)), histories.lengths)
+    user = histories.rows
     shape = len(histories), num_items
     met = sp.csr_matrix((np.ones(len(user)), (user, histories.values - 1)), shape=shape)
     met.data[:] = 1.0
