@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import rs_metrics
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import percentileofscore
 from torchmetrics.functional import pairwise_cosine_similarity
@@ -36,11 +36,11 @@ def holdout(histories: list[list[int]], targets: list[int]) -> Holdout:
     return Holdout(users, ragged(histories), np.array(targets, dtype=np.int32))
 
 
-def listed(scores: torch.Tensor, held: Holdout, text: np.ndarray) -> Any:
+def listed(scores: torch.Tensor, held: Holdout, text: np.ndarray, scores_at_once: int = 70) -> Any:
     """The table that is kept while the ranks are counted."""
     listing = Listing(held)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(full_rank, "SCORES_AT_ONCE", 70)
+        patch.setattr(full_rank, "SCORES_AT_ONCE", scores_at_once)
         rank_holdout(table_scorer(scores), held, scores.shape[1], watch=listing.watch)
     return listing.table(text)
 
@@ -72,6 +72,26 @@ def test_lists_are_short_where_few_items_are_left_and_empty_where_all_score_the_
     table = listed(scores, holdout([[2, 1], [3]], [4, 1]), np.eye(4, dtype=np.float32))
     assert table["items"].to_list() == [[3, 4], []]
     assert table["diversity"].to_list() == [1.0, 0.0]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 300))
+def test_equal_scores_are_listed_by_item_whatever_the_tiles(
+    seed: int, num_items: int, scores_at_once: int
+) -> None:
+    """Tiles come in another order than items: those of the test items are scored first."""
+    random = np.random.default_rng(seed)
+    scores = random.integers(0, 3, (6, num_items)).astype(np.float32)
+    histories = [random.integers(1, num_items + 1, 3).tolist() for _ in scores]
+    targets = random.integers(1, num_items + 1, len(scores)).tolist()
+    text = np.ones((num_items, 2), dtype=np.float32)
+    held = holdout(histories, targets)
+    found = listed(torch.from_numpy(scores), held, text, scores_at_once)["items"].to_list()
+    for row, seen, target, items in zip(scores, histories, targets, found, strict=True):
+        candidates = [i for i in range(1, num_items + 1) if i == target or i not in seen]
+        alike = len({row[i - 1] for i in candidates}) == 1
+        expected = sorted(candidates, key=lambda i: (-row[i - 1], i))[:NUM_LISTED]
+        assert items == ([] if alike else expected)
 
 
 @given(st.integers(0, 30), st.integers(0, 30))
