@@ -8,7 +8,7 @@ Shapes: B users, M candidates, N items, E kinds of evidence, G properties of use
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recg_core.domains.domain import Domain
+from recg_core.domains.domain import Domain, training_rows
 from recg_core.domains.sequences import Holdout, Ragged, without_last
 from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.card import ModelSpec, Origin
@@ -78,8 +78,12 @@ def with_context(
     source: SourceDomains,
     config: TrainConfig,
     seed: int,
+    weights: Mapping[str, np.ndarray],
 ) -> tuple[SequentialRecommender, float]:
-    """Add what reads contexts to a trained model: learn its weights, and what the model counts.
+    """Add what reads contexts to a trained model: its weights, and learn what the model counts.
+
+    Args:
+        weights: what `in_context_weights` gives.
 
     Returns:
         The model, on the CPU and in evaluation mode, and its NDCG@10 on the validation items, the
@@ -89,10 +93,8 @@ def with_context(
     whole.load_state_dict({**whole.state_dict(), **trained.state_dict()})
     origin = Origin(spec, source.name, source.encoder_fingerprint)
     model = TrainedModel(whole.eval(), origin, f"{spec.backbone} {source.name} seed {seed}")
-    config_of, in_context = spec.variant.in_context, whole.in_context
-    assert config_of is not None
-    assert in_context is not None
-    learn_in_context(in_context, source, config_of.users, seed)
+    assert whole.in_context is not None
+    whole.in_context.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
     held_out = [_held_out(model, domain) for domain in source.domains]
     _learn_state_weight(model, held_out, config.valid_users)
     found = []
@@ -101,6 +103,13 @@ def with_context(
         num_items = len(asked.context.items)
         found.append(validation_ndcg(scorer, asked.holdout, num_items, label=model.label))
     return whole, float(np.mean(found))
+
+
+def in_context_weights(source: SourceDomains, users: int, seed: int) -> dict[str, np.ndarray]:
+    """`learn_in_context` from the start: the same for all backbones."""
+    model = InContext()
+    learn_in_context(model, source, users, seed)
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 
 
 class HeldOut(NamedTuple):
@@ -204,8 +213,7 @@ def _of_contexts(
 ) -> list[Examples]:
     """Examples of a domain in contexts that have each of the `SHARES` of its histories."""
     items = near_items(domain.text, None, model.weight.device)
-    training = domain.sequences.training()
-    rows = np.flatnonzero(training.lengths >= 2)
+    training, rows = training_rows(domain)
     next_item = training.values[training.offsets[rows + 1] - 1].astype(np.int64)
     asked = Asked(items, without_last(training.take(rows)), next_item)
     alike, likeness = like_texts(items), text_likeness(items, asked.history)
