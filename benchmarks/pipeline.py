@@ -3,24 +3,23 @@
     python -m benchmarks.pipeline --items 10000 100000
 
 Makes raw files of a large domain, whose items all occur, and of a small one, and runs the stages of
-`dvc.yaml` on both as `dvc repro` does, one after the other: each trains for one epoch, with every
-kind of variant, and is ranked from the other. A tenth as many users as items (`--users`: as many as
-given) have ten events each; split by time, so that only `TESTED` of them are tested, whatever the
-size. Seconds, CPU seconds and the highest anonymous memory of a stage's processes are the sums, or
-the highest, of its runs; the exponents are those of CPU seconds and memory over the last two sizes.
-Linux.
+`dvc.yaml` on both as `dvc repro` does, one after the other: models are trained on each for one
+epoch and ranked on both. For ten items there are three users with ten events each, unless `--users`
+says otherwise; the split is by time, so that `TESTED` of them are tested, whatever the size.
+Seconds and CPU seconds are the sums of a stage's runs, anonymous memory (in brackets with pages of
+mapped files) that of its processes together at its highest. The exponents are those of CPU seconds
+and anonymous memory over the last two sizes. Linux.
 """
 
 import argparse
 import math
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,7 +87,9 @@ def write_raw(folder: Path, name: str, num_items: int, num_users: int) -> None:
     interactions.write_parquet(folder / f"{name}-interactions.parquet")
 
 
-def write_project(folder: Path, num_items: int, num_users: int) -> dict[str, Any]:
+def write_project(
+    folder: Path, num_items: int, num_users: int, variants: Sequence[str]
+) -> dict[str, Any]:
     """Raw files and `params.yaml` of a project; returns what that says."""
     sizes = {"large": (num_items, num_users), "small": (SMALL, SMALL)}
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
@@ -109,7 +110,7 @@ def write_project(folder: Path, num_items: int, num_users: int) -> dict[str, Any
         "domains": names,
         "sources": names,
         "backbones": ["sasrec"],
-        "variants": list(VARIANTS),
+        "variants": list(variants),
     }
     params["preprocess"] |= {
         "k_core": 1,
@@ -185,12 +186,12 @@ def memory(pid: int) -> tuple[float, float]:
     return anonymous, resident
 
 
-def run(num_items: int, num_users: int, root: Path) -> dict[str, Used]:
+def run(num_items: int, num_users: int, variants: Sequence[str], root: Path) -> dict[str, Used]:
     """What each stage used with so many items and users; prints what each of its runs did."""
     folder = root / f"{num_items}-{num_users}"
     folder.mkdir(parents=True)
     totals: dict[str, Used] = {}
-    for stage, part, command in commands(write_project(folder, num_items, num_users)):
+    for stage, part, command in commands(write_project(folder, num_items, num_users, variants)):
         found = measure(command, folder)
         print(f"{num_items:,} {stage} {part}: {_cell(found)}", file=sys.stderr, flush=True)
         name = f"{stage} {part.split()[-1]}" if stage in ("train", "evaluate") else stage
@@ -201,7 +202,6 @@ def run(num_items: int, num_users: int, root: Path) -> dict[str, Used]:
             max(so_far.anonymous_mb, found.anonymous_mb),
             max(so_far.resident_mb, found.resident_mb),
         )
-    shutil.rmtree(folder)
     return totals
 
 
@@ -217,12 +217,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--users", type=int, nargs="+", help="as many numbers as for --items")
-    parser.add_argument("--folder", type=Path, help="to work in; else a temporary one")
+    parser.add_argument("--variants", nargs="+", default=VARIANTS)
+    parser.add_argument("--folder", type=Path, help="to work in and keep; else a temporary one")
     options = parser.parse_args()
     users = options.users or [max(size * 3 // 10, 3 * TESTED) for size in options.items]
     sizes = list(zip(options.items, users, strict=True))
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        found = [run(*size, Path(folder)) for size in sizes]
+    with tempfile.TemporaryDirectory() as temporary:
+        root = options.folder or Path(temporary)
+        found = [run(*size, options.variants, root) for size in sizes]
     print(f"load {os.getloadavg()[0]:.1f} at the end\n")
     heads = [f"{items:,} x {users:,}" for items, users in sizes]
     print(f"| items x users | {' | '.join(heads)} | time^ | memory^ |")

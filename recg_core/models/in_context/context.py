@@ -133,6 +133,8 @@ def _smoothed(visits: sp.csr_matrix, alike: sp.csr_matrix) -> sp.csr_matrix:
 
     The product is nearly dense, and so is visits alike: few rows of them exist at a time.
     """
+    if alike.nnz == len(alike.indptr) - 1:  # each stands alone
+        return strongest(visits.tocsr(), SMOOTHED)
     products = (alike[rows] @ visits @ alike for rows in _blocks(visits.shape[0]))
     return sp.vstack([strongest(product.tocsr(), SMOOTHED) for product in products])
 
