@@ -16,7 +16,7 @@ from recg_core.models.in_context.context import EVIDENCE, Reader, read_context
 from recg_core.models.in_context.ridge import ease, local_ridge
 from recg_core.models.in_context.scorer import InContext, evidence_of
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
-from recg_core.models.near import NearItems, near_items
+from recg_core.models.near import NearItems, cosine, near_items
 from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.recommender import create_model
 from recg_core.models.rows import Scorer
@@ -141,7 +141,7 @@ def test_it_sees_no_identity_of_items() -> None:
         Ragged(place[h.values - 1].astype(np.int32), h.offsets) for h in (observed, history)
     ]
     model, rows = random_weights(), np.arange(2)
-    text = items.cosine(np.arange(ITEMS)).numpy()  # any vectors with the same products would do
+    text = cosine(items, np.arange(ITEMS)).numpy()  # any vectors with the same products would do
     vectors = np.linalg.cholesky(text.astype(np.float64) + 1e-6 * np.eye(ITEMS)).astype(np.float32)
     same = near_items(vectors, np.zeros(ITEMS, dtype=np.float32), torch.device("cpu"))
     other = near_items(vectors[order], np.zeros(ITEMS, dtype=np.float32), torch.device("cpu"))

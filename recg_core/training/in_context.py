@@ -33,6 +33,7 @@ from recg_core.models.in_context.scorer import InContext, evidence_of
 from recg_core.models.near import NearItems, near_items
 from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.recommender import SequentialRecommender, create_model
+from recg_core.models.rows import places_of
 from recg_core.models.trained import ItemVectors, TrainedModel, product_scorer
 from recg_core.training.config import TrainConfig
 
@@ -153,12 +154,12 @@ def _scores_of_parts(
     holdout = asked.holdout.sample(min(num_users, max(1, _SCORES_KEPT // len(asked.context.items))))
     of_context = in_context.scorer(asked.context, holdout.history)
     of_model = product_scorer(model.user_matrix(table, holdout.history), table, None)
+    every = np.arange(len(asked.context.items))
     for start in range(0, len(holdout.users), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(holdout.users)))
         history = holdout.history.take(rows)
         context_BN, model_BN = of_context(rows), of_model(rows)
-        user = torch.from_numpy(np.repeat(np.arange(len(rows)), history.lengths))
-        context_BN[user, torch.from_numpy(history.values).long() - 1] = _NEVER
+        context_BN[places_of(history, every, context_BN.device)] = _NEVER
         target_B1 = torch.from_numpy(holdout.target[rows].astype(np.int64) - 1)[:, None]
         yield context_BN, model_BN, model_BN.gather(1, target_B1)[:, 0]
 
@@ -258,8 +259,7 @@ def _candidates(
     device = scores_BN.device
     target_B1 = torch.from_numpy(next_item - 1).to(device)[:, None]
     barred_BN = torch.zeros(len(rows), num_items, dtype=torch.bool, device=device)
-    user = np.repeat(np.arange(len(rows)), history.lengths)
-    barred_BN[torch.from_numpy(user), torch.from_numpy(history.values).long() - 1] = True
+    barred_BN[places_of(history, np.arange(num_items), device)] = True
     barred_BN.scatter_(1, target_B1, True)
     hard = min(HARD, num_items)
     hard_BM = scores_BN.masked_fill(barred_BN, _NEVER).topk(hard, dim=1).indices

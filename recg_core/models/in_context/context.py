@@ -18,7 +18,7 @@ from recg_core.domains.sequences import Ragged
 from recg_core.models.anchor import DECAY, SHARPNESS, count_excess, observed_counts
 from recg_core.models.in_context.ridge import local_ridge
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
-from recg_core.models.near import NearItems
+from recg_core.models.near import NearItems, cosine
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
 from recg_core.models.rows import Items, Scorer
 
@@ -170,7 +170,7 @@ def _set_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
 
 def item_sets(histories: Ragged, num_items: int) -> sp.csr_matrix:
     """1 where a user has met an item, however often, [users, N]."""
-    user = np.repeat(np.arange(len(histories)), histories.lengths)
+    user = histories.rows
     shape = len(histories), num_items
     met = sp.csr_matrix((np.ones(len(user)), (user, histories.values - 1)), shape=shape)
     met.data[:] = 1.0
@@ -185,7 +185,7 @@ def like_texts(items: NearItems) -> sp.csr_matrix:
         return sp.identity(num_items, dtype=np.float32, format="csr")
     k = min(NEIGHBORS, num_items)
     every = np.arange(num_items)
-    near = [items.cosine(every[rows]).topk(k, dim=1) for rows in _blocks(num_items)]
+    near = [cosine(items, every[rows]).topk(k, dim=1) for rows in _blocks(num_items)]
     values_NK = torch.cat([found.values for found in near])
     weights_NK = torch.softmax(values_NK / NEIGHBOR_TEMPERATURE, dim=1).cpu().numpy()
     columns_NK = torch.cat([found.indices for found in near]).cpu().numpy()
