@@ -155,7 +155,7 @@ def _grown(table: sp.csr_matrix, new: int) -> sp.csr_matrix:
 def _sequence_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
     """Regression of every event on what came before it."""
     past = before_each(observed, num_items, window=PAST, decay=RIDGE_DECAY)
-    gram = (past.T @ past).tocsr()
+    gram = (past.T @ past).tocsr().astype(np.float32)
     del past
     cross = co_visits(observed, num_items, window=PAST, decay=RIDGE_DECAY, backward=0.0)
     return local_ridge(gram, cross, strength=SEQUENCE_RIDGE, predictors=PREDICTORS)

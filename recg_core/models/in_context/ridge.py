@@ -31,7 +31,7 @@ def local_ridge(
     cross = (cross - sp.diags(cross.diagonal())).tocsr()
     by_outcome = strongest(cross.T.tocsr(), predictors)
     by_outcome.eliminate_zeros()
-    gram = gram.astype(np.float32)
+    gram = gram.astype(np.float32, copy=False)
     solved = by_outcome.copy()
     # Those of like numbers of predictors together, since they are filled up to the most of them.
     sizes = np.diff(by_outcome.indptr)
