@@ -46,6 +46,7 @@ EPOCHS = 20
 BATCH = 64
 RATE = 0.005
 _AT_ONCE = 64  # users whose evidence on all items is in memory
+_SCORES_KEPT = 1 << 28  # of held-out items and all others, of each kind: 1 GiB
 _NEVER = -1e9
 _NEWTON_STEPS = 12
 _LONGEST_STEP = 0.3
@@ -132,7 +133,8 @@ def _learn_state_weight(model: TrainedModel, held_out: Sequence[HeldOut], num_us
     """The weight w >= 0 that minimises -log softmax(context score + w model score) of held-out
     items of up to `num_users` of each domain: a convex function of one number, by Newton's method.
 
-    They are validation items, since a model's scores of its own training items say too much.
+    They are validation items, since a model's scores of its own training items say too much. In a
+    large catalogue there are fewer users, so that memory stays bounded.
     """
     in_context = model.recommender.in_context
     assert in_context is not None
@@ -158,7 +160,7 @@ def _scores_of_parts(
     in_context, table = model.recommender.in_context, asked.vectors.table
     assert in_context is not None
     assert table is not None
-    holdout = asked.holdout.sample(num_users)
+    holdout = asked.holdout.sample(min(num_users, max(1, _SCORES_KEPT // len(asked.context.items))))
     of_context = in_context.scorer(asked.context, holdout.history)
     of_model = product_scorer(model.user_matrix(table, holdout.history), table, None)
     every = np.arange(len(asked.context.items))

@@ -133,6 +133,8 @@ def _smoothed(visits: sp.csr_matrix, alike: sp.csr_matrix) -> sp.csr_matrix:
 
     The product is nearly dense, and so is visits alike: few rows of them exist at a time.
     """
+    if alike.nnz == len(alike.indptr) - 1:  # each stands alone
+        return strongest(visits.tocsr(), SMOOTHED)
     products = (alike[rows] @ visits @ alike for rows in _blocks(visits.shape[0]))
     return sp.vstack([strongest(product.tocsr(), SMOOTHED) for product in products])
 
@@ -153,7 +155,7 @@ def _grown(table: sp.csr_matrix, new: int) -> sp.csr_matrix:
 def _sequence_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
     """Regression of every event on what came before it."""
     past = before_each(observed, num_items, window=PAST, decay=RIDGE_DECAY)
-    gram = (past.T @ past).tocsr()
+    gram = (past.T @ past).tocsr().astype(np.float32)
     del past
     cross = co_visits(observed, num_items, window=PAST, decay=RIDGE_DECAY, backward=0.0)
     return local_ridge(gram, cross, strength=SEQUENCE_RIDGE, predictors=PREDICTORS)
