@@ -351,7 +351,7 @@ def test_what_the_model_counts_in_its_source_is_the_best_on_held_out_items() -> 
 def test_on_real_histories_it_beats_its_parts_and_is_near_what_is_fitted_there() -> None:
     """Weights learned on one domain, in another; NDCG@10 in the full catalogue.
 
-    The target is the one of three where EASE with all histories is ahead, by some percent.
+    The target is the one of three where EASE with all histories is level.
     """
     data = Path(__file__).parents[2] / "shared" / "data"
     if not data.is_dir():
@@ -367,7 +367,7 @@ def test_on_real_histories_it_beats_its_parts_and_is_near_what_is_fitted_there()
 
     def in_context(observed: Ragged) -> float:
         items = near_items(target.text, None, torch.device("cpu"))
-        return ndcg(model.scorer(read_context(items, observed), holdout.history))
+        return ndcg(model.scorer(read_domain(items, observed), holdout.history))
 
     observed = target.sequences.observed("test")
     free = {
@@ -379,4 +379,4 @@ def test_on_real_histories_it_beats_its_parts_and_is_near_what_is_fitted_there()
     whole = in_context(observed)
     assert whole > 1.3 * free["knn_lse_popularity"]
     assert whole > max(value for name, value in free.items() if name != "ease")
-    assert whole > 0.9 * free["ease"]
+    assert whole > 0.97 * free["ease"]

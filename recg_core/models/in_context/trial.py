@@ -7,6 +7,7 @@ others did before theirs? Shapes: B users, M candidates, N items.
 from dataclasses import replace
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from recg_core.domains.sequences import Ragged
@@ -23,12 +24,16 @@ _SCORES_AT_ONCE = 1 << 24  # as many as have so many scores, if that is less
 def read_domain(items: NearItems, observed: Ragged) -> Context:
     """`read_context`, with a trial on up to `TRIAL_USERS` of the histories, always the same."""
     alike = like_texts(items)
-    context = read_context(items, observed, alike)
+    trial = _trial(items, observed, alike)  # before the context, so that one is in memory at a time
+    return replace(read_context(items, observed, alike), trial=trial)
+
+
+def _trial(items: NearItems, observed: Ragged, alike: sp.csr_matrix) -> Examples | None:
     asked = asked_for_last(observed)
     if not len(asked.next_item):
-        return context
+        return None
     reader = Reader(read_context(items, asked.history, alike), asked.history)
-    return replace(context, trial=examples_of(reader, asked, len(items), TRIAL_USERS, 0))
+    return examples_of(reader, asked, len(items), TRIAL_USERS, 0)
 
 
 def examples_of(
