@@ -18,8 +18,8 @@ from recg_core.domains.domain import Domain, load_domains
 from recg_core.domains.sequences import Holdout, Ragged, share_of
 from recg_core.domains.source_domains import source_of
 from recg_core.evaluation.training_free import BaselinesConfig, training_free_scorers
-from recg_core.models.in_context.context import read_context
 from recg_core.models.in_context.scorer import InContext
+from recg_core.models.in_context.trial import read_domain
 from recg_core.models.near import near_items
 from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.models.ranking.metrics import mean_metrics
@@ -53,7 +53,7 @@ def rows_of(
         if name in ROWS:
             yield name, measured(scorer, holdout, target.num_items)
     start = time.perf_counter()
-    context = read_context(near_items(target.text, None, torch.device("cpu")), observed)
+    context = read_domain(near_items(target.text, None, torch.device("cpu")), observed)
     print(f"context of {target.name}: {time.perf_counter() - start:.1f} s", flush=True)
     for source, models in learned.items():
         if in_domain(source, target.name):

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-import yaml
+from ruamel.yaml import YAML
 
 from benchmarks.recommend import CLUSTER, HISTORY, events
 
@@ -92,7 +92,7 @@ def write_project(
 ) -> dict[str, Any]:
     """Raw files and `params.yaml` of a project; returns what that says."""
     sizes = {"large": (num_items, num_users), "small": (SMALL, SMALL)}
-    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    params = YAML(typ="safe").load(REPOSITORY / "params.yaml")
     names = list(sizes)
     for name, size in sizes.items():
         write_raw(folder, name, *size)
@@ -120,13 +120,13 @@ def write_project(
     params["pool"]["domains"] = names
     params["train"] |= {"max_epochs": 1, "batch_size": 256}
     params["patterns"]["max_epochs"] = 1
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    YAML(typ="safe").dump(params, folder / "params.yaml")
     return params
 
 
 def commands(params: dict[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
     """Stage, what of it and the command of each stage of `dvc.yaml`, in an order that works."""
-    stages = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+    stages = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]
     last = ("figures", "report")
     for name in [*(n for n in stages if n not in last), *last]:
         lists = {

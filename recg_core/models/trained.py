@@ -118,10 +118,17 @@ class TrainedModel:
             return None
         if self.recommender.in_context is not None:
             # Imported here: other variants need not wait for scipy.
-            from recg_core.models.in_context.context import read_context
+            from recg_core.models.in_context.trial import read_domain
 
-            return read_context(near, observed, alike)
+            return read_domain(near, observed, alike)
         return LogCounts.of(observed_counts(observed, len(near)).to(self.recommender.device))
+
+    def fitted(self, evidence: Evidence) -> Evidence:
+        """The same for this model alone, which need not ask again what a context is worth to it."""
+        in_context = self.recommender.in_context
+        if in_context is None or evidence is None or isinstance(evidence, LogCounts):
+            return evidence
+        return in_context.fitted(evidence)
 
     def more_evidence(self, evidence: Evidence, vectors: ItemVectors) -> Evidence:
         """Evidence about the items of `vectors`, of which it knew the first alone.
