@@ -254,7 +254,7 @@ def test_popularity_counts_what_every_user_did_before_the_test_period() -> None:
     times = [[1, 2, 8], [1, 2], [3, 4], [5, 7, 10]]
     lengths = np.array([len(row) for row in rows])
     timestamps = np.array([t for row in times for t in row])
-    split: SplitPositions = temporal(timestamps, lengths, *own_cuts(timestamps))
+    split: SplitPositions = temporal(timestamps, lengths, *own_cuts(np.sort(timestamps)))
     sequences = Sequences(
         ragged(rows), [f"u{i}" for i in range(4)], split.train_length, split.valid_position,
         split.test_position,

@@ -16,7 +16,14 @@ from recg_core.evaluation.training_free import training_free_scorers
 from recg_core.models.card import ModelSpec, Origin
 from recg_core.models.in_context.context import EVIDENCE, Reader, read_context
 from recg_core.models.in_context.ridge import ease, local_ridge
-from recg_core.models.in_context.scorer import InContext, evidence_of
+from recg_core.models.in_context.scorer import (
+    REACH,
+    WORTH_STD,
+    InContext,
+    evidence_of,
+    most_probable_worth,
+)
+from recg_core.models.in_context.trial import read_domain
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
 from recg_core.models.near import NearItems, cosine, near_items
 from recg_core.models.ranking.full_rank import validation_ndcg
@@ -198,6 +205,93 @@ def test_more_visits_together_raise_an_item() -> None:
     assert after[0, 1] - before[0, 1] > (after - before)[0, rest].max()
 
 
+def trial_of(rows: list[list[float]], times: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Users that all have the same two kinds of evidence about the item that came next and one
+    other."""
+    evidence_BME = torch.tensor([rows]).expand(times, -1, -1)
+    return evidence_BME, torch.zeros(evidence_BME.shape[:2])
+
+
+def test_the_worth_of_evidence_is_the_most_probable_one() -> None:
+    """Against a plain minimiser, users near to and far from their next item among them."""
+    random = torch.Generator().manual_seed(4)
+    evidence_BME = torch.randn(50, 9, 3, generator=random)
+    evidence_BME[:25, 0] += 1.0
+    log_weight_BM = torch.randn(50, 9, generator=random)
+    found = most_probable_worth(evidence_BME, log_weight_BM)
+    start = (evidence_BME.sum(dim=2) + log_weight_BM).softmax(dim=1)[:, 0] ** REACH
+    worth = torch.ones(3, requires_grad=True)
+    optimizer = torch.optim.LBFGS([worth], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        log_share_B = (evidence_BME @ worth + log_weight_BM).log_softmax(dim=1)[:, 0]
+        total = -(start / start.mean() * log_share_B).sum()
+        total = total + (worth - 1).square().sum() / (2 * WORTH_STD**2)
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    torch.testing.assert_close(found, worth.detach(), rtol=1e-3, atol=1e-3)
+
+
+def test_evidence_is_worth_more_where_it_is_right_and_less_where_it_is_wrong() -> None:
+    right_and_wrong = [[1.0, 0.0], [0.0, 1.0]]
+    few = most_probable_worth(*trial_of(right_and_wrong, 1))
+    many = most_probable_worth(*trial_of(right_and_wrong, 100))
+    assert 1.0 < few[0] < 1.6
+    assert many[0] > few[0]
+    torch.testing.assert_close(few[0] - 1, 1 - few[1])
+    says_nothing = most_probable_worth(*trial_of([[1.0, 1.0], [1.0, 1.0]], 100))
+    torch.testing.assert_close(says_nothing, torch.ones(2))
+
+
+def test_sequences_are_worth_less_where_histories_are_shuffled() -> None:
+    """In cycles the order tells all; shuffled, the regression on sequences says no more than the
+    one on sets."""
+    domain = cycle_domain("target", num_users=200)
+    items = near_items(domain.text, None, torch.device("cpu"))
+    observed = domain.sequences.observed("test")
+    random = np.random.default_rng(0)
+    rows = [observed.take(np.array([row])).values for row in range(len(observed))]
+    shuffled = ragged([random.permutation(row).tolist() for row in rows])
+    model = InContext()
+    with torch.no_grad():
+        model.weight.fill_(0.3)
+    worth = [model.fitted(read_domain(items, found)).worth for found in (observed, shuffled)]
+    kinds = [EVIDENCE.index("sequence_ridge"), EVIDENCE.index("set_ridge")]
+    ordered, mixed = (torch.as_tensor(found)[kinds] for found in worth)
+    assert ordered[0] - ordered[1] > 0.2 + mixed[0] - mixed[1]
+
+
+def test_scores_are_those_of_the_worth_of_evidence() -> None:
+    context, history = read_domain(unit_items(), histories([5, 4, 8, 0, 3])), histories([4, 2])
+    model, rows = random_weights(), np.arange(2)
+    fitted = model.fitted(context)
+    assert fitted.trial is None
+    assert model.fitted(fitted) is fitted
+    reader = Reader(context, history)
+    evidence_BNE = evidence_of(reader, rows, torch.arange(ITEMS).expand(2, -1))
+    expected = torch.einsum(
+        "bne,be->bn", evidence_BNE, model.weights(reader.properties(rows)) * fitted.worth
+    )
+    for known in (context, fitted, fitted.with_items(unit_items())):
+        torch.testing.assert_close(model.scorer(known, history)(rows), expected.detach())
+
+
+def test_a_trial_asks_for_what_came_last_and_has_not_seen_it() -> None:
+    items, observed = unit_items(), histories([5, 4, 8, 1, 0, 3])
+    last = observed.offsets[1:][observed.lengths >= 2] - 1
+    changed = Ragged(observed.values.copy(), observed.offsets)
+    changed.values[last] = changed.values[last] % ITEMS + 1
+    trial, other = read_domain(items, observed).trial, read_domain(items, changed).trial
+    assert trial is not None
+    assert other is not None
+    assert len(trial.log_weight_BM) == len(last)
+    torch.testing.assert_close(trial.properties_BG, other.properties_BG)
+    assert read_domain(items, ragged([[], [3], []])).trial is None
+
+
 def test_what_is_learned_is_the_same_twice_and_knows_no_held_out_item() -> None:
     source = cycle_domain("source", num_users=60)
     changed = cycle_domain("source", num_users=60)
@@ -296,7 +390,7 @@ def test_backbones_of_a_source_learn_the_weights_once_and_have_the_bytes_of_each
 def test_on_real_histories_it_beats_its_parts_and_is_near_what_is_fitted_there() -> None:
     """Weights learned on one domain, in another; NDCG@10 in the full catalogue.
 
-    The target is the one of three where EASE with all histories is ahead, by some percent.
+    The target is the one of three where EASE with all histories is level.
     """
     data = Path(__file__).parents[2] / "shared" / "data"
     if not data.is_dir():
@@ -312,7 +406,7 @@ def test_on_real_histories_it_beats_its_parts_and_is_near_what_is_fitted_there()
 
     def in_context(observed: Ragged) -> float:
         items = near_items(target.text, None, torch.device("cpu"))
-        return ndcg(model.scorer(read_context(items, observed), holdout.history))
+        return ndcg(model.scorer(read_domain(items, observed), holdout.history))
 
     observed = target.sequences.observed("test")
     free = {
@@ -324,4 +418,4 @@ def test_on_real_histories_it_beats_its_parts_and_is_near_what_is_fitted_there()
     whole = in_context(observed)
     assert whole > 1.3 * free["knn_lse_popularity"]
     assert whole > max(value for name, value in free.items() if name != "ease")
-    assert whole > 0.9 * free["ease"]
+    assert whole > 0.97 * free["ease"]

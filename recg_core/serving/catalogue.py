@@ -337,7 +337,8 @@ class Catalogue:
 
     def read_again(self) -> None:
         """Read all histories for what the model takes from them."""
-        evidence = self._trained.evidence(self._vectors, self._histories.items)
+        read = self._trained.evidence(self._vectors, self._histories.items)
+        evidence = self._trained.fitted(read)
         self._read = _Read(self._histories, len(self.items), evidence)
 
     def take_evidence(self, other: "Catalogue") -> None:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recg_core.domains.domain import Domain, training_rows
-from recg_core.domains.sequences import Holdout, Ragged, without_last
+from recg_core.domains.sequences import Holdout
 from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.card import ModelSpec, Origin
 from recg_core.models.in_context.context import (
@@ -29,8 +29,10 @@ from recg_core.models.in_context.context import (
     read_context,
     text_likeness,
 )
-from recg_core.models.in_context.scorer import InContext, evidence_of
-from recg_core.models.near import NearItems, near_items
+from recg_core.models.in_context.examples import NEVER, Examples, asked_for_last
+from recg_core.models.in_context.scorer import InContext
+from recg_core.models.in_context.trial import examples_of
+from recg_core.models.near import near_items
 from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.recommender import SequentialRecommender, create_model
 from recg_core.models.rows import places_of
@@ -40,31 +42,13 @@ from recg_core.training.config import TrainConfig
 log = logging.getLogger(__name__)
 
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.0)  # of the source's histories that a context has
-HARD = 200  # candidates that score highest at the start
-EASY = 200  # candidates drawn from all
 EPOCHS = 20
 BATCH = 64
 RATE = 0.005
 _AT_ONCE = 64  # users whose evidence on all items is in memory
-_NEVER = -1e9
+_SCORES_KEPT = 1 << 28  # of held-out items and all others, of each kind: 1 GiB
 _NEWTON_STEPS = 12
 _LONGEST_STEP = 0.3
-
-
-class Examples(NamedTuple):
-    """Users, each with the item that came next in column 0 and candidates that did not."""
-
-    evidence_BME: Tensor
-    properties_BG: Tensor
-    log_weight_BM: Tensor  # of how many items a candidate stands for
-
-
-class Asked(NamedTuple):
-    """The users of a domain that have a next item."""
-
-    items: NearItems
-    history: Ragged  # before it
-    next_item: np.ndarray  # int64, item_idx
 
 
 def without_context(spec: ModelSpec) -> ModelSpec:
@@ -132,7 +116,8 @@ def _learn_state_weight(model: TrainedModel, held_out: Sequence[HeldOut], num_us
     """The weight w >= 0 that minimises -log softmax(context score + w model score) of held-out
     items of up to `num_users` of each domain: a convex function of one number, by Newton's method.
 
-    They are validation items, since a model's scores of its own training items say too much.
+    They are validation items, since a model's scores of its own training items say too much. In a
+    large catalogue there are fewer users, so that memory stays bounded.
     """
     in_context = model.recommender.in_context
     assert in_context is not None
@@ -158,7 +143,7 @@ def _scores_of_parts(
     in_context, table = model.recommender.in_context, asked.vectors.table
     assert in_context is not None
     assert table is not None
-    holdout = asked.holdout.sample(num_users)
+    holdout = asked.holdout.sample(min(num_users, max(1, _SCORES_KEPT // len(asked.context.items))))
     of_context = in_context.scorer(asked.context, holdout.history)
     of_model = product_scorer(model.user_matrix(table, holdout.history), table, None)
     every = np.arange(len(asked.context.items))
@@ -166,7 +151,7 @@ def _scores_of_parts(
         rows = np.arange(start, min(start + _AT_ONCE, len(holdout.users)))
         history = holdout.history.take(rows)
         context_BN, model_BN = of_context(rows), of_model(rows)
-        context_BN[places_of(history, every, context_BN.device)] = _NEVER
+        context_BN[places_of(history, every, context_BN.device)] = NEVER
         target_B1 = torch.from_numpy(holdout.target[rows].astype(np.int64) - 1)[:, None]
         yield context_BN, model_BN, model_BN.gather(1, target_B1)[:, 0]
 
@@ -214,14 +199,13 @@ def _of_contexts(
     """Examples of a domain in contexts that have each of the `SHARES` of its histories."""
     items = near_items(domain.text, None, model.weight.device)
     training, rows = training_rows(domain)
-    next_item = training.values[training.offsets[rows + 1] - 1].astype(np.int64)
-    asked = Asked(items, without_last(training.take(rows)), next_item)
+    asked = asked_for_last(training.take(rows))
     alike, likeness = like_texts(items), text_likeness(items, asked.history)
     parts = []
     for share in SHARES:
-        observed = asked.history.take(np.flatnonzero(random.random(len(rows)) < share))
+        observed = asked.history.take(np.flatnonzero(random.random(len(asked.history)) < share))
         reader = Reader(read_context(items, observed, alike), asked.history, likeness)
-        parts.append(_examples(model, reader, asked, users, random))
+        parts.append(examples_of(reader, asked, len(items), users, random))
     return parts
 
 
@@ -233,47 +217,6 @@ def _together(parts: Sequence[Examples]) -> Examples:
         missing = most - log_weight_BM.shape[1]
         evidence = F.pad(evidence_BME, (0, 0, 0, missing))
         filled.append(
-            Examples(evidence, properties_BG, F.pad(log_weight_BM, (0, missing), value=_NEVER))
+            Examples(evidence, properties_BG, F.pad(log_weight_BM, (0, missing), value=NEVER))
         )
     return Examples(*(torch.cat(tensors) for tensors in zip(*filled, strict=True)))
-
-
-def _examples(
-    model: InContext, reader: Reader, asked: Asked, users: int, random: np.random.Generator
-) -> Examples:
-    """What a context says about some users."""
-    chosen = np.sort(random.permutation(len(asked.next_item))[:users])
-    parts = []
-    for start in range(0, len(chosen), _AT_ONCE):
-        rows = chosen[start : start + _AT_ONCE]
-        candidates_BM, weight_BM = _candidates(model.scores(reader, rows), asked, rows, random)
-        evidence = evidence_of(reader, rows, candidates_BM)
-        parts.append(Examples(evidence, reader.properties(rows), weight_BM))
-    return Examples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
-
-
-def _candidates(
-    scores_BN: Tensor, asked: Asked, rows: np.ndarray, random: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """The next item, hard and easy candidates of users (0-based items [B, M]), and the logarithms
-    of what each stands for; items of the history and repeated ones stand for nothing."""
-    history, next_item, num_items = (
-        asked.history.take(rows),
-        asked.next_item[rows],
-        len(asked.items),
-    )
-    device = scores_BN.device
-    target_B1 = torch.from_numpy(next_item - 1).to(device)[:, None]
-    barred_BN = torch.zeros(len(rows), num_items, dtype=torch.bool, device=device)
-    barred_BN[places_of(history, np.arange(num_items), device)] = True
-    barred_BN.scatter_(1, target_B1, True)
-    hard = min(HARD, num_items)
-    hard_BM = scores_BN.masked_fill(barred_BN, _NEVER).topk(hard, dim=1).indices
-    easy_BM = torch.from_numpy(random.integers(0, num_items, (len(rows), EASY))).to(device)
-    hard_weight_BM = torch.zeros(hard_BM.shape, device=device)
-    hard_weight_BM[barred_BN.gather(1, hard_BM)] = _NEVER
-    taken_BN = barred_BN.scatter(1, hard_BM, True)
-    easy_weight_BM = torch.full(easy_BM.shape, math.log(num_items / EASY), device=device)
-    easy_weight_BM[taken_BN.gather(1, easy_BM)] = _NEVER
-    weights = [torch.zeros_like(target_B1, dtype=torch.float32), hard_weight_BM, easy_weight_BM]
-    return torch.cat([target_B1, hard_BM, easy_BM], dim=1), torch.cat(weights, dim=1)

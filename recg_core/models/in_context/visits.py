@@ -47,12 +47,10 @@ def _decayed_pairs(
 
 def strongest(table: sp.csr_matrix, k: int) -> sp.csr_matrix:
     """The table with the `k` largest entries of each row alone."""
-    kept, lengths = [], np.minimum(np.diff(table.indptr), k)
-    for start, end in zip(table.indptr[:-1], table.indptr[1:], strict=True):
-        found = np.arange(start, end)
-        if len(found) > k:
-            found = np.sort(start + np.argpartition(-table.data[start:end], k - 1)[:k])
-        kept.append(found)
-    places = np.concatenate(kept)
-    indptr = np.concatenate([[0], np.cumsum(lengths)])
-    return sp.csr_matrix((table.data[places], table.indices[places], indptr), shape=table.shape)
+    kept, lengths = np.ones(table.nnz, dtype=bool), np.diff(table.indptr)
+    for row in np.flatnonzero(lengths > k):
+        start, end = table.indptr[row : row + 2]
+        kept[start:end] = False
+        kept[start + np.argpartition(-table.data[start:end], k - 1)[:k]] = True
+    indptr = np.concatenate([[0], np.cumsum(np.minimum(lengths, k))])
+    return sp.csr_matrix((table.data[kept], table.indices[kept], indptr), shape=table.shape)
