@@ -99,7 +99,7 @@ def _lists(cell: Cell, users: np.ndarray | None) -> pl.DataFrame:
 
 def users_who_met(training: Ragged, num_items: int) -> np.ndarray:
     """By how many users each item was met, int64 [N]."""
-    user = np.repeat(np.arange(len(training)), training.lengths)
+    user = training.rows
     met = np.unique(user * (num_items + 1) + training.values) % (num_items + 1)
     return np.bincount(met, minlength=num_items + 1)[1:]
 
