@@ -177,7 +177,7 @@ def _gunzip(path: Path, stream: BinaryIO, advance: Advance) -> Iterator[bytes]:
             try:
                 # The limit keeps a few bytes from growing into more than memory holds.
                 piece = member.decompress(data, BLOCK_BYTES)
-            except isal_zlib.error as error:
+            except isal_zlib.error as error:  # type: ignore[misc]  # a class, against its stub
                 raise UserError(
                     f"{path}: the gzip stream is damaged between byte offsets "
                     f"{num_read - len(data)} and {num_read} ({error}); fetch the file again"
