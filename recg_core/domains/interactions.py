@@ -26,7 +26,7 @@ from recg_core.raw.spill import Columns, DividedSpill, in_batches
 # A part has the interactions of so many bytes of raw files, some hundred thousand to two million.
 PART_BYTES = 1 << 25
 MAX_PARTS = 256
-DIVIDED_ROWS = 1 << 19  # divided at a time, so that what goes to a part at once is no handful
+DIVIDED_ROWS = 1 << 18  # divided at a time, so that what goes to a part at once is no handful
 PROBE = pl.Series(["x" * length for length in range(64)])  # user ids
 SAMPLED = 64  # of so many users one is looked at to find ranges of equal size
 READ: Columns = {
