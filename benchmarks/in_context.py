@@ -18,8 +18,8 @@ from recg_core.domains.domain import Domain, load_domains
 from recg_core.domains.sequences import Holdout, Ragged, share_of
 from recg_core.domains.source_domains import source_of
 from recg_core.evaluation.training_free import BaselinesConfig, training_free_scorers
-from recg_core.models.in_context.context import read_context
 from recg_core.models.in_context.scorer import InContext
+from recg_core.models.in_context.trial import read_domain
 from recg_core.models.near import near_items
 from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.models.ranking.metrics import mean_metrics
@@ -53,7 +53,7 @@ def rows_of(
         if name in ROWS:
             yield name, measured(scorer, holdout, target.num_items)
     start = time.perf_counter()
-    context = read_context(near_items(target.text, None, torch.device("cpu")), observed)
+    context = read_domain(near_items(target.text, None, torch.device("cpu")), observed)
     print(f"context of {target.name}: {time.perf_counter() - start:.1f} s", flush=True)
     for source, models in learned.items():
         if in_domain(source, target.name):
@@ -76,7 +76,7 @@ def mean_metrics_of(seeds: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]
 def compared(row: np.ndarray, other: np.ndarray) -> str:
     """95 % bootstrap interval of the mean difference over users, and p of the paired t-test."""
     difference_U1 = (row - other)[:, None]
-    low, high = interval(bootstrap_means(difference_U1, RESAMPLES, 0))
+    low, high = interval(bootstrap_means([difference_U1], len(difference_U1), RESAMPLES, 0))
     p_value = paired_t_test(difference_U1).item()
     return f"{100 * low.item():+.2f} to {100 * high.item():+.2f}, p {p_value:.2g}"
 

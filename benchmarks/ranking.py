@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from recg_core.domains.sequences import Holdout, Ragged
-from recg_core.models.in_context.context import read_context, text_likeness
+from recg_core.models.in_context.context import text_likeness
 from recg_core.models.in_context.scorer import InContext
+from recg_core.models.in_context.trial import read_domain
 from recg_core.models.near import near_items
 from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.models.ranking.metrics import ranking_metrics
@@ -85,8 +86,8 @@ def main() -> None:
     holdout, few = make_holdout(num_users, num_items, 0), make_holdout(256, num_items, 1)
     near = near_items(text, None, torch.device("cpu"))
     started = time.perf_counter()
-    context = read_context(near, holdout.history)
-    print(f"read_context: {time.perf_counter() - started:.1f} s")
+    context = read_domain(near, holdout.history)
+    print(f"read_domain: {time.perf_counter() - started:.1f} s")
     scorers = {
         "products": product_scorer(users, table, None),
         "knn_lse": text_likeness(near, holdout.history),

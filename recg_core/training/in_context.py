@@ -8,7 +8,7 @@ Shapes: B users, M candidates, N items, E kinds of evidence, G properties of use
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recg_core.domains.domain import Domain
-from recg_core.domains.sequences import Holdout, Ragged, without_last
+from recg_core.domains.domain import Domain, training_rows
+from recg_core.domains.sequences import Holdout
 from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.card import ModelSpec, Origin
 from recg_core.models.in_context.context import (
@@ -29,41 +29,26 @@ from recg_core.models.in_context.context import (
     read_context,
     text_likeness,
 )
-from recg_core.models.in_context.scorer import InContext, evidence_of
-from recg_core.models.near import NearItems, near_items
+from recg_core.models.in_context.examples import NEVER, Examples, asked_for_last
+from recg_core.models.in_context.scorer import InContext
+from recg_core.models.in_context.trial import examples_of
+from recg_core.models.near import near_items
 from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.recommender import SequentialRecommender, create_model
+from recg_core.models.rows import places_of
 from recg_core.models.trained import ItemVectors, TrainedModel, product_scorer
 from recg_core.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.0)  # of the source's histories that a context has
-HARD = 200  # candidates that score highest at the start
-EASY = 200  # candidates drawn from all
 EPOCHS = 20
 BATCH = 64
 RATE = 0.005
 _AT_ONCE = 64  # users whose evidence on all items is in memory
-_NEVER = -1e9
+_SCORES_KEPT = 1 << 28  # of held-out items and all others, of each kind: 1 GiB
 _NEWTON_STEPS = 12
 _LONGEST_STEP = 0.3
-
-
-class Examples(NamedTuple):
-    """Users, each with the item that came next in column 0 and candidates that did not."""
-
-    evidence_BME: Tensor
-    properties_BG: Tensor
-    log_weight_BM: Tensor  # of how many items a candidate stands for
-
-
-class Asked(NamedTuple):
-    """The users of a domain that have a next item."""
-
-    items: NearItems
-    history: Ragged  # before it
-    next_item: np.ndarray  # int64, item_idx
 
 
 def without_context(spec: ModelSpec) -> ModelSpec:
@@ -77,8 +62,12 @@ def with_context(
     source: SourceDomains,
     config: TrainConfig,
     seed: int,
+    weights: Mapping[str, np.ndarray],
 ) -> tuple[SequentialRecommender, float]:
-    """Add what reads contexts to a trained model: learn its weights, and what the model counts.
+    """Add what reads contexts to a trained model: its weights, and learn what the model counts.
+
+    Args:
+        weights: what `in_context_weights` gives.
 
     Returns:
         The model, on the CPU and in evaluation mode, and its NDCG@10 on the validation items, the
@@ -88,10 +77,8 @@ def with_context(
     whole.load_state_dict({**whole.state_dict(), **trained.state_dict()})
     origin = Origin(spec, source.name, source.encoder_fingerprint)
     model = TrainedModel(whole.eval(), origin, f"{spec.backbone} {source.name} seed {seed}")
-    config_of, in_context = spec.variant.in_context, whole.in_context
-    assert config_of is not None
-    assert in_context is not None
-    learn_in_context(in_context, source, config_of.users, seed)
+    assert whole.in_context is not None
+    whole.in_context.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
     held_out = [_held_out(model, domain) for domain in source.domains]
     _learn_state_weight(model, held_out, config.valid_users)
     found = []
@@ -100,6 +87,13 @@ def with_context(
         num_items = len(asked.context.items)
         found.append(validation_ndcg(scorer, asked.holdout, num_items, label=model.label))
     return whole, float(np.mean(found))
+
+
+def in_context_weights(source: SourceDomains, users: int, seed: int) -> dict[str, np.ndarray]:
+    """`learn_in_context` from the start: the same for all backbones."""
+    model = InContext()
+    learn_in_context(model, source, users, seed)
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 
 
 class HeldOut(NamedTuple):
@@ -122,7 +116,8 @@ def _learn_state_weight(model: TrainedModel, held_out: Sequence[HeldOut], num_us
     """The weight w >= 0 that minimises -log softmax(context score + w model score) of held-out
     items of up to `num_users` of each domain: a convex function of one number, by Newton's method.
 
-    They are validation items, since a model's scores of its own training items say too much.
+    They are validation items, since a model's scores of its own training items say too much. In a
+    large catalogue there are fewer users, so that memory stays bounded.
     """
     in_context = model.recommender.in_context
     assert in_context is not None
@@ -148,15 +143,15 @@ def _scores_of_parts(
     in_context, table = model.recommender.in_context, asked.vectors.table
     assert in_context is not None
     assert table is not None
-    holdout = asked.holdout.sample(num_users)
+    holdout = asked.holdout.sample(min(num_users, max(1, _SCORES_KEPT // len(asked.context.items))))
     of_context = in_context.scorer(asked.context, holdout.history)
     of_model = product_scorer(model.user_matrix(table, holdout.history), table, None)
+    every = np.arange(len(asked.context.items))
     for start in range(0, len(holdout.users), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(holdout.users)))
         history = holdout.history.take(rows)
         context_BN, model_BN = of_context(rows), of_model(rows)
-        user = torch.from_numpy(np.repeat(np.arange(len(rows)), history.lengths))
-        context_BN[user, torch.from_numpy(history.values).long() - 1] = _NEVER
+        context_BN[places_of(history, every, context_BN.device)] = NEVER
         target_B1 = torch.from_numpy(holdout.target[rows].astype(np.int64) - 1)[:, None]
         yield context_BN, model_BN, model_BN.gather(1, target_B1)[:, 0]
 
@@ -203,16 +198,14 @@ def _of_contexts(
 ) -> list[Examples]:
     """Examples of a domain in contexts that have each of the `SHARES` of its histories."""
     items = near_items(domain.text, None, model.weight.device)
-    training = domain.sequences.training()
-    rows = np.flatnonzero(training.lengths >= 2)
-    next_item = training.values[training.offsets[rows + 1] - 1].astype(np.int64)
-    asked = Asked(items, without_last(training.take(rows)), next_item)
+    training, rows = training_rows(domain)
+    asked = asked_for_last(training.take(rows))
     alike, likeness = like_texts(items), text_likeness(items, asked.history)
     parts = []
     for share in SHARES:
-        observed = asked.history.take(np.flatnonzero(random.random(len(rows)) < share))
+        observed = asked.history.take(np.flatnonzero(random.random(len(asked.history)) < share))
         reader = Reader(read_context(items, observed, alike), asked.history, likeness)
-        parts.append(_examples(model, reader, asked, users, random))
+        parts.append(examples_of(reader, asked, len(items), users, random))
     return parts
 
 
@@ -224,48 +217,6 @@ def _together(parts: Sequence[Examples]) -> Examples:
         missing = most - log_weight_BM.shape[1]
         evidence = F.pad(evidence_BME, (0, 0, 0, missing))
         filled.append(
-            Examples(evidence, properties_BG, F.pad(log_weight_BM, (0, missing), value=_NEVER))
+            Examples(evidence, properties_BG, F.pad(log_weight_BM, (0, missing), value=NEVER))
         )
     return Examples(*(torch.cat(tensors) for tensors in zip(*filled, strict=True)))
-
-
-def _examples(
-    model: InContext, reader: Reader, asked: Asked, users: int, random: np.random.Generator
-) -> Examples:
-    """What a context says about some users."""
-    chosen = np.sort(random.permutation(len(asked.next_item))[:users])
-    parts = []
-    for start in range(0, len(chosen), _AT_ONCE):
-        rows = chosen[start : start + _AT_ONCE]
-        candidates_BM, weight_BM = _candidates(model.scores(reader, rows), asked, rows, random)
-        evidence = evidence_of(reader, rows, candidates_BM)
-        parts.append(Examples(evidence, reader.properties(rows), weight_BM))
-    return Examples(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
-
-
-def _candidates(
-    scores_BN: Tensor, asked: Asked, rows: np.ndarray, random: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """The next item, hard and easy candidates of users (0-based items [B, M]), and the logarithms
-    of what each stands for; items of the history and repeated ones stand for nothing."""
-    history, next_item, num_items = (
-        asked.history.take(rows),
-        asked.next_item[rows],
-        len(asked.items),
-    )
-    device = scores_BN.device
-    target_B1 = torch.from_numpy(next_item - 1).to(device)[:, None]
-    barred_BN = torch.zeros(len(rows), num_items, dtype=torch.bool, device=device)
-    user = np.repeat(np.arange(len(rows)), history.lengths)
-    barred_BN[torch.from_numpy(user), torch.from_numpy(history.values).long() - 1] = True
-    barred_BN.scatter_(1, target_B1, True)
-    hard = min(HARD, num_items)
-    hard_BM = scores_BN.masked_fill(barred_BN, _NEVER).topk(hard, dim=1).indices
-    easy_BM = torch.from_numpy(random.integers(0, num_items, (len(rows), EASY))).to(device)
-    hard_weight_BM = torch.zeros(hard_BM.shape, device=device)
-    hard_weight_BM[barred_BN.gather(1, hard_BM)] = _NEVER
-    taken_BN = barred_BN.scatter(1, hard_BM, True)
-    easy_weight_BM = torch.full(easy_BM.shape, math.log(num_items / EASY), device=device)
-    easy_weight_BM[taken_BN.gather(1, easy_BM)] = _NEVER
-    weights = [torch.zeros_like(target_B1, dtype=torch.float32), hard_weight_BM, easy_weight_BM]
-    return torch.cat([target_B1, hard_BM, easy_BM], dim=1), torch.cat(weights, dim=1)

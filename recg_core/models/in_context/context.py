@@ -6,7 +6,7 @@ embeddings.
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,9 +16,10 @@ from torch import Tensor
 
 from recg_core.domains.sequences import Ragged
 from recg_core.models.anchor import DECAY, SHARPNESS, count_excess, observed_counts
+from recg_core.models.in_context.examples import Examples
 from recg_core.models.in_context.ridge import local_ridge
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
-from recg_core.models.near import NearItems
+from recg_core.models.near import NearItems, cosine
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
 from recg_core.models.rows import Items, Scorer
 
@@ -63,12 +64,17 @@ class Context:
         log_counts_N2: log(1 + `observed_counts`).
         tables: by kind of evidence.
         events_per_item: log(1 + mean count).
+        trial: users asked for the last of their observed items, by the context of what preceded
+            those; None where nobody has two.
+        worth: of each kind of evidence here, relative to elsewhere, [E]; see `InContext.fitted`.
     """
 
     items: NearItems
     log_counts_N2: Tensor
     tables: dict[str, Table]
     events_per_item: float
+    trial: Examples | None = None
+    worth: Tensor | float = 1.0
 
     def with_items(self, items: NearItems) -> "Context":
         """The same of `items`, the first of which are these; nobody has met the others.
@@ -80,7 +86,7 @@ class Context:
             return self
         tables = {name: Table(t.decay, _grown(t.values, new)) for name, t in self.tables.items()}
         counts = torch.nn.functional.pad(self.log_counts_N2, (0, 0, 0, new))
-        return Context(items, counts, tables, self.events_per_item)
+        return replace(self, items=items, log_counts_N2=counts, tables=tables)
 
 
 DENSE = ("text", "latest_text", "count", "recent_count")
@@ -92,7 +98,7 @@ CENTER = (0.0, 1.8, 1.0, 3.0, 2.0)
 
 
 def read_context(items: NearItems, observed: Ragged, alike: sp.csr_matrix | None = None) -> Context:
-    """Read the observed histories of a domain.
+    """Read the observed histories of a domain, and try nothing on them; see `read_domain`.
 
     Args:
         items: unit vectors of their texts.
@@ -133,6 +139,8 @@ def _smoothed(visits: sp.csr_matrix, alike: sp.csr_matrix) -> sp.csr_matrix:
 
     The product is nearly dense, and so is visits alike: few rows of them exist at a time.
     """
+    if alike.nnz == len(alike.indptr) - 1:  # each stands alone
+        return strongest(visits.tocsr(), SMOOTHED)
     products = (alike[rows] @ visits @ alike for rows in _blocks(visits.shape[0]))
     return sp.vstack([strongest(product.tocsr(), SMOOTHED) for product in products])
 
@@ -153,7 +161,7 @@ def _grown(table: sp.csr_matrix, new: int) -> sp.csr_matrix:
 def _sequence_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
     """Regression of every event on what came before it."""
     past = before_each(observed, num_items, window=PAST, decay=RIDGE_DECAY)
-    gram = (past.T @ past).tocsr()
+    gram = (past.T @ past).tocsr().astype(np.float32)
     del past
     cross = co_visits(observed, num_items, window=PAST, decay=RIDGE_DECAY, backward=0.0)
     return local_ridge(gram, cross, strength=SEQUENCE_RIDGE, predictors=PREDICTORS)
@@ -168,7 +176,7 @@ def _set_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
 
 def item_sets(histories: Ragged, num_items: int) -> sp.csr_matrix:
     """1 where a user has met an item, however often, [users, N]."""
-    user = np.repeat(np.arange(len(histories)), histories.lengths)
+    user = histories.rows
     shape = len(histories), num_items
     met = sp.csr_matrix((np.ones(len(user)), (user, histories.values - 1)), shape=shape)
     met.data[:] = 1.0
@@ -183,7 +191,7 @@ def like_texts(items: NearItems) -> sp.csr_matrix:
         return sp.identity(num_items, dtype=np.float32, format="csr")
     k = min(NEIGHBORS, num_items)
     every = np.arange(num_items)
-    near = [items.cosine(every[rows]).topk(k, dim=1) for rows in _blocks(num_items)]
+    near = [cosine(items, every[rows]).topk(k, dim=1) for rows in _blocks(num_items)]
     values_NK = torch.cat([found.values for found in near])
     weights_NK = torch.softmax(values_NK / NEIGHBOR_TEMPERATURE, dim=1).cpu().numpy()
     columns_NK = torch.cat([found.indices for found in near]).cpu().numpy()
@@ -202,6 +210,7 @@ class Reader:
 
     def __init__(self, context: Context, history: Ragged, likeness: Scorer | None = None) -> None:
         self._context = context
+        self.worth = context.worth
         self._history = history
         self._device = context.items.rows.device
         self._near = text_likeness(context.items, history) if likeness is None else likeness

@@ -1,11 +1,13 @@
 """The in-context scorer: evidence, weighted as a source has taught.
 
 It has some fifty parameters and sees no item, only evidence about it, so that it means the same
-in every domain. Shapes: B users, M candidates, N items, E kinds of evidence, G properties.
+in every domain. What a domain's own histories say about the worth of evidence there counts as
+well. Shapes: B users, M candidates, N items, E kinds of evidence, G properties.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial, reduce
 from operator import add
 
@@ -28,13 +30,18 @@ from recg_core.models.rows import EVERY, Items, Scorer
 START = {"text": 0.7, "count": 0.35, "recent_count": 0.35}
 START_OF_OTHERS = 0.05
 ROWS_OF_THREAD = 32  # fewer are not worth a thread of their own
+WORTH_STD = 1.0  # how far from 1 the worth of evidence may well be in another domain
+REACH = 0.3
+_NEWTON_STEPS = 12
+_LONGEST_STEP = 1.0
 
 
 class InContext(nn.Module):
-    """Scores sum_e w_e exp(<g_e, properties of the user>) evidence_e of the candidate.
+    """Scores sum_e v_e w_e exp(<g_e, properties of the user>) evidence_e of the candidate.
 
-    The gate g says for which users, and in which domains, a kind of evidence counts for more. In
-    the source, whose products a backbone knows, the score of that is added times `state_weight`.
+    The gate g says for which users, and in which domains, a kind of evidence counts for more; v is
+    its worth in the domain, 1 where nothing is known of it; see `fitted`. In the source, whose
+    products a backbone knows, the score of that is added times `state_weight`.
     """
 
     least: Tensor
@@ -61,9 +68,23 @@ class InContext(nn.Module):
         """Scores of candidates, [B, M]."""
         return torch.einsum("bme,be->bm", evidence_BME, self.weights(properties_BG))
 
+    @torch.no_grad()
+    def fitted(self, context: Context) -> Context:
+        """The context with the worth of evidence to this model, by the trial on its histories.
+
+        It is the most probable one where v ~ N(1, WORTH_STD^2) beforehand: near 1 with few
+        histories. See `most_probable_worth`.
+        """
+        trial = context.trial
+        if trial is None:
+            return context
+        weighed_BME = trial.evidence_BME * self.weights(trial.properties_BG)[:, None, :]
+        worth = most_probable_worth(weighed_BME, trial.log_weight_BM)
+        return replace(context, trial=None, worth=worth)
+
     def scorer(self, context: Context, history: Ragged) -> Scorer:
         """The scores of a domain's items for rows of `history`."""
-        return Scorer(partial(self._of, Reader(context, history)))
+        return Scorer(partial(self._of, Reader(self.fitted(context), history)))
 
     def scores(self, reader: Reader, rows: np.ndarray) -> Tensor:
         """Scores of all items for users, [B, N]."""
@@ -71,7 +92,7 @@ class InContext(nn.Module):
 
     @torch.no_grad()
     def _of(self, reader: Reader, rows: np.ndarray) -> Callable[[Items], Tensor]:
-        weights_BE = self.weights(reader.properties(rows))
+        weights_BE = self.weights(reader.properties(rows)) * reader.worth
         sparse_BN = _weighted_sum(reader, rows, weights_BE[:, len(DENSE) :].cpu().numpy())
         dense = reader.dense(rows)
 
@@ -84,6 +105,30 @@ class InContext(nn.Module):
             return scores_Bn
 
         return score
+
+
+def most_probable_worth(weighed_BME: Tensor, log_weight_BM: Tensor) -> Tensor:
+    """The v [E] that minimises -sum_B c log softmax_M(sum_E v weighed + log_weight)[0]
+    + |v - 1|^2 / (2 WORTH_STD^2), a convex function, by Newton's method.
+
+    c, 1 in the mean, grows with the probability of the user's next item where v = 1, as
+    probability^REACH: those whose next item is far from every list say little about its head.
+    """
+    weighed_BME, log_weight_BM = weighed_BME.double(), log_weight_BM.double()
+    log_share_BM = (weighed_BME.sum(dim=2) + log_weight_BM).log_softmax(dim=1)
+    count_B1 = (REACH * log_share_BM[:, :1]).softmax(dim=0) * len(log_share_BM)
+    worth_E = torch.ones_like(weighed_BME[0, 0])
+    prior_EE = torch.eye(len(worth_E)).to(weighed_BME) / WORTH_STD**2
+    for _ in range(_NEWTON_STEPS):
+        share_BM1 = (weighed_BME @ worth_E + log_weight_BM).softmax(dim=1)[:, :, None]
+        mean_BE = (share_BM1 * weighed_BME).sum(dim=1)
+        slope_E = (count_B1 * (mean_BE - weighed_BME[:, 0])).sum(dim=0) + prior_EE @ (worth_E - 1)
+        apart_BME = weighed_BME - mean_BE[:, None, :]
+        apart_BME *= (count_B1[:, :, None] * share_BM1).sqrt_()
+        apart = apart_BME.flatten(0, 1)
+        step_E = torch.linalg.solve(apart.T @ apart + prior_EE, slope_E)
+        worth_E -= step_E.clamp(-_LONGEST_STEP, _LONGEST_STEP)
+    return worth_E.float()
 
 
 def _weighted_sum(reader: Reader, rows: np.ndarray, weights_BS: np.ndarray) -> sp.csc_matrix:
