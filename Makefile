@@ -1,9 +1,11 @@
 # `make demo` installs and runs the whole pipeline; `make test` installs and runs all checks.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 # Without a GPU `uv pip install --torch-backend cpu` is a sixth of the download: docs/installing.md.
 INSTALL ?= $(BIN)/pip install --quiet --disable-pip-version-check
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 # The paper's domains: a folder with the data set's files or its base URL, and what to do with them.
@@ -44,7 +46,7 @@ PAPER = -S 'grid.backbones=$(call list,$(BACKBONES))' -S 'grid.variants=$(call l
 install: $(BIN)/.installed
 
 $(BIN)/.installed: pyproject.toml requirements.lock
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) -c requirements.lock -e '.[dev,llm2vec,pipeline,ray,serve]'
 	touch $@
 
@@ -86,4 +88,4 @@ lock:
 	    --no-header --no-annotate --fork-strategy requires-python -o requirements.lock pyproject.toml
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf $(VENV) build *.egg-info

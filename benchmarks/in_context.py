@@ -76,7 +76,7 @@ def mean_metrics_of(seeds: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]
 def compared(row: np.ndarray, other: np.ndarray) -> str:
     """95 % bootstrap interval of the mean difference over users, and p of the paired t-test."""
     difference_U1 = (row - other)[:, None]
-    low, high = interval(bootstrap_means(difference_U1, RESAMPLES, 0))
+    low, high = interval(bootstrap_means([difference_U1], len(difference_U1), RESAMPLES, 0))
     p_value = paired_t_test(difference_U1).item()
     return f"{100 * low.item():+.2f} to {100 * high.item():+.2f}, p {p_value:.2g}"
 

@@ -1,9 +1,10 @@
 """Time, memory and disk of the report on the paper's full grid, from simulated ranks.
 
-27 models (three sources, backbones and variants) x 3 targets x 5 seeds x 90,000 users, and ten
-training-free rows a target: `python -m benchmarks.report`
+27 models (three sources, backbones and variants) x 3 targets x seeds x users, and ten training-free
+rows a target: `python -m benchmarks.report`, or with `--users 465000` for 200 million ranks.
 """
 
+import argparse
 import resource
 import tempfile
 import time
@@ -21,7 +22,7 @@ from recg_core.report.build import Inputs, Outputs, write_report
 from recg_core.report.cells import Grid, Model
 from recg_core.report.config import ReportConfig
 
-USERS, SEEDS, ITEMS = 90_000, 5, 24_000
+ITEMS = 24_000
 GRID = Grid(
     ("IS", "VG", "MI"), ("IS", "VG", "MI"), ("gru4rec", "sasrec", "bert4rec"),
     ("sem", "recg", "best"),
@@ -31,9 +32,13 @@ FREE_ROWS = [Model(None, f"row_{i}") for i in range(10)]
 
 def main() -> None:
     """Simulate, report, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--users", type=int, default=90_000)
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        ranks = simulate(root)
+        ranks = simulate(root, options.users, options.seeds)
         size = sum(path.stat().st_size for path in (root / "ranks").rglob("*.parquet"))
         print(f"{ranks:,} ranks, {size / 1e6:.1f} MB, {size / ranks:.3f} bytes a rank")
         before = peak_gigabytes()
@@ -53,29 +58,30 @@ def peak_gigabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def simulate(root: Path) -> int:
+def simulate(root: Path, users: int, seeds: int) -> int:
     """Write every input of a report; return the number of ranks."""
     random = np.random.default_rng(0)
     count = 0
     for target in GRID.domains:
-        candidates = (ITEMS - 3 - random.geometric(0.2, USERS)).astype(np.int32)
+        candidates = (ITEMS - 3 - random.geometric(0.2, users)).astype(np.int32)
         for model, source in product(GRID.models(zero_shot=True), GRID.sources):
-            count += simulate_cell(root, model, source, target, candidates, SEEDS, random)
+            count += simulate_cell(root, model, source, target, candidates, seeds, random)
         for row in FREE_ROWS:
             count += simulate_cell(root, row, NO_SOURCE, target, candidates, 1, random)
         for source in GRID.sources:
             slices = pl.DataFrame(
                 {
-                    "user_idx": np.arange(USERS),
+                    "user_idx": np.arange(users),
                     "history_length": ITEMS - candidates,
-                    "popularity": random.geometric(0.02, USERS),
-                    "head": random.random(USERS) < 0.5,
-                    "source_similarity": random.random(USERS),
+                    "popularity": random.geometric(0.02, users),
+                    "head": random.random(users) < 0.5,
+                    "source_similarity": random.random(users),
                 },
                 schema=SLICES.columns,
             )
             SLICES.write(slices, root / "slices" / f"{source}_to_{target}.parquet")
-        stats = dict.fromkeys(("num_items", "num_users", "num_interactions"), 1)
+        stats = {"num_items": ITEMS, "num_users": users, "num_test_users": users}
+        stats |= {"num_interactions": 8 * users}
         stats_path = root / "domains" / target / "stats.json"
         write_sealed_json(stats_path, {**stats, "mean_sequence_length": 8.0})
     return count
@@ -86,10 +92,10 @@ def simulate_cell(
     random: np.random.Generator,
 ) -> int:  # fmt: skip
     """Ranks between uniform and near the top: u^2.5 of the catalogue; one rank in 100 is tied."""
-    shape = (USERS, seeds)
+    shape = (len(candidates), seeds)
     higher = (candidates[:, None] - 2) * random.random(shape) ** 2.5
     ranks = SeedRanks(
-        np.arange(USERS, dtype=np.int32),
+        np.arange(len(candidates), dtype=np.int32),
         np.arange(seeds, dtype=np.int32),
         candidates,
         higher.astype(np.int32),
@@ -107,7 +113,7 @@ def simulate_cell(
         root / "ranks" / str(model), f"{source}_to_{target}", ranks, saw,
         backbone=model.backbone, variant=model.variant, source=source, target=target,
     )  # fmt: skip
-    return USERS * seeds
+    return len(candidates) * seeds
 
 
 if __name__ == "__main__":

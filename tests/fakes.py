@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import polars as pl
 
 from recg_core.base.errors import UserError
 from recg_core.base.schema import ITEMS
+from recg_core.encoders.base import Advance
 
 
 def items_frame(ids: Sequence[str], titles: Sequence[str] | None = None) -> pl.DataFrame:
@@ -56,16 +58,36 @@ class CountingEncoder:
 
 
 class DyingEncoder(CountingEncoder):
-    """Kills the process that comes first to a text."""
+    """Kills the process that comes first to a text, when it has told that all were done."""
 
     def __init__(self, text: str, died: Path) -> None:
         super().__init__()
         self.fatal, self.died = text, died
 
-    def encode(self, texts: Sequence[str], advance: object = None) -> np.ndarray:
+    def encode(self, texts: Sequence[str], advance: Advance | None = None) -> np.ndarray:
         if self.fatal in texts and not self.died.exists():
+            if advance is not None:
+                advance(len(texts))
             self.died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        return super().encode(texts)
+
+
+class WatchedEncoder(CountingEncoder):
+    """Goes on after the first text of a list only when somebody has seen that one is done."""
+
+    def __init__(self, seen: Path) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def encode(self, texts: Sequence[str], advance: Advance | None = None) -> np.ndarray:
+        assert advance is not None
+        advance(1)
+        patience = time.monotonic() + 60
+        while not self.seen.exists():
+            if time.monotonic() > patience:
+                raise UserError("nobody saw that the first text is done")
+            time.sleep(0.01)
         return super().encode(texts)
 
 

@@ -22,6 +22,7 @@ from recg_core.report.bands import (
 )
 from recg_core.report.cells import Cell, Cells, Grid, Model
 from recg_core.report.config import ReportConfig
+from recg_core.report.per_user import UserValues
 
 STARTS = (0, 1, 5, 20)
 
@@ -69,7 +70,9 @@ def measured_bands(values: dict[Cell, list[float]], tmp_path: Path) -> list[Band
         Grid(("T",), ("A", "B"), ("gru4rec", "sasrec"), ("sem", "anchored")),
         {(c.model, c.source, "T"): c for c in values},
     )
-    measured = cast(Any, SimpleNamespace(users=users, values=wide))
+    places = {c: np.arange(4)[:, None] + 4 * n for n, c in enumerate(wide)}
+    made = UserValues(np.concatenate(list(wide.values())), places)
+    measured = cast(Any, SimpleNamespace(users=users, values=made))
     return list(measure_bands(cells, "T", measured, tmp_path, config))
 
 

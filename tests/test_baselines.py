@@ -237,13 +237,24 @@ def test_only_one_kernel_is_alive_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
     assert most == 1
 
 
+def test_rows_that_are_passed_over_cost_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("items are multiplied for a row that nobody asks for scores")
+
+    domain = games(*small_domain())
+    monkeypatch.setattr(UnitItems, "products", refused)
+    histories = domain.sequences.holdout("test").history
+    scorers = training_free_scorers(domain, histories, domain.sequences.observed("test"), CONFIG)
+    assert [name for name, _ in scorers] == ROWS
+
+
 def test_popularity_counts_what_every_user_did_before_the_test_period() -> None:
     """Also users who have no test item: in a split by time most have none."""
     rows = [[1, 2, 3], [1, 2], [2, 5], [3, 4, 1]]
     times = [[1, 2, 8], [1, 2], [3, 4], [5, 7, 10]]
     lengths = np.array([len(row) for row in rows])
     timestamps = np.array([t for row in times for t in row])
-    split: SplitPositions = temporal(timestamps, lengths, *own_cuts(timestamps))
+    split: SplitPositions = temporal(timestamps, lengths, *own_cuts(np.sort(timestamps)))
     sequences = Sequences(
         ragged(rows), [f"u{i}" for i in range(4)], split.train_length, split.valid_position,
         split.test_position,

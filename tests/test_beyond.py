@@ -3,10 +3,14 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import rs_metrics
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import percentileofscore
+from torchmetrics.functional import pairwise_cosine_similarity
 from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalNormalizedDCG
 
 from recg_core.domains.sequences import Holdout, Ragged
@@ -32,11 +36,11 @@ def holdout(histories: list[list[int]], targets: list[int]) -> Holdout:
     return Holdout(users, ragged(histories), np.array(targets, dtype=np.int32))
 
 
-def listed(scores: torch.Tensor, held: Holdout, text: np.ndarray) -> Any:
+def listed(scores: torch.Tensor, held: Holdout, text: np.ndarray, scores_at_once: int = 70) -> Any:
     """The table that is kept while the ranks are counted."""
     listing = Listing(held)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(full_rank, "SCORES_AT_ONCE", 70)
+        patch.setattr(full_rank, "SCORES_AT_ONCE", scores_at_once)
         rank_holdout(table_scorer(scores), held, scores.shape[1], watch=listing.watch)
     return listing.table(text)
 
@@ -68,6 +72,26 @@ def test_lists_are_short_where_few_items_are_left_and_empty_where_all_score_the_
     table = listed(scores, holdout([[2, 1], [3]], [4, 1]), np.eye(4, dtype=np.float32))
     assert table["items"].to_list() == [[3, 4], []]
     assert table["diversity"].to_list() == [1.0, 0.0]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 300))
+def test_equal_scores_are_listed_by_item_whatever_the_tiles(
+    seed: int, num_items: int, scores_at_once: int
+) -> None:
+    """Tiles come in another order than items: those of the test items are scored first."""
+    random = np.random.default_rng(seed)
+    scores = random.integers(0, 3, (6, num_items)).astype(np.float32)
+    histories = [random.integers(1, num_items + 1, 3).tolist() for _ in scores]
+    targets = random.integers(1, num_items + 1, len(scores)).tolist()
+    text = np.ones((num_items, 2), dtype=np.float32)
+    held = holdout(histories, targets)
+    found = listed(torch.from_numpy(scores), held, text, scores_at_once)["items"].to_list()
+    for row, seen, target, items in zip(scores, histories, targets, found, strict=True):
+        candidates = [i for i in range(1, num_items + 1) if i == target or i not in seen]
+        alike = len({row[i - 1] for i in candidates}) == 1
+        expected = sorted(candidates, key=lambda i: (-row[i - 1], i))[:NUM_LISTED]
+        assert items == ([] if alike else expected)
 
 
 @given(st.integers(0, 30), st.integers(0, 30))
@@ -114,6 +138,63 @@ def test_measures_of_three_lists_by_hand() -> None:
     # Percentiles .875, .625 and, of the two that nobody met, .25.
     assert popularity(lists, met).mean == pytest.approx((0.75 + 0.5625) / 2)
     assert novelty(lists, met, 4).mean == pytest.approx((1 + 1) / 2)
+
+
+def log_of(histories: list[list[int]]) -> pd.DataFrame:
+    """Histories as rs_metrics takes them."""
+    return pd.DataFrame(
+        [(user, item) for user, items in enumerate(histories) for item in items],
+        columns=["user_id", "item_id"],
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_coverage_and_novelty_are_those_of_rs_metrics(seed: int) -> None:
+    """Which leaves out no list: ours are the means over users who were recommended any."""
+    random = np.random.default_rng(seed)
+    num_items = int(random.integers(20, 200))
+    common = 1 + num_items // 2  # the others are met by nobody
+    histories = [random.integers(1, common, size).tolist() for size in random.integers(1, 9, 60)]
+    lists = [random.permutation(num_items)[:size] + 1 for size in random.integers(1, 11, 40)]
+    lists = [items.tolist() for items in lists]
+    met = users_who_met(ragged(histories), num_items)
+    theirs = dict(enumerate(lists))
+    ours = [*lists, []]
+
+    assert coverage(ours, num_items).mean == pytest.approx(
+        rs_metrics.coverage(list(range(1, num_items + 1)), theirs), abs=1e-9
+    )
+    assert novelty(ours, met, len(histories)).mean == pytest.approx(
+        rs_metrics.surprisal(log_of(histories), theirs), abs=1e-9
+    )
+    percentiles = [np.mean([percentileofscore(met, met[i - 1], "mean") for i in x]) for x in lists]
+    assert popularity(ours, met).mean == pytest.approx(np.mean(percentiles) / 100, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_popularity_is_that_of_rs_metrics_where_items_are_met_by_one_user_more_each(
+    seed: int,
+) -> None:
+    """Theirs is the share of users who met an item, ours the middle of its percentile."""
+    random = np.random.default_rng(seed)
+    num_items = 50
+    histories = [list(range(user, num_items + 1)) for user in range(1, num_items + 1)]
+    lists = [(random.permutation(num_items)[:10] + 1).tolist() for _ in range(30)]
+    found = popularity(lists, users_who_met(ragged(histories), num_items)).mean
+    theirs = rs_metrics.popularity(log_of(histories), dict(enumerate(lists)))
+    assert found == pytest.approx(theirs - 0.5 / num_items, abs=1e-9)
+
+
+def test_diversity_is_that_of_the_cosines_of_torchmetrics() -> None:
+    """To the precision of float32, in which it is kept."""
+    random = np.random.default_rng(3)
+    scores = torch.from_numpy(random.normal(size=(50, 40)).astype(np.float32))
+    text = (random.normal(size=(40, 8)) * random.uniform(0.1, 9, (40, 1))).astype(np.float32)
+    table = listed(scores, holdout([[1]] * 50, [2] * 50), text)
+    for items, found in zip(table["items"].to_list(), table["diversity"], strict=True):
+        vectors = torch.from_numpy(text[np.array(items) - 1].astype(np.float64))
+        cosines = pairwise_cosine_similarity(vectors, zero_diagonal=True)
+        assert found == pytest.approx(1 - cosines.sum().item() / (10 * 9), abs=1e-6)
 
 
 def test_coverage_is_as_sure_as_leaving_out_every_user_in_turn_says() -> None:

@@ -30,12 +30,12 @@ def two_cards(cycle: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("two_cards")
 @pytest.mark.parametrize("device", [None, "cuda"])
-def test_models_take_turns_on_all_cards_as_many_at_once_as_memory_takes(
+def test_a_model_goes_to_the_card_with_most_room_as_many_at_once_as_memory_takes(
     device: str | None, cycle: Domain, tmp_path: Path
 ) -> None:
     runs = plan(cycle, tmp_path, device).runs
     placed, at_once = share_cards(runs, alone(cycle), most=16)
-    assert [run.device for run in placed] == ["cuda:0", "cuda:1", "cuda:0", "cuda:1", "cuda:0"]
+    assert [run.device for run in placed] == ["cuda:0", "cuda:0", "cuda:1", "cuda:0", "cuda:0"]
     assert at_once == 4
     assert [run.digest() for run in placed] == [run.digest() for run in runs]
 
@@ -48,6 +48,17 @@ def test_cores_and_a_named_card_are_limits_too(cycle: Domain, tmp_path: Path) ->
     placed, at_once = share_cards(plan(cycle, tmp_path, "cuda:1").runs, alone(cycle), most=16)
     assert {run.device for run in placed} == {"cuda:1"}
     assert at_once == 1
+
+
+@pytest.mark.usefixtures("two_cards")
+@pytest.mark.parametrize("free", [{0: 50 << 30, 1: 0}, {0: 1 << 20, 1: 0}])
+def test_a_full_card_gets_no_model(
+    free: dict[int, int], cycle: Domain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where neither has room: there is one model at a time then, on the less full one."""
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda card: (free[card], 80 << 30))
+    placed, _ = share_cards(plan(cycle, tmp_path, None).runs, alone(cycle), most=16)
+    assert {run.device for run in placed} == {"cuda:0"}
 
 
 def test_any_other_device_trains_one_model_at_a_time(cycle: Domain, tmp_path: Path) -> None:

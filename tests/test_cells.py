@@ -202,7 +202,7 @@ def test_the_library_gives_the_scores_that_evaluation_ranks(
     folder = trained(tmp_path, source, VARIANTS[variant])
     targets = [source] if variant == "id" else [source, cycle_domain("target", num_items=40)]
     evaluated(folder, source, targets)
-    model = load_trained(folder / "model", folder / "patterns", seed=0, device="cpu")
+    model = load_trained(folder / "model", folder / "patterns", seed=0)
     for target in targets:
         holdout = target.sequences.holdout("test")
         score = model.scorer(target, holdout.history, target.sequences.observed("test"))

@@ -108,7 +108,7 @@ def test_with_all_histories_the_ranks_are_those_of_the_cells(ranked: Path) -> No
 
 def test_with_a_share_only_its_histories_are_read(ranked: Path, target: Domain) -> None:
     models, patterns = (ranked / name / "source" / "gru4rec" for name in ("model", "patterns"))
-    model = load_trained(models, patterns, seed=0, device="cpu")
+    model = load_trained(models, patterns, seed=0)
     part = share_of(target.sequences.observed("test"), 0.3)
     holdout = target.sequences.holdout("test")
     score = model.scorer(target, holdout.history, part)

@@ -1,5 +1,6 @@
 """The in-context row: what it reads of histories, and that it reads nothing else."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recg_core.domains.sequences import Ragged
+from recg_core.domains.source_domains import SourceDomains
 from recg_core.evaluation.training_free import training_free_scorers
 from recg_core.models.card import ModelSpec, Origin
 from recg_core.models.in_context.context import EVIDENCE, Reader, read_context
@@ -23,16 +25,25 @@ from recg_core.models.in_context.scorer import (
 )
 from recg_core.models.in_context.trial import read_domain
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
-from recg_core.models.near import NearItems, near_items
+from recg_core.models.near import NearItems, cosine, near_items
 from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.recommender import create_model
 from recg_core.models.rows import Scorer
+from recg_core.models.tensors import seed_path
 from recg_core.models.trained import TrainedModel
 from recg_core.models.variant import InContextConfig, TextItemsConfig, VariantConfig
 from recg_core.training.config import TrainConfig
-from recg_core.training.in_context import learn_in_context, with_context, without_context
+from recg_core.training.in_context import (
+    in_context_weights,
+    learn_in_context,
+    with_context,
+    without_context,
+)
+from recg_core.training.plan import plan_runs
+from recg_core.training.train import train_models
 from tests.conftest import alone, cycle_domain, ragged
 from tests.test_baselines import CONFIG, games, real_domain
+from tests.test_training import SEM, pool_of, spec
 
 ITEMS = 12
 
@@ -148,7 +159,7 @@ def test_it_sees_no_identity_of_items() -> None:
         Ragged(place[h.values - 1].astype(np.int32), h.offsets) for h in (observed, history)
     ]
     model, rows = random_weights(), np.arange(2)
-    text = items.cosine(np.arange(ITEMS)).numpy()  # any vectors with the same products would do
+    text = cosine(items, np.arange(ITEMS)).numpy()  # any vectors with the same products would do
     vectors = np.linalg.cholesky(text.astype(np.float64) + 1e-6 * np.eye(ITEMS)).astype(np.float32)
     same = near_items(vectors, np.zeros(ITEMS, dtype=np.float32), torch.device("cpu"))
     other = near_items(vectors[order], np.zeros(ITEMS, dtype=np.float32), torch.device("cpu"))
@@ -247,7 +258,9 @@ def test_sequences_are_worth_less_where_histories_are_shuffled() -> None:
     model = InContext()
     with torch.no_grad():
         model.weight.fill_(0.3)
-    worth = [model.fitted(read_domain(items, found, 150)).worth for found in (observed, shuffled)]
+    worth = [
+        model.fitted(read_domain(items, found, users=150)).worth for found in (observed, shuffled)
+    ]
     kinds = [EVIDENCE.index("sequence_ridge"), EVIDENCE.index("set_ridge")]
     ordered, mixed = (torch.as_tensor(found)[kinds] for found in worth)
     assert ordered[0] - ordered[1] > 0.2 + mixed[0] - mixed[1]
@@ -255,7 +268,7 @@ def test_sequences_are_worth_less_where_histories_are_shuffled() -> None:
 
 def test_scores_are_those_of_the_worth_of_evidence() -> None:
     items, history = unit_items(), histories([4, 2])
-    context = read_domain(items, histories([5, 4, 8, 0, 3]), 4)
+    context = read_domain(items, histories([5, 4, 8, 0, 3]), users=4)
     model, rows = random_weights(), np.arange(2)
     fitted = model.fitted(context)
     assert fitted.trial is None
@@ -274,12 +287,14 @@ def test_a_trial_asks_for_what_came_last_and_has_not_seen_it() -> None:
     last = observed.offsets[1:][observed.lengths >= 2] - 1
     changed = Ragged(observed.values.copy(), observed.offsets)
     changed.values[last] = changed.values[last] % ITEMS + 1
-    trial, other = (read_domain(items, found, len(last)).trial for found in (observed, changed))
+    trial, other = (
+        read_domain(items, found, users=len(last)).trial for found in (observed, changed)
+    )
     assert trial is not None
     assert other is not None
     assert len(trial.log_weight_BM) == len(last)
     torch.testing.assert_close(trial.properties_BG, other.properties_BG)
-    assert read_domain(items, observed, len(last) + 1).trial is None
+    assert read_domain(items, observed, users=len(last) + 1).trial is None
 
 
 def test_what_is_learned_is_the_same_twice_and_knows_no_held_out_item() -> None:
@@ -322,12 +337,13 @@ def test_what_the_model_counts_in_its_source_is_the_best_on_held_out_items() -> 
         TextItemsConfig("text"), {"kind": "bpr"}, score="cosine", in_context=InContextConfig(20)
     )
     sizes = {"dim": 8, "num_layers": 1, "num_heads": 1, "dropout": 0.0, "max_length": 10}
-    spec = ModelSpec("sasrec", sizes, variant, source.text.shape[1])
+    of = ModelSpec("sasrec", sizes, variant, source.text.shape[1])
     config = TrainConfig(32, 0.001, 1, 1, 8, 4, 1000, 1)
     torch.manual_seed(0)
-    without = create_model(without_context(spec)).eval()
-    whole, ndcg = with_context(without, spec, alone(source), config, seed=0)
-    trained = TrainedModel(whole, Origin(spec, "source", source.encoder_fingerprint), "source")
+    without = create_model(without_context(of)).eval()
+    weights = in_context_weights(alone(source), users=20, seed=0)
+    whole, ndcg = with_context(without, of, alone(source), config, 0, weights)
+    trained = TrainedModel(whole, Origin(of, "source", source.encoder_fingerprint), "source")
     holdout, observed = source.sequences.holdout("valid"), source.sequences.observed("valid")
     row = torch.arange(len(holdout.users))
     seen = row.repeat_interleave(torch.from_numpy(holdout.history.lengths))
@@ -346,6 +362,33 @@ def test_what_the_model_counts_in_its_source_is_the_best_on_held_out_items() -> 
     assert ndcg == validation_ndcg(scorer, holdout, source.num_items)
     best = loss(learned)
     assert all(best <= loss(max(learned + step, 0.0)) + 1e-6 for step in (-0.2, -0.02, 0.02, 0.2))
+
+
+def test_backbones_of_a_source_learn_the_weights_once_and_have_the_bytes_of_each_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = cycle_domain("source", num_users=60)
+    reads = dataclasses.replace(SEM, score="cosine", in_context=InContextConfig(20))
+    config, names = TrainConfig(32, 0.001, 1, 1, 8, 4, 1000, 1), ("gru4rec", "sasrec")
+    learned: list[int] = []
+
+    def counted(model: InContext, source: SourceDomains, users: int, seed: int) -> None:
+        learned.append(seed)
+        learn_in_context(model, source, users, seed)
+
+    def weights(of: tuple[str, ...], folder: Path) -> dict[str, bytes]:
+        models = [spec(name, source, reads) for name in of]
+        work = folder / "work"
+        plan = plan_runs(alone(source), pool_of(), models, config, (3, 4), work=work, device="cpu")
+        train_models(plan, folder)
+        return {name: seed_path(folder / name, 4).read_bytes() for name in of}
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
+    monkeypatch.setattr("recg_core.training.in_context.learn_in_context", counted)
+    together = weights(names, tmp_path / "together")
+    assert learned == [3, 4]
+    for name in names:
+        assert weights((name,), tmp_path / name) == {name: together[name]}
 
 
 @pytest.mark.real

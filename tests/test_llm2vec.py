@@ -123,11 +123,11 @@ def plain_mean(folders: dict[str, str], text: str, first: int) -> np.ndarray:
     encoder = ours(folders)
     encoder.encode(["load"])
     tokenizer, model = encoder._tokenizer, encoder._model
-    ids = torch.tensor([tokenizer(text)["input_ids"]])
+    ids = torch.tensor([tokenizer(text)["input_ids"]], device=model.device)
     with torch.no_grad():
-        mask = torch.zeros(1, 1, ids.shape[1], ids.shape[1])
+        mask = torch.zeros(1, 1, ids.shape[1], ids.shape[1], device=model.device)
         states = model(input_ids=ids, attention_mask=mask).last_hidden_state[0]
-    return states[first:].mean(dim=0).numpy()
+    return states[first:].mean(dim=0).cpu().numpy()
 
 
 def test_instruction_and_first_token_are_attended_to_but_not_averaged(
@@ -258,9 +258,10 @@ def test_packed_states_are_those_of_the_library_for_each_text_alone(
     sequences = [torch.randint(200, (n,), generator=generator).tolist() for n in lengths]
     with torch.inference_mode():
         for ids, found in zip(sequences, packed_states(model, sequences), strict=True):
-            mask = torch.zeros(1, 1, len(ids), len(ids))
-            expected = model(input_ids=torch.tensor([ids]), attention_mask=mask)
-            np.testing.assert_allclose(found, expected.last_hidden_state[0], atol=1e-5)
+            mask = torch.zeros(1, 1, len(ids), len(ids), device=model.device)
+            alone = torch.tensor([ids], device=model.device)
+            expected = model(input_ids=alone, attention_mask=mask).last_hidden_state[0]
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-7)
 
 
 def test_one_kernel_for_all_lengths_is_asked_for_what_one_product_a_length_gives(

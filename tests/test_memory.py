@@ -13,7 +13,7 @@ from recg_core.base.errors import UserError
 from recg_core.domains import domain as domains
 from recg_core.domains.domain import load_domain, load_domains
 from recg_core.domains.sequences import Holdout, Ragged
-from recg_core.models.near import HalfItems, near_items
+from recg_core.models.near import HalfItems, cosine, near_items
 from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.models.rows import Scorer
 
@@ -83,7 +83,7 @@ def test_large_embeddings_are_mapped_and_small_ones_read(
     halves = near_items(found.text, found.text_mean, torch.device("cpu"))
     assert isinstance(halves, HalfItems)
     units, some = near_items(in_memory.text, None, torch.device("cpu")), np.array([3, 4400])
-    torch.testing.assert_close(halves.cosine(some), units.cosine(some), atol=1e-5, rtol=0)
+    torch.testing.assert_close(cosine(halves, some), cosine(units, some), atol=1e-5, rtol=0)
 
 
 @pytest.mark.real

@@ -14,7 +14,7 @@ from recg_core.models.ranking.metrics import ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks, read_ranks
 from recg_core.report.compare import CompareConfig, changes_table, compare_cells
 from recg_core.report.config import Protocols
-from recg_core.report.per_user import user_metrics
+from recg_core.report.per_user import user_values
 
 
 def simulated(num_users: int, num_seeds: int, seed: int, better: float = 1.0) -> SeedRanks:
@@ -33,7 +33,9 @@ def simulated(num_users: int, num_seeds: int, seed: int, better: float = 1.0) ->
 def test_metrics_are_those_of_each_seed_alone(num_users: int, num_seeds: int, seed: int) -> None:
     rows = [simulated(num_users, num_seeds, seed), simulated(num_users, 1, seed + 1)]
     protocols = Protocols((1, 7), num_negatives=50)
-    for row, found in zip(rows, user_metrics(rows, protocols), strict=True):
+    values = user_values(enumerate(rows), protocols)
+    for number, row in enumerate(rows):
+        found = values.of(number)
         per_seed = []
         for higher, ties in zip(row.num_higher.T, row.num_ties.T, strict=True):
             full = ranking_metrics(higher, ties, row.num_candidates, (1, 7))
@@ -41,6 +43,7 @@ def test_metrics_are_those_of_each_seed_alone(num_users: int, num_seeds: int, se
             per_seed.append(np.stack([*full.values(), *sampled.values()], axis=1))
         assert found.mean(axis=1) == pytest.approx(np.mean(per_seed, axis=0))
         assert found.mean(axis=0) == pytest.approx(np.mean(per_seed, axis=1))
+        assert values.column(number, 3) == pytest.approx(found[:, :, 3].mean(axis=1))
 
 
 def stored(frame: pl.DataFrame, folder: Path) -> bytes:

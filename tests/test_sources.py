@@ -35,6 +35,7 @@ from recg_core.training.fusion import fit_patterns
 from recg_core.training.in_context import (
     Examples,
     _together,
+    in_context_weights,
     learn_in_context,
     with_context,
     without_context,
@@ -234,7 +235,9 @@ def test_in_context_counts_the_model_in_all_its_domains_and_nowhere_else() -> No
     variant = dataclasses.replace(SEM, score="cosine", in_context=InContextConfig(20))
     of = spec("gru4rec", one, variant)
     trained = Trainer(source, {}, without_context(of), SHORT, 0, CPU).fit()
-    whole, ndcg = with_context(trained.model, of, source, SHORT, 0)
+    whole, ndcg = with_context(
+        trained.model, of, source, SHORT, 0, in_context_weights(source, 20, 0)
+    )
     model = TrainedModel(whole, Origin(of, source.name, "encoder"), "the model")
     assert 0 < ndcg <= 1
     tables = [model.item_vectors(domain).table for domain in (one, other, target)]

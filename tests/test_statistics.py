@@ -89,7 +89,7 @@ def test_holm_by_hand() -> None:
 def test_bootstrap_draws_with_replacement_and_alike_for_all_columns() -> None:
     values = np.random.default_rng(0).random((40, 3))
     values[:, 2] = values[:, 0] - values[:, 1]
-    found = bootstrap_means(values, 120, seed=5)
+    found = bootstrap_means([values[:7], values[7:]], 40, 120, seed=5)
     draws = np.random.default_rng(5)
     for row in found:
         drawn = draws.integers(0, 40, 40, dtype=np.int32)
@@ -107,7 +107,7 @@ def test_students_interval_ends_where_the_t_test_turns() -> None:
 
 def test_the_bootstrap_interval_of_many_users_is_the_normal_one() -> None:
     values = np.random.default_rng(1).exponential(size=(4_000, 1))
-    low, high = interval(bootstrap_means(values, 4_000, seed=2))
+    low, high = interval(bootstrap_means([values], 4_000, 4_000, seed=2))
     half = 1.96 * values.std() / sqrt(4_000)
     assert low[0] == pytest.approx(values.mean() - half, abs=0.1 * half)
     assert high[0] == pytest.approx(values.mean() + half, abs=0.1 * half)
@@ -153,6 +153,6 @@ def test_intervals_cover_the_true_difference() -> None:
     for repeat in range(200):
         random = np.random.default_rng(repeat)
         values = random.binomial(1, 0.3, (200, 1)) - random.binomial(1, 0.25, (200, 1))
-        low, high = interval(bootstrap_means(values.astype(float), 300, seed=repeat))
+        low, high = interval(bootstrap_means([values.astype(float)], 200, 300, seed=repeat))
         covered += bool(low[0] <= 0.05 <= high[0])
     assert abs(covered / 200 - 0.95) < 4 * sqrt(0.05 * 0.95 / 200)

@@ -14,7 +14,7 @@ from recg_core.base.errors import UserError
 from recg_core.base.mapped import map_rows, write_rows
 from recg_core.base.tensors import read_tensors
 from recg_core.domains.sequences import Ragged
-from recg_core.models.near import HalfItems, UnitItems, anchor_items, with_texts
+from recg_core.models.near import HalfItems, UnitItems, anchor_items, cosine, with_texts
 from recg_core.models.neighbors import kernel_scorer
 from recg_core.models.rows import EVERY, Items, Rows, Scorer
 from recg_core.serving import topk
@@ -97,7 +97,7 @@ def test_cosines_of_parts_and_of_items_that_came_later(
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     chosen = np.array([2, 36])
     expected = (units[chosen] @ units.T)[:, items]
-    np.testing.assert_allclose(near.cosine(chosen, items), expected, atol=1e-6)
+    np.testing.assert_allclose(cosine(near, chosen, items), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("items", PARTS, ids=str)
@@ -121,9 +121,9 @@ def test_directions_of_all_dimensions_lose_nothing(text: np.ndarray) -> None:
     near = HalfItems(Rows([torch.from_numpy(text)]), mean)
     chosen = np.array([1, 8])
     short = near.projected(near.directions(6))
-    torch.testing.assert_close(short.cosine(chosen), near.cosine(chosen), atol=2e-3, rtol=0)
+    torch.testing.assert_close(cosine(short, chosen), cosine(near, chosen), atol=2e-3, rtol=0)
     errors = [
-        float((near.projected(near.directions(size)).cosine(chosen) - near.cosine(chosen)).norm())
+        float((cosine(near.projected(near.directions(size)), chosen) - cosine(near, chosen)).norm())
         for size in (1, 3, 5)
     ]
     assert errors == sorted(errors, reverse=True)

@@ -8,8 +8,15 @@ import torch
 
 from recg_core.base.errors import UserError
 from recg_core.embeddings.encode import EncodeConfig, encode_items
-from recg_core.embeddings.workers import one_ahead
-from tests.fakes import CountingEncoder, DyingEncoder, RefusingEncoder, contents, items_frame
+from recg_core.embeddings.workers import encode_lists, one_ahead
+from tests.fakes import (
+    CountingEncoder,
+    DyingEncoder,
+    RefusingEncoder,
+    WatchedEncoder,
+    contents,
+    items_frame,
+)
 from tests.tiny_llama import SENTENCES, ours, save_models
 
 torch.set_num_threads(1)
@@ -29,13 +36,36 @@ def test_two_workers_give_the_bytes_of_one_process(cluster: None, tmp_path: Path
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
-def test_the_work_of_a_killed_worker_is_done_again(cluster: None, tmp_path: Path) -> None:
+def test_the_work_of_a_killed_worker_is_done_again_and_counted_once(
+    cluster: None, tmp_path: Path
+) -> None:
     died = tmp_path / "died"
-    config = EncodeConfig(rows_per_shard=3, workers=2)
-    encode_items(ITEMS, DyingEncoder("i7", died), tmp_path / "killed", config)
+    counts: list[int] = []
+    lists = [[f"{n}a", f"{n}b", f"{n}c"] for n in range(7)]
+    vectors = list(encode_lists(DyingEncoder("2b", died), lists, 2, counts.append))
     assert died.exists()
-    encode_items(ITEMS, CountingEncoder(), tmp_path / "calm", EncodeConfig(rows_per_shard=3))
-    assert contents(tmp_path / "killed") == contents(tmp_path / "calm")
+    calm = encode_lists(CountingEncoder(), lists, 1, counts.append)
+    assert [found.tolist() for found in vectors] == [found.tolist() for found in calm]
+    assert sum(counts) == 21
+    assert min(counts) >= 0
+
+
+def test_what_workers_have_done_of_a_list_is_seen_before_it_arrives(
+    cluster: None, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    counts: list[int] = []
+
+    def advance(count: int) -> None:
+        counts.append(count)
+        if count:
+            seen.touch()
+
+    lists = [[f"{n}a", f"{n}b", f"{n}c"] for n in range(5)]
+    vectors = list(encode_lists(WatchedEncoder(seen), lists, 2, advance))
+
+    assert [len(found) for found in vectors] == [3] * 5
+    assert sum(counts) == 15
 
 
 def test_a_workers_message_arrives_without_its_traceback(cluster: None, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from recg_core.base.access import reading, writing
 from recg_core.base.errors import UserError
-from recg_core.base.seal import UNSEALED, check_seal, seal
+from recg_core.base.seal import UNSEALED, check_seal, seal, seal_file
 
 _SEAL_KEY = "seal"
 
@@ -72,6 +72,14 @@ def read_json(path: Path) -> Any:
 def write_sealed(path: Path, content: bytes) -> None:
     """Write `content`, in which `UNSEALED` stands, with its seal, atomically."""
     write_bytes(path, seal(content))
+
+
+@contextlib.contextmanager
+def sealed_path(path: Path) -> Iterator[Path]:
+    """`atomic_path` for a file in which the block leaves `UNSEALED`, and which is then sealed."""
+    with atomic_path(path) as temporary:
+        yield temporary
+        seal_file(temporary)
 
 
 def read_sealed(path: Path, remedy: str, *, cached: bool = True) -> bytes:

@@ -1,13 +1,16 @@
 """The Parquet tables that stages exchange: one checked schema each."""
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from recg_core.base.errors import UserError
-from recg_core.base.files import read_sealed, write_sealed
+from recg_core.base.files import read_sealed, sealed_path, write_sealed
 from recg_core.base.seal import UNSEALED, check_seal
 
 _SEALED = {"seal": UNSEALED}  # key-value metadata of a file
@@ -35,19 +38,36 @@ class Schema:
         Raises:
             UserError: when its columns are not the table's, in order and type.
         """
+        if self.encodings is None:
+            self.write_frames(iter([frame]), path)
+            return
+        # Imported here: `recg show` writes no table and need not wait for it.
+        import pyarrow.parquet as pq
+
         self._check(frame, str(path))
         content = io.BytesIO()
-        if self.encodings is None:
-            frame.write_parquet(content, compression="zstd", metadata=_SEALED)
-        else:
-            # Imported here: `recg show` writes no table and need not wait for it.
-            import pyarrow.parquet as pq
-
-            pq.write_table(
-                frame.to_arrow().replace_schema_metadata(_SEALED), content,
-                compression="zstd", column_encoding=self.encodings, use_dictionary=False,
-            )  # fmt: skip
+        pq.write_table(
+            frame.to_arrow().replace_schema_metadata(_SEALED), content,
+            compression="zstd", column_encoding=self.encodings, use_dictionary=False,
+        )  # fmt: skip
         write_sealed(path, content.getvalue())
+
+    def write_frames(self, frames: Iterator[pl.DataFrame], path: Path) -> None:
+        """`write` a table that is made piece by piece, of which one is in memory at a time.
+
+        Equal pieces give equal bytes.
+        """
+        first = next(frames, pl.DataFrame(schema=self.columns))
+
+        def checked(*_: object) -> Iterator[pl.DataFrame]:
+            for frame in chain([first], frames):
+                self._check(frame, str(path))
+                yield frame
+
+        with sealed_path(path) as temporary:
+            register_io_source(checked, schema=first.schema).sink_parquet(
+                temporary, compression="zstd", metadata=_SEALED
+            )
 
     def read(self, source: Path | bytes, label: str = "") -> pl.DataFrame:
         """Read a file or its bytes.

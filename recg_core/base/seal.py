@@ -5,7 +5,9 @@ their metadata. The digest is that of the file with zeros in its place.
 """
 
 import hashlib
+import mmap
 import re
+from pathlib import Path
 
 from recg_core.base.errors import UserError
 
@@ -18,6 +20,16 @@ def seal(content: bytes) -> bytes:
     start = content.rindex(UNSEALED.encode())
     after = memoryview(content)[start + len(UNSEALED) :]
     return b"".join([memoryview(content)[:start], _seal_of(content, start), after])
+
+
+def seal_file(path: Path) -> None:
+    """`seal` the content of a file, which may be more than memory holds."""
+    with path.open("r+b") as stream:
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            start = content.rfind(UNSEALED.encode())
+            made = _seal_of(content, start)
+        stream.seek(start)
+        stream.write(made)
 
 
 def check_seal(content: bytes, label: str, remedy: str) -> None:
@@ -36,7 +48,7 @@ def check_seal(content: bytes, label: str, remedy: str) -> None:
     raise UserError(f"{label}: is damaged, or not of this version of the project; {remedy}")
 
 
-def _seal_of(content: bytes, start: int) -> bytes:
+def _seal_of(content: bytes | mmap.mmap, start: int) -> bytes:
     """The seal of content that has one, or the place for it, at `start`."""
     digest = hashlib.sha256(memoryview(content)[:start])
     digest.update(UNSEALED.encode())

@@ -11,7 +11,7 @@ from recg_core.base.errors import UserError
 from recg_core.base.files import sha256_file, sha256_json
 from recg_core.base.mapped import map_rows, write_rows
 from recg_core.base.schema import ITEMS
-from recg_core.domains.sequences import Sequences, load_sequences
+from recg_core.domains.sequences import Ragged, Sequences, load_sequences
 from recg_core.domains.shards import (
     MANIFEST_NAME,
     embedding_blocks,
@@ -83,6 +83,19 @@ def require_interactions(source: Domain) -> None:
     """
     if not source.sequences.user_ids:
         raise UserError(str(why_untested(source.name, 0, 0)))
+
+
+def training_rows(source: Domain) -> tuple[Ragged, np.ndarray]:
+    """The training sequences of a domain, and the rows of those that have two items.
+
+    Raises:
+        UserError: when none has.
+    """
+    sequences = source.sequences.training()
+    rows = np.flatnonzero(sequences.lengths >= 2)
+    if not len(rows):
+        raise UserError(f"{source.name}: no user has two training items; nothing to learn from")
+    return sequences, rows
 
 
 def load_domains(

@@ -1,38 +1,41 @@
-"""Interactions from raw records to numbers, part by part of the users."""
+"""Interactions from raw records to numbers, in bounded memory: on disk, part by part of the users.
 
-from collections.abc import Iterable
+Twice they are divided: as they are read by a hash of the user, so that all of a user's can be seen
+together, and in the end, when few remain, by ranges of user ids, so that users come in order.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from recg_core.domains.kcore import k_core
+from recg_core.domains.kcore import core_items, in_core
 from recg_core.raw.items import RawItems
+from recg_core.raw.records import read_interactions
 from recg_core.raw.rejects import Rejects
-from recg_core.raw.spill import UserSpill
+from recg_core.raw.source import RawTable, TimestampUnit
+from recg_core.raw.spill import Columns, DividedSpill, in_batches
 
-
-@dataclass(frozen=True)
-class Core:
-    """n interactions as numbers: a user's together, by time, ties in the order of the input."""
-
-    users: np.ndarray  # int32 [n], positions in user_ids
-    items: np.ndarray  # int32 [n], numbers of raw items
-    timestamps: np.ndarray  # int64 [n], ms
-    user_ids: pl.Series  # some of them have no interaction left
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """Usable interactions that are not in the core, by reason, and what the k-core began with."""
-
-    low_rating: int
-    repeated: int
-    no_text: int
-    k_core: int
-    num_users_before_core: int
-    num_items_before_core: int
+# A part has the interactions of so many bytes of raw files, some hundred thousand to two million.
+PART_BYTES = 1 << 25
+MAX_PARTS = 256
+DIVIDED_ROWS = 1 << 19  # divided at a time, so that what goes to a part at once is no handful
+SAMPLED = 64  # of so many users one is looked at to find ranges of equal size
+READ: Columns = {
+    "line": pl.Int64,
+    "user_id": pl.String,
+    "item_id": pl.String,
+    "timestamp": pl.Int64,
+}
+CORE: Columns = {
+    "user_id": pl.String,
+    "item": pl.Int32,  # the number of a raw item
+    "timestamp": pl.Int64,
+}
+REMAINING: Columns = {**CORE, "user": pl.Int32}  # a number for the user within a part
 
 
 @dataclass(frozen=True)
@@ -50,21 +53,82 @@ class Wanted:
     k_core: int
 
 
+@dataclass(frozen=True)
+class Divided:
+    """The usable interactions of a file, by a hash of the user, and what else it holds."""
+
+    spill: DividedSpill  # READ
+    rejects: Rejects
+    num_low: int  # with a rating below `Wanted.min_rating`
+
+
+@dataclass(frozen=True)
+class Core:
+    """The interactions that remain: on disk, by ranges of user ids."""
+
+    items: np.ndarray  # bool [raw items], which of them remain
+    num_interactions: int
+    _spill: DividedSpill  # CORE
+
+    def users(self) -> Iterator[pl.DataFrame]:
+        """(user_id, item, timestamp) part by part, users in order of id.
+
+        A user's are together, by time, ties in the order of the input.
+        """
+        for part in range(self._spill.num_parts):
+            yield self._spill.part(part).sort("user_id", maintain_order=True)
+
+    def timestamps(self) -> Iterator[np.ndarray]:
+        """All times, int64 ms, part by part."""
+        for part in range(self._spill.num_parts):
+            yield self._spill.part(part, ("timestamp",))["timestamp"].to_numpy()
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Usable interactions that are not in the core, by reason, and what the k-core began with."""
+
+    low_rating: int
+    repeated: int
+    no_text: int
+    k_core: int
+    num_users_before_core: int
+    num_items_before_core: int
+
+
 def divide_by_user(
-    frames: Iterable[pl.DataFrame], spill: UserSpill, rejects: Rejects, min_rating: float | None
-) -> int:
-    """Move interactions (see `records.read_interactions`) to `spill`.
+    raw: Path, table: RawTable, unit: TimestampUnit, folder: Path, min_rating: float | None
+) -> list[Divided]:
+    """Read the files of a table and write what is usable to `folder`, divided by user.
 
-    Args:
-        rejects: takes the unusable lines, with a `min_rating` also those without a rating.
-
-    Returns:
-        How many have a rating below `min_rating`.
+    Lines without a rating are unusable with a `min_rating`.
     """
+    num_bytes = sum((raw / name).stat().st_size for name in table.files)
+    num_parts = min(max(num_bytes // PART_BYTES, 1), MAX_PARTS)
+    return [
+        divide_file(raw, table, unit, folder, min_rating, file, num_parts)
+        for file in range(len(table.files))
+    ]
+
+
+def divide_file(
+    raw: Path,
+    table: RawTable,
+    unit: TimestampUnit,
+    folder: Path,
+    min_rating: float | None,
+    file: int,
+    num_parts: int,
+) -> Divided:
+    """`divide_by_user` for one file, given by its number."""
+    spill = DividedSpill(folder / f"read-{file}.arrow", READ, num_parts)
+    rejects = Rejects(table.files)
     num_low = 0
     rating = pl.col("rating")
-    with spill:
-        for frame in frames:
+
+    def usable() -> Iterator[pl.DataFrame]:
+        nonlocal num_low
+        for frame in read_interactions(raw, table, unit, file):
             if min_rating is not None:
                 unrated = pl.when(rating.is_null()).then(pl.lit("missing_rating"))
                 frame = frame.with_columns(reason=pl.coalesce("reason", unrated))
@@ -73,52 +137,81 @@ def divide_by_user(
                 num_usable = good.height
                 good = good.filter(rating >= min_rating)
                 num_low += num_usable - good.height
-            spill.append(good.drop("rating"))
-    return num_low
+            yield good
+
+    for frame in in_batches(usable(), DIVIDED_ROWS):
+        spill.append(frame, (frame["user_id"].hash(seed=0) % num_parts).to_numpy())
+    return Divided(spill, rejects, num_low)
 
 
 def find_core(
-    parts: Iterable[pl.DataFrame], raw_items: RawItems, wanted: Wanted, rejects: Rejects
+    divided: Sequence[DividedSpill],
+    raw_items: RawItems,
+    wanted: Wanted,
+    rejects: Rejects,
+    folder: Path,
 ) -> tuple[Core, Dropped]:
     """Drop repeated pairs, items without text and what is outside the k-core, in this order.
 
     Args:
-        parts: frames (line, user_id, item_id, timestamp), all rows of a user in the same one.
+        divided: of each file, in order, in equal numbers of parts; they are deleted.
         rejects: takes the lines whose item has no metadata (`unknown_item`).
+        folder: takes what is on disk meanwhile.
 
     Returns:
         The core, and what was dropped, ratings left out.
     """
-    # By numbers alone: the ids of millions of users that occur once would fill the memory.
-    users, items, timestamps, user_ids = [], [], [], [pl.Series("user_id", [], pl.String)]
-    repeated = no_text = few = num_users = total_users = 0
+    parts = range(divided[0].num_parts)
+    remaining = DividedSpill(folder / "remaining.arrow", REMAINING, len(parts))
+    sample = []
+    repeated = no_text = few = num_users = 0
     seen = np.zeros(raw_items.items.height, dtype=bool)
-    for part in parts:
+    for number in parts:
+        part = pl.concat(spill.part(number) for spill in divided)
         known = _reject_unknown(part, raw_items, rejects)
         first = known.sort("user_id", "timestamp", "line")
         if wanted.repeats == "first":
             first = first.unique(["user_id", "item"], keep="first", maintain_order=True)
         usable = first.filter("usable")
+        usable = usable.with_columns(user=pl.col("user_id").rle_id().cast(pl.Int32))
         # A user with fewer than k is in no k-core, whatever the other users do.
-        enough = usable.filter(pl.len().over("user_id") >= wanted.k_core)
+        enough = usable.filter(pl.len().over("user") >= wanted.k_core)
         repeated += known.height - first.height
         no_text += first.height - usable.height
-        few += usable.height - enough.height
-        total_users += usable["user_id"].n_unique()
+        few += usable.height
+        num_users += usable["user"].n_unique()
         seen[usable["item"].to_numpy()] = True
-        runs = enough["user_id"].rle_id().to_numpy()
-        users.append(runs.astype(np.int32) + np.int32(num_users))
-        items.append(enough["item"].to_numpy())
-        timestamps.append(enough["timestamp"].to_numpy())
-        # Copied, since a slice would hold on to the ids of the whole part.
-        chosen = enough["user_id"].unique(maintain_order=True).to_list()
-        user_ids.append(pl.Series("user_id", chosen, pl.String))
-        num_users += len(user_ids[-1])
-    found = Core(_joined(users), _joined(items), _joined(timestamps, np.int64), pl.concat(user_ids))
-    kept = k_core(found.users, found.items, wanted.k_core)
-    core = Core(found.users[kept], found.items[kept], found.timestamps[kept], found.user_ids)
-    few += len(found.users) - len(kept)
-    return core, Dropped(0, repeated, no_text, few, total_users, int(seen.sum()))
+        remaining.append(enough, np.full(enough.height, number))
+        sample.append(enough["user_id"].unique(maintain_order=True).gather_every(SAMPLED))
+    for spill in divided:
+        spill.delete()
+    core = _core(remaining, raw_items.items.height, wanted.k_core, pl.concat(sample), folder)
+    few -= core.num_interactions
+    return core, Dropped(0, repeated, no_text, few, num_users, int(seen.sum()))
+
+
+def _core(remaining: DividedSpill, num_items: int, k: int, sample: pl.Series, folder: Path) -> Core:
+    """The k-core of interactions of which all of a user's are in the same part."""
+
+    def numbers() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for number in parts:
+            part = remaining.part(number, ("user", "item"))
+            yield part["user"].to_numpy(), part["item"].to_numpy()
+
+    parts = range(remaining.num_parts)
+    items = core_items(numbers, num_items, k)
+    places = [len(sample) * number // len(parts) for number in parts[1:]]
+    bounds = sample.sort().gather(places if len(sample) else [])
+    ranges = DividedSpill(folder / "core.arrow", CORE, len(parts))
+    num_interactions = 0
+    for number in parts:
+        part = remaining.part(number)
+        part = part.filter(in_core(part["user"].to_numpy(), part["item"].to_numpy(), items, k))
+        num_interactions += part.height
+        ends = [*part["user_id"].search_sorted(bounds), part.height]
+        ranges.append(part, np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0)))
+    remaining.delete()
+    return Core(items, num_interactions, ranges)
 
 
 def _reject_unknown(part: pl.DataFrame, raw_items: RawItems, rejects: Rejects) -> pl.DataFrame:
@@ -126,7 +219,3 @@ def _reject_unknown(part: pl.DataFrame, raw_items: RawItems, rejects: Rejects) -
     joined = part.join(columns, on="item_id", how="left", maintain_order="left")
     rejects.add("unknown_item", joined.filter(pl.col("item").is_null())["line"].to_numpy())
     return joined.filter(pl.col("item").is_not_null()).drop("item_id")
-
-
-def _joined(arrays: list[np.ndarray], dtype: type[np.generic] = np.int32) -> np.ndarray:
-    return np.concatenate([np.empty(0, dtype), *arrays])

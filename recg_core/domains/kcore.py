@@ -1,27 +1,48 @@
 """The k-core of a set of interactions."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
 
-def k_core(users: np.ndarray, items: np.ndarray, k: int) -> np.ndarray:
-    """The largest subset of interactions in which every user and every item has `k` or more.
+def core_items(
+    parts: Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]], num_items: int, k: int
+) -> np.ndarray:
+    """The items of the k-core: the largest subset in which all users and items have `k` or more.
 
-    Users and items with fewer are removed together, again and again until none is left to remove;
-    the fixed point is unique, whatever the order of removal.
+    Users and items with fewer are removed again and again until none is left to remove; the fixed
+    point is unique, whatever the order of removal.
 
     Args:
-        users: int [n], the user of each interaction, 0 or more.
-        items: int [n], its item, 0 or more.
+        parts: gives the interactions anew at each call, part by part, as `in_core` takes them; all
+            of a user's are in the same part.
+        num_items: items are numbers below it.
 
     Returns:
-        int64 [kept], the positions of the kept interactions, ascending.
+        bool [num_items].
     """
-    kept = np.arange(len(users))
-    while len(kept):
-        users_kept, items_kept = users[kept], items[kept]
-        enough = np.bincount(users_kept)[users_kept] >= k
-        enough &= np.bincount(items_kept)[items_kept] >= k
-        if enough.all():
-            break
-        kept = kept[enough]
-    return kept
+    kept = np.ones(num_items, dtype=bool)
+    while True:
+        counts = np.zeros(num_items, dtype=np.int64)
+        for users, items in parts():
+            np.add.at(counts, items[in_core(users, items, kept, k)], 1)
+        enough = counts >= k
+        if (enough == kept).all():
+            return kept
+        kept = enough
+
+
+def in_core(users: np.ndarray, items: np.ndarray, kept: np.ndarray, k: int) -> np.ndarray:
+    """Which interactions are with items that are kept, by users who have `k` or more such.
+
+    Args:
+        users: int [n], 0 or more, all interactions of each.
+        items: int [n].
+        kept: bool [num_items].
+
+    Returns:
+        bool [n].
+    """
+    mask = kept[items]
+    counts = np.bincount(users[mask], minlength=int(users.max(initial=-1)) + 1)
+    return mask & (counts >= k)[users]

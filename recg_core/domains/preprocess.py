@@ -2,32 +2,43 @@
 
 The order is that of the official 5-core files: parse, drop repeated (user, item) pairs keeping
 the earliest, drop items without usable text, k-core over users and items to a fixed point, sort
-each user by time. Raw interactions are never all in memory: they are divided by user on disk and
-treated part by part; what may be in the k-core remains, as numbers.
+each user by time. Interactions are never all in memory, nor are texts: see `interactions`.
 """
 
 import datetime
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import polars as pl
-
 from recg_core.base.config import build
 from recg_core.base.errors import UserError
 from recg_core.base.files import replaced_folder, write_sealed_json
 from recg_core.base.schema import ITEMS, SEQUENCES
-from recg_core.domains.interactions import Core, Dropped, Wanted, divide_by_user, find_core
+from recg_core.domains.interactions import (
+    READ,
+    Core,
+    Dropped,
+    Wanted,
+    divide_by_user,
+    find_core,
+)
 from recg_core.domains.items import ITEMS_FILE
-from recg_core.domains.splits import Cuts, SplitPositions, leave_one_out, own_cuts, temporal
+from recg_core.domains.splits import Cuts, own_cuts
+from recg_core.domains.tables import (
+    Totals,
+    item_frames,
+    item_numbers,
+    sequence_frames,
+    sorted_file,
+)
 from recg_core.raw.items import TEXT_RULES, RawItems, TextRule, read_raw_items
-from recg_core.raw.records import read_interactions, read_items
+from recg_core.raw.records import read_items
 from recg_core.raw.rejects import Rejects, write_rejects
 from recg_core.raw.source import RawTable, Source, read_source
-from recg_core.raw.spill import UserSpill
+from recg_core.raw.spill import DividedSpill
 
 log = logging.getLogger(__name__)
 
@@ -127,18 +138,19 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> dict[str, Any]
         spill = folder / ".spill"
         spill.mkdir()
         found = _read(raw, spill, config)
-        if found.rejects.num_records and not len(found.core.users):
+        core, raw_items = found.core, found.raw_items
+        if found.rejects.num_records and not core.num_interactions:
             raise UserError(f"{raw}: {_why_empty(found, config)}")
-        _check_clock(raw, found, config.split)
-        items, sequences = _tables(found.core, found.raw_items, config)
-        ITEMS.write(items, folder / ITEMS_FILE)
-        SEQUENCES.write(sequences, folder / SEQUENCES_FILE)
+        cuts = _cuts(raw, found, config.split, spill)
+        used = core.items if core.num_interactions else raw_items.items["usable"].to_numpy()
+        ITEMS.write_frames(item_frames(raw_items, used), folder / ITEMS_FILE)
+        totals = Totals(spill / "known.bin")
+        sequences = sequence_frames(core, item_numbers(raw_items, used), cuts, totals)
+        SEQUENCES.write_frames(sequences, folder / SEQUENCES_FILE)
         write_rejects(folder / REJECTS_FILE, [found.item_rejects, found.rejects])
-        stats = _stats(found, items, sequences)
+        stats = _stats(found, int(used.sum()), totals)
         write_sealed_json(folder / STATS_FILE, stats)
-        for path in spill.iterdir():
-            path.unlink()
-        spill.rmdir()
+        shutil.rmtree(spill)
     _log(out.name, stats, config)
     return stats
 
@@ -153,14 +165,15 @@ def _read(raw: Path, spill: Path, config: PreprocessConfig) -> _Found:
     if not raw_items.items.height:
         raise UserError(f"{raw / source.items.files[0]}: holds no items")
     rejects = Rejects(() if source.interactions is None else source.interactions.files)
-    users = UserSpill(spill)
     wanted = Wanted(config.min_rating, config.repeats, config.k_core)
-    num_low = 0
+    divided, num_low = [DividedSpill(spill / "none.arrow", READ, 1)], 0
     if source.interactions is not None:
         table = _without_unused_rating(raw, source.interactions, config)
-        frames = read_interactions(raw, table, source.timestamp_unit)
-        num_low = divide_by_user(frames, users, rejects, config.min_rating)
-    core, dropped = find_core(users.parts(), raw_items, wanted, rejects)
+        found = divide_by_user(raw, table, source.timestamp_unit, spill, config.min_rating)
+        for each in found:
+            rejects.merge(each.rejects)
+        divided, num_low = [each.spill for each in found], sum(each.num_low for each in found)
+    core, dropped = find_core(divided, raw_items, wanted, rejects, spill)
     _check_rejects(raw, rejects, "interactions", config)
     return _Found(
         source, raw_items, core, replace(dropped, low_rating=num_low), item_rejects, rejects
@@ -177,24 +190,30 @@ def _check_text_rule(raw: Path, items: RawTable, config: PreprocessConfig) -> No
         )
 
 
-def _check_clock(
-    raw: Path, found: _Found, split: Literal["leave_one_out", "temporal"] | Cuts
-) -> None:
-    """Moments cut a domain whose interactions have a clock, and are not all over by then."""
-    if not isinstance(split, Cuts) or not len(found.core.timestamps):
-        return
+def _cuts(
+    raw: Path, found: _Found, split: Literal["leave_one_out", "temporal"] | Cuts, spill: Path
+) -> tuple[int, int] | None:
+    """When training ends and the test begins; None where the split is not by time.
+
+    Moments cut a domain whose interactions have a clock, and are not all over by then.
+    """
+    if split == "leave_one_out" or not found.core.num_interactions:
+        return None
+    if not isinstance(split, Cuts):
+        return own_cuts(sorted_file(spill / "times.bin", found.core.timestamps()))
     if found.source.timestamp_unit == "order":
         raise UserError(
             f"{raw}: preprocess.split names moments, but the times of these interactions only "
             "order them; give the domain a split of its own in preprocess.domains"
         )
-    latest = int(found.core.timestamps.max())
+    latest = max(int(times.max(initial=0)) for times in found.core.timestamps())
     if latest < split.milliseconds[1]:
         last = datetime.datetime.fromtimestamp(latest / 1000, datetime.timezone.utc)
         raise UserError(
             f"{raw}: preprocess.split.test_start is {split.test_start}, but the last interaction "
             f"is of {last:%Y-%m-%d}; choose an earlier one"
         )
+    return split.milliseconds
 
 
 def _without_unused_rating(raw: Path, table: RawTable, config: PreprocessConfig) -> RawTable:
@@ -263,69 +282,8 @@ def _why_empty(found: _Found, config: PreprocessConfig) -> str:
     )
 
 
-def _tables(
-    core: Core, raw_items: RawItems, config: PreprocessConfig
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The two tables of a domain, ITEMS and SEQUENCES of `recg_core.base.schema`."""
-    usable = raw_items.items.filter("usable")["item"].to_numpy()
-    used_items = np.unique(core.items) if len(core.items) else usable
-    texts = raw_items.texts(pl.Series(used_items))
-    items = texts.with_row_index("item_idx", offset=1).with_columns(
-        pl.col("item_idx").cast(pl.Int32)
-    )
-    if not len(core.users):
-        return items, pl.DataFrame(schema=SEQUENCES.columns)
-    used_users = np.unique(core.users)
-    user_ids = core.user_ids.gather(used_users)
-    item_idx = _ranks(used_items, raw_items.items["item_id"].gather(used_items))[core.items] + 1
-    user_idx = _ranks(used_users, user_ids)[core.users]
-
-    rows = np.argsort(user_idx, kind="stable")
-    user_idx, item_idx, timestamps = user_idx[rows], item_idx[rows], core.timestamps[rows]
-    lengths = np.bincount(user_idx)
-    split = _split(timestamps, lengths, config.split)
-    position = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    kept = position < np.repeat(split.length, lengths)
-    sequences = pl.DataFrame(
-        {
-            "user_idx": np.arange(len(lengths), dtype=np.int32),
-            "user_id": user_ids.sort(),
-            "item_idx": _lists(item_idx[kept], split.length),
-            "timestamp": _lists(timestamps[kept], split.length),
-            "train_length": split.train_length,
-            "valid_position": split.valid_position,
-            "test_position": split.test_position,
-        }
-    )
-    return items, sequences
-
-
-def _split(
-    timestamps: np.ndarray, lengths: np.ndarray, split: Literal["leave_one_out", "temporal"] | Cuts
-) -> SplitPositions:
-    if split == "leave_one_out":
-        return leave_one_out(lengths)
-    cuts = split.milliseconds if isinstance(split, Cuts) else own_cuts(timestamps)
-    return temporal(timestamps, lengths, *cuts)
-
-
-def _ranks(numbers: np.ndarray, ids: pl.Series) -> np.ndarray:
-    """An array that gives for each of `numbers` the position of its id among the sorted ids."""
-    ranks = np.zeros(numbers[-1] + 1, dtype=np.int32)
-    ranks[numbers[ids.arg_sort().to_numpy()]] = np.arange(len(numbers), dtype=np.int32)
-    return ranks
-
-
-def _lists(values: np.ndarray, lengths: np.ndarray) -> pl.Series:
-    """`values` cut into lists of the given lengths, each 1 or more."""
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    frame = pl.DataFrame({"row": rows, "value": values})
-    return frame.group_by("row", maintain_order=True).agg("value")["value"]
-
-
-def _stats(found: _Found, items: pl.DataFrame, sequences: pl.DataFrame) -> dict[str, Any]:
-    num_users, num_items = sequences.height, items.height
-    num_interactions = int(sequences["item_idx"].list.len().sum())
+def _stats(found: _Found, num_items: int, totals: Totals) -> dict[str, Any]:
+    num_users, num_interactions = totals.num_users, totals.num_interactions
     raw_items, dropped = found.raw_items, found.dropped
     usable = int(raw_items.items["usable"].sum())
     source = found.source
@@ -336,7 +294,7 @@ def _stats(found: _Found, items: pl.DataFrame, sequences: pl.DataFrame) -> dict[
             "repeated": dropped.repeated,
             "no_text": dropped.no_text,
             "k_core": dropped.k_core,
-            "after_test": len(found.core.users) - num_interactions,
+            "after_test": found.core.num_interactions - num_interactions,
         },
         "items": {
             "duplicate": raw_items.num_repeated,
@@ -344,18 +302,18 @@ def _stats(found: _Found, items: pl.DataFrame, sequences: pl.DataFrame) -> dict[
             "k_core": usable - num_items,
         },
     }
-    same_time = sequences["timestamp"].list.eval(pl.element().diff() == 0).list.sum().sum()
     return {
         "num_users": num_users,
         "num_items": num_items,
         "num_interactions": num_interactions,
         "mean_sequence_length": num_interactions / max(num_users, 1),
         "density": num_interactions / max(num_users * num_items, 1),
-        "num_valid_users": int((sequences["valid_position"] >= 0).sum()),
-        "num_test_users": int((sequences["test_position"] >= 1).sum()),  # with a history
+        "num_valid_users": totals.num_valid_users,
+        "num_test_users": totals.num_test_users,  # with a history
         # Interactions at the same time as the user's one before: their order is the file's.
-        "num_ties": int(same_time or 0),
-        "later_share": _later_share(source, sequences),
+        "num_ties": totals.num_ties,
+        # Where no clock tells there is none.
+        "later_share": None if source.timestamp_unit == "order" else totals.later_share(),
         "read": {name: rejects.num_lines for name, rejects in tables.items()},
         "rejected": {name: rejects.counts for name, rejects in tables.items()},
         "dropped": {name: {**lost[name], **tables[name].no_records} for name in tables},
@@ -364,22 +322,6 @@ def _stats(found: _Found, items: pl.DataFrame, sequences: pl.DataFrame) -> dict[
             "items": _digests(source, source.items),
         },
     }
-
-
-def _later_share(source: Source, sequences: pl.DataFrame) -> float | None:
-    """Of the events that are known where a test item is asked for, the share that came after it.
-
-    The mean over test users; None where there are none, or no clock tells.
-    """
-    lists, test = sequences["timestamp"], sequences["test_position"]
-    if source.timestamp_unit == "order" or not (test >= 1).any():
-        return None
-    kept = pl.when(test >= 0).then(test).otherwise(lists.list.len())
-    known = sequences.select(pl.col("timestamp").list.head(kept).explode(empty_as_null=False))
-    asked = lists.list.get(test, null_on_oob=True).filter(test >= 1)
-    ordered = np.sort(known.to_series().to_numpy())
-    later = len(ordered) - np.searchsorted(ordered, asked.to_numpy(), side="right")
-    return float(later.mean() / len(ordered))
 
 
 def _digests(source: Source, table: RawTable | None) -> list[str]:

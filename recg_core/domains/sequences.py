@@ -1,6 +1,7 @@
 """User sequences in memory: ragged integer arrays and the holdout of a split."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,11 @@ class Ragged:
     def lengths(self) -> np.ndarray:
         """The length of every row, int64 [rows]."""
         return np.diff(self.offsets)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The row of every value, int64 [values]."""
+        return np.repeat(np.arange(len(self)), self.lengths)
 
     def take(self, rows: np.ndarray, last: int | None = None) -> "Ragged":
         """The given rows in the given order, each cut to its `last` most recent values."""
@@ -108,6 +114,15 @@ class Holdout:
     users: np.ndarray  # int32 [M], user_idx, ascending
     history: Ragged  # M rows
     target: np.ndarray  # int32 [M], item_idx
+
+    @cached_property
+    def excluded(self) -> Ragged:
+        """The distinct history items of every row other than its target: what is no candidate."""
+        size = int(self.history.values.max(initial=0)) + 1
+        row, item = np.divmod(np.unique(self.history.rows * size + self.history.values), size)
+        other = item != self.target[row]
+        lengths = np.bincount(row[other], minlength=len(self.history))
+        return Ragged(item[other].astype(np.int32), np.concatenate([[0], np.cumsum(lengths)]))
 
     def sample(self, size: int) -> "Holdout":
         """At most `size` users, always the same ones."""

@@ -73,11 +73,10 @@ def own_cuts(timestamps: np.ndarray) -> tuple[int, int]:
     t[floor(share * n)], 0-based.
 
     Args:
-        timestamps: [n], in any order.
+        timestamps: [n], ascending.
     """
-    places = [int(share * len(timestamps)) for share in (VALID_START, TEST_START)]
-    train_end, test_start = np.partition(timestamps, places)[places]
-    return int(train_end), int(test_start)
+    valid_start, test_start = (int(share * len(timestamps)) for share in (VALID_START, TEST_START))
+    return int(timestamps[valid_start]), int(timestamps[test_start])
 
 
 def temporal(

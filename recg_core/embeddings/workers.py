@@ -1,6 +1,6 @@
 """Encoding lists of texts in order: in this process, or by Ray actors on many GPUs and hosts."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 _QUEUED = 2  # lists of texts a worker: the next one waits beside it while it computes
+_LOOK_SECONDS = 0.5  # between two looks at what the workers have done
 
 
 def encode_lists(
@@ -66,28 +67,77 @@ def _encode_on_ray(
     encoder: Encoder, lists: Iterable[list[str]], workers: int, advance: Advance
 ) -> Iterator[np.ndarray]:
     with started_ray("encode.workers is more than 1 and") as ray:
-        # A worker that dies is started again, and what it had in hand is computed again.
-        actor_class = ray.remote(max_restarts=-1, max_task_retries=-1)(_Worker).options(
-            **_share(ray.cluster_resources(), workers)
-        )
-        actors: list[Any] = [actor_class.remote(encoder) for _ in range(workers)]
-        waiting: deque[tuple[int, Any]] = deque()
+        # What dies is started again, and what a worker had in hand is computed again.
+        immortal = ray.remote(max_restarts=-1, max_task_retries=-1)
+        share = _share(ray.cluster_resources(), workers)
+        progress = immortal(_Progress).options(num_cpus=0).remote()
+        actor_class = immortal(_Worker).options(**share)
+        actors: list[Any] = [actor_class.remote(encoder, progress) for _ in range(workers)]
+        arrivals = _Arrivals(ray, progress, advance)
+        waiting: deque[tuple[int, int, Any]] = deque()
         for index, texts in enumerate(lists):
-            waiting.append((len(texts), actors[index % workers].encode.remote(texts)))
+            reference = actors[index % workers].encode.remote(index, texts)
+            waiting.append((index, len(texts), reference))
             if len(waiting) == _QUEUED * workers:
-                yield _arrived(ray, *waiting.popleft(), advance)
+                yield arrivals.take(*waiting.popleft())
         while waiting:
-            yield _arrived(ray, *waiting.popleft(), advance)
+            yield arrivals.take(*waiting.popleft())
+
+
+class _Progress:
+    """How many texts of every list are done, in a process that all workers tell."""
+
+    def __init__(self) -> None:
+        self._done: Counter[int] = Counter()
+
+    def reached(self, index: int, done: int) -> int:
+        """The number of texts that are done, of which `done` at least are of list `index`.
+
+        A list that is computed again counts again from where it was.
+        """
+        self._done[index] = max(self._done[index], done)
+        return self._done.total()
 
 
 class _Worker:
     """The encoder in a process of its own."""
 
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
+    def __init__(self, encoder: Encoder, progress: Any) -> None:
+        self._encoder, self._progress = encoder, progress
 
-    def encode(self, texts: list[str]) -> np.ndarray:
-        return self._encoder.encode(texts)
+    def encode(self, index: int, texts: list[str]) -> np.ndarray:
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            self._progress.reached.remote(index, done)
+
+        return self._encoder.encode(texts, advance)
+
+
+class _Arrivals:
+    """Waits for lists, and shows meanwhile what is done of all."""
+
+    def __init__(self, ray: Any, progress: Any, advance: Advance) -> None:
+        self._ray, self._progress, self._advance = ray, progress, advance
+        self._shown = 0
+
+    def take(self, index: int, size: int, reference: Any) -> np.ndarray:
+        """The vectors of list `index`, of `size` texts."""
+        while not self._ray.wait([reference], timeout=_LOOK_SECONDS)[0]:
+            self._show(index, 0)
+        try:
+            vectors: np.ndarray = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            raise task_error(error) from None
+        self._show(index, size)
+        return vectors
+
+    def _show(self, index: int, done: int) -> None:
+        total = self._ray.get(self._progress.reached.remote(index, done))
+        self._advance(total - self._shown)
+        self._shown = total
 
 
 def _share(resources: dict[str, float], workers: int) -> dict[str, Any]:
@@ -97,12 +147,3 @@ def _share(resources: dict[str, float], workers: int) -> dict[str, Any]:
     if workers > found:
         raise UserError(f"encode.workers: {workers} need one {kind} each, Ray has {found}")
     return {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": cores // workers}
-
-
-def _arrived(ray: Any, size: int, reference: Any, advance: Advance) -> np.ndarray:
-    try:
-        vectors: np.ndarray = ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        raise task_error(error) from None
-    advance(size)
-    return vectors

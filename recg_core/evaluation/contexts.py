@@ -13,7 +13,7 @@ from recg_core.evaluation.training_free import BaselinesConfig, training_free_sc
 from recg_core.models.card import model_names
 from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
 from recg_core.models.ranking.ranks import CONTEXTS, SeedRanks
-from recg_core.models.trained import Evidence, TrainedModel, load_seeds
+from recg_core.models.trained import Evidence, ItemVectors, TrainedModel, load_seeds
 
 SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the target's histories, the larger with the smaller
 USERS = 2000  # of a target that are ranked for, at most
@@ -42,6 +42,9 @@ def write_contexts(
     Raises:
         UserError: as `load_seeds` does.
     """
+    # Imported here: scipy takes a while.
+    from recg_core.models.in_context.context import like_texts
+
     trained = {}
     for source in sources:
         name = model_names(models / source)[0]
@@ -52,28 +55,27 @@ def write_contexts(
         if not elsewhere:
             continue
         holdout = target.sequences.holdout("test").sample(USERS)
+        # Vectors, and what is read of texts and histories, are the same for all models.
+        first = next(iter(next(iter(elsewhere.values())).values()))
+        vectors = first.item_vectors(target)
+        assert vectors.near is not None
+        alike = like_texts(vectors.near)
         for share in SHARES:
             observed = share_of(target.sequences.observed("test"), share)
-            size = int(np.count_nonzero(observed.lengths))
-            known = evidence[target.name] if share == 1.0 else None
-            for row, ranks in _rows(elsewhere, target, holdout, observed, config, known):
-                place = folder / CONTEXTS / target.name / str(size) / f"{row}.parquet"
-                RANKS.write(ranks.to_frame(), place)
+            place = folder / CONTEXTS / target.name / str(np.count_nonzero(observed.lengths))
+            for row, ranks in _training_free(target, holdout, observed, config):
+                RANKS.write(ranks.to_frame(), place / f"{row}.parquet")
+            known = (
+                evidence[target.name] if share == 1.0 else first.evidence(vectors, observed, alike)
+            )
+            for row, ranks in _models(elsewhere, target, holdout, vectors, known):
+                RANKS.write(ranks.to_frame(), place / f"{row}.parquet")
 
 
-def _rows(
-    trained: dict[str, dict[int, TrainedModel]],
-    target: Domain,
-    holdout: Holdout,
-    observed: Ragged,
-    config: BaselinesConfig,
-    evidence: Evidence,
+def _training_free(
+    target: Domain, holdout: Holdout, observed: Ragged, config: BaselinesConfig
 ) -> Iterator[tuple[str, SeedRanks]]:
-    """Every row and its ranks, where it reads what was observed.
-
-    Args:
-        evidence: what models read of it, where that is known; else it is read here.
-    """
+    """Each of the `ROWS` and its ranks, where it reads what was observed."""
     histories, size = holdout.history, target.num_items
     for name, scorer in training_free_scorers(target, histories, observed, config):
         if name in ROWS:
@@ -82,12 +84,20 @@ def _rows(
                 name,
                 stack_seeds({0: rank_holdout(scorer, holdout, size, label=label)}, holdout.users),
             )
-    first = next(iter(next(iter(trained.values())).values()))
-    vectors = first.item_vectors(target)  # and what is read of histories: the same for all
-    evidence = first.evidence(vectors, observed) if evidence is None else evidence
+
+
+def _models(
+    trained: dict[str, dict[int, TrainedModel]],
+    target: Domain,
+    holdout: Holdout,
+    vectors: ItemVectors,
+    evidence: Evidence,
+) -> Iterator[tuple[str, SeedRanks]]:
+    """A row for each source and its ranks, where its models have read the evidence."""
     for source, seeds in trained.items():
         found = {}
         for seed, model in seeds.items():
-            scorer = model.scorer_of(vectors, evidence, histories)
-            found[seed] = rank_holdout(scorer, holdout, size, label=f"{source} on {target.name}")
+            scorer = model.scorer_of(vectors, evidence, holdout.history)
+            label = f"{source} on {target.name}"
+            found[seed] = rank_holdout(scorer, holdout, target.num_items, label=label)
         yield f"from_{source}", stack_seeds(found, holdout.users)

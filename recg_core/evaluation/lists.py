@@ -12,6 +12,8 @@ from torch import Tensor
 from recg_core.base.schema import LISTS
 from recg_core.domains.sequences import Holdout
 from recg_core.evaluation.certificate import NUM_LISTED
+from recg_core.models.ranking.best import Best
+from recg_core.models.rows import places_of
 
 _BATCH = 1024
 
@@ -28,42 +30,23 @@ class Listing:
 
     def __init__(self, holdout: Holdout) -> None:
         self._holdout = holdout
-        shape = len(holdout.users), NUM_LISTED
-        self._items_MK = np.zeros(shape, dtype=np.int32)
-        self._scores_MK = np.full(shape, -np.inf, dtype=np.float32)  # descending
+        self._best = Best(len(holdout.users), NUM_LISTED)
         self._least_M = np.full(len(holdout.users), np.inf, dtype=np.float32)  # of a candidate
 
     def watch(self, rows: np.ndarray, items: slice, scores_Bn: Tensor) -> None:
         """Take the scores of a tile, as `rank_holdout` shows them."""
-        history = self._holdout.history.take(rows)
-        row_E = np.repeat(np.arange(len(rows)), history.lengths)
-        column_E = history.values.astype(np.int64) - 1
-        here = (column_E >= items.start) & (column_E < items.stop)
-        here &= history.values != self._holdout.target[rows][row_E]
-        known = row_E[here], column_E[here] - items.start
-        place = tuple(torch.from_numpy(values).to(scores_Bn.device) for values in known)
+        places = np.arange(items.start, items.stop)
+        known = places_of(self._holdout.excluded.take(rows), places, scores_Bn.device)
         masked_Bn = scores_Bn.clone()
-        masked_Bn[place] = torch.inf
+        masked_Bn[known] = torch.inf
         self._least_M[rows] = np.minimum(self._least_M[rows], masked_Bn.amin(dim=1).cpu().numpy())
-        masked_Bn[place] = -torch.inf
-        better = np.flatnonzero(masked_Bn.amax(dim=1).cpu().numpy() > self._scores_MK[rows, -1])
-        if len(better):
-            best_Bn = masked_Bn[torch.from_numpy(better).to(masked_Bn.device)]
-            best = best_Bn.topk(min(NUM_LISTED, best_Bn.shape[1]), dim=1)
-            found = best.indices.cpu().numpy().astype(np.int32) + items.start + 1
-            self._merge(rows[better], found, best.values.cpu().numpy())
-
-    def _merge(self, rows: np.ndarray, found: np.ndarray, scores: np.ndarray) -> None:
-        items = np.concatenate([self._items_MK[rows], found], axis=1)
-        scores = np.concatenate([self._scores_MK[rows], scores], axis=1)
-        order = np.lexsort((items, -scores), axis=1)[:, :NUM_LISTED]
-        self._items_MK[rows] = np.take_along_axis(items, order, axis=1)
-        self._scores_MK[rows] = np.take_along_axis(scores, order, axis=1)
+        masked_Bn[known] = -torch.inf
+        self._best.add(rows, places + 1, masked_Bn)
 
     def _listed(self) -> np.ndarray:
         """The item_idx of each row's list, 0 where it is shorter, [M, K]."""
-        none_M = self._scores_MK[:, 0] == self._least_M
-        return np.where(none_M[:, None] | np.isinf(self._scores_MK), 0, self._items_MK)
+        none_M = self._best.scores_MK[:, 0] == self._least_M
+        return np.where(none_M[:, None], 0, self._best.items_MK)
 
     def table(self, text_NH: np.ndarray) -> pl.DataFrame:
         """The LISTS table; diversity is 1 less the mean cosine of two items' texts of a list."""

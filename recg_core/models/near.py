@@ -37,10 +37,6 @@ class UnitItems:
         """Products [D, n] of vectors with `items`."""
         return joined([vectors_DH @ block.T for block in self.rows.blocks(items, self._block)])
 
-    def cosine(self, chosen: np.ndarray, items: Items = EVERY) -> Tensor:
-        """Cosines [D, n] of the rows `chosen` [D] with `items`."""
-        return self.products(self.units(chosen), items)
-
     def with_more(self, more: "UnitItems") -> "UnitItems":
         """These and then those of `more`."""
         return UnitItems(self.rows.with_more(more.rows))
@@ -81,10 +77,6 @@ class HalfItems:
         inverse_n = self._inverse_N[items if isinstance(items, slice) else torch.from_numpy(items)]
         return products_Dn.mul_(inverse_n)
 
-    def cosine(self, chosen: np.ndarray, items: Items = EVERY) -> Tensor:
-        """Cosines [D, n] of the rows `chosen` [D] with `items`."""
-        return self.products(self.units(chosen), items)
-
     def with_more(self, more: "HalfItems") -> "HalfItems":
         """These and then those of `more`, less the mean of these."""
         inverse_N = torch.cat([self._inverse_N, more._inverse_N])
@@ -113,6 +105,11 @@ class HalfItems:
 
 
 NearItems = UnitItems | HalfItems
+
+
+def cosine(near: NearItems, chosen: np.ndarray, items: Items = EVERY) -> Tensor:
+    """Cosines [D, n] of the rows `chosen` [D] with `items`."""
+    return near.products(near.units(chosen), items)
 
 
 def near_items(text: np.ndarray, mean_H: np.ndarray | None, device: torch.device) -> NearItems:

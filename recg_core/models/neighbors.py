@@ -4,7 +4,7 @@ Shapes: B rows of a batch, N items, H dimension of the text embeddings.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -46,13 +46,16 @@ def kernel_scorer(
 
     distinct = len(np.unique(history.values))
     is_worth_it = len(near) <= min(max_kernel_items, 2 * distinct)
-    kernel_NN = kernel(near.units(np.arange(len(near))), EVERY) if is_worth_it else None
+
+    @cache
+    def kernel_NN() -> Tensor:  # made for whom scores are asked, and for nobody else
+        return kernel(near.units(np.arange(len(near))), EVERY)
 
     def of(rows: np.ndarray) -> Callable[[Items], Tensor]:
         chosen = history.take(rows)
         weights = weigh(ages(chosen))
-        if kernel_NN is not None:
-            return lambda items: weighted_sum(chosen, kernel_NN[:, items], weights)
+        if is_worth_it:
+            return lambda items: weighted_sum(chosen, kernel_NN()[:, items], weights)
         distinct, local = among_distinct(chosen)
         units_DH = near.units(distinct)
         size = max(1, _KERNEL_BYTES // (4 * len(distinct) + 1))

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recg_core.domains.sequences import Ragged
+
 # Some of a catalogue's items, by rows j = item_idx - 1.
 Items = slice | np.ndarray
 EVERY = slice(None)
@@ -95,6 +97,15 @@ class Rows:
             here = (numbers >= first) & (numbers < first + len(part))
             found[here] = part[numbers[here] - first]
         return found
+
+
+def places_of(histories: Ragged, items: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where the items of B histories stand in a matrix [B, n] of the ascending rows `items`."""
+    item_E = histories.values - 1
+    column_E = np.searchsorted(items, item_E)
+    here = items[np.minimum(column_E, len(items) - 1)] == item_E
+    row, column = histories.rows[here], column_E[here]
+    return torch.from_numpy(row).to(device), torch.from_numpy(column).to(device)
 
 
 def parts_of(items: Items, num_items: int, size: int) -> Iterator[Items]:

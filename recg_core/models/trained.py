@@ -23,6 +23,8 @@ from recg_core.models.rows import Items, Rows, Scorer, joined
 from recg_core.models.tensors import load_tensors, seed_path
 
 if TYPE_CHECKING:
+    import scipy.sparse as sp
+
     from recg_core.models.in_context.context import Context
 
 USERS_AT_ONCE = 1024
@@ -101,10 +103,15 @@ class TrainedModel:
 
         return Scorer(both)
 
-    def evidence(self, vectors: ItemVectors, observed: Ragged) -> Evidence:
+    def evidence(
+        self, vectors: ItemVectors, observed: Ragged, alike: "sp.csr_matrix | None" = None
+    ) -> Evidence:
         """What the model reads of the histories of all users; None where it reads nothing.
 
         It is the same for all models of a variant.
+
+        Args:
+            alike: `like_texts` of the items, where they are at hand; in-context models read them.
         """
         near = vectors.near
         if near is None:
@@ -113,7 +120,7 @@ class TrainedModel:
             # Imported here: other variants need not wait for scipy.
             from recg_core.models.in_context.trial import read_domain
 
-            return read_domain(near, observed)
+            return read_domain(near, observed, alike)
         return LogCounts.of(observed_counts(observed, len(near)).to(self.recommender.device))
 
     def fitted(self, evidence: Evidence) -> Evidence:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from recg_core.raw.rejects import Rejects
-from recg_core.raw.spill import FrameSpill
+from recg_core.raw.spill import DividedSpill, FrameSpill
 from recg_core.raw.textclean import clean_text
 
+TEXT_ROWS = 1 << 16  # texts that are in memory at a time
 TextRule = Literal["features_or_description", "title", "any"]
 
 # For each rule the columns of which at least one must hold text; none: any column.
@@ -29,11 +31,21 @@ class RawItems:
     num_repeated: int  # usable rows of an item that has another before, or one with text
     _spill: FrameSpill  # line, item_id, texts
 
-    def texts(self, items: pl.Series) -> pl.DataFrame:
-        """(item_id, title, features, description, …) of the given items, ordered by item_id."""
-        lines = self.items["line"].gather(items).implode()
-        chosen = [frame.filter(pl.col("line").is_in(lines)) for frame in self._spill.frames()]
-        return pl.concat(chosen).sort("item_id").drop("line")
+    def texts(self, items: np.ndarray) -> Iterator[pl.DataFrame]:
+        """(item_id, title, features, description, …) of the given items, ordered by item_id.
+
+        In frames of `TEXT_ROWS` rows, of which there is at least one.
+        """
+        ranks = self.items[items].sort("item_id").select("line").with_row_index("rank")
+        num_parts = max(-(-len(items) // TEXT_ROWS), 1)
+        columns = {**self._spill.columns, "rank": pl.UInt32}
+        by_rank = DividedSpill(self._spill.path.with_suffix(".by_id"), columns, num_parts)
+        for frame in self._spill.frames():
+            chosen = frame.join(ranks, on="line")
+            by_rank.append(chosen, (chosen["rank"] // TEXT_ROWS).to_numpy())
+        for part in range(num_parts):
+            yield by_rank.part(part).sort("rank").drop("line", "rank")
+        by_rank.delete()
 
 
 def read_raw_items(

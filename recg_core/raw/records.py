@@ -17,17 +17,22 @@ from recg_core.raw.values import canonical, parse_times
 INTERACTION_ROLES = ("user_id", "item_id", "timestamp")
 
 
-def read_interactions(folder: Path, table: RawTable, unit: TimestampUnit) -> Iterator[pl.DataFrame]:
+def read_interactions(
+    folder: Path, table: RawTable, unit: TimestampUnit, file: int | None = None
+) -> Iterator[pl.DataFrame]:
     """Read interactions as frames (line, user_id, item_id, timestamp in ms, rating, reason).
 
     Every line of the files is one row, in order. `reason` is null for a usable row and names what
     is wrong with it otherwise. With the unit `order` and no column for it, a line's number is its
     timestamp. `rating` is Float64, null where the table has none.
 
+    Args:
+        file: the number of the one file to read; None: all.
+
     Raises:
         UserError: when a file as a whole cannot be read.
     """
-    for frame in _frames(folder, table, INTERACTION_ROLES):
+    for frame in _frames(folder, table, INTERACTION_ROLES, file):
         if "timestamp" in table.columns:
             times, wrong = parse_times(frame["timestamp"], unit)
         else:
@@ -67,11 +72,15 @@ def _wrong_id(role: str) -> pl.Expr:
     )
 
 
-def _frames(folder: Path, table: RawTable, roles: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+def _frames(
+    folder: Path, table: RawTable, roles: tuple[str, ...], file: int | None = None
+) -> Iterator[pl.DataFrame]:
     """Frames of (line, *roles, other roles, reason), with what the format tells as the reason."""
     absent = [pl.lit(None, pl.String).alias(role) for role in roles if role not in table.columns]
     others = [role for role in table.columns if role not in roles]
     for number, name in enumerate(table.files):
+        if file not in (None, number):
+            continue
         path = folder / name
         if table.format != "jsonl":  # whose objects have the keys that they have
             check_columns(path, table.format, table.columns, table.layout)

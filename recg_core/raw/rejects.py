@@ -54,6 +54,15 @@ class Rejects:
         listed = self.lines.get(reason, np.empty(0, np.int64))
         self.lines[reason] = np.sort(np.concatenate([listed, lines]))[:MAX_LISTED]
 
+    def merge(self, other: "Rejects") -> None:
+        """Take what is rejected of other lines of the same table."""
+        self.num_lines += other.num_lines
+        for reason, count in other.no_records.items():
+            self.no_records[reason] = self.no_records.get(reason, 0) + count
+        for reason, lines in other.lines.items():
+            self.add(reason, lines)
+            self.counts[reason] += other.counts[reason] - len(lines)
+
     @property
     def total(self) -> int:
         """How many lines were rejected for any reason."""

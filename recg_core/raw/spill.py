@@ -1,6 +1,6 @@
 """Frames on disk instead of in memory: streams of Arrow batches that are read back in parts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +8,23 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-# Each part of the users is loaded alone: a part of a hundred million interactions takes some
-# hundred megabytes.
-NUM_PARTS = 64
+Columns = dict[str, pl.DataType | type[pl.DataType]]
 
 
 class FrameSpill:
     """Frames of one schema, appended to a file and read back one by one."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
+        self.columns: Columns = {}  # of what has been written
         self._writer: Any = None
 
     def append(self, frame: pl.DataFrame) -> None:
         """Write a frame; all must have the same columns."""
-        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        table = _arrow(frame)
         if self._writer is None:
-            self._writer = pa.ipc.new_stream(self._path, table.schema)
+            self.columns = dict(frame.schema)
+            self._writer = pa.ipc.new_stream(self.path, table.schema)
         self._writer.write_table(table)
 
     def close(self) -> None:
@@ -36,41 +36,71 @@ class FrameSpill:
         """The batches, in the order of writing; none when nothing was written."""
         if self._writer is None:
             return
-        with pa.OSFile(str(self._path)) as stream, pa.ipc.open_stream(stream) as reader:
+        with pa.OSFile(str(self.path)) as stream, pa.ipc.open_stream(stream) as reader:
             for batch in reader:
                 yield pl.DataFrame(pl.from_arrow(batch))
 
 
-class UserSpill:
-    """Interactions on disk, divided by user: all rows of a user are in the same part.
+class DividedSpill:
+    """Rows of one schema on disk, divided into parts of which each is read back alone.
 
-    Which part a user falls into is arbitrary, so nothing may depend on it.
+    What it holds in memory is where the rows are: it can be sent to another process.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._parts = [FrameSpill(folder / f"users-{part}.arrow") for part in range(NUM_PARTS)]
+    def __init__(self, path: Path, columns: Columns, num_parts: int) -> None:
+        self.num_parts = num_parts
+        self._path = path
+        self._columns = columns
+        self._places: list[list[tuple[int, int]]] = [[] for _ in range(num_parts)]  # start, size
 
-    def __enter__(self) -> "UserSpill":
-        return self
+    def append(self, frame: pl.DataFrame, parts: np.ndarray) -> None:
+        """Write every row of `frame` to its part, in order.
 
-    def __exit__(self, *error: object) -> None:
-        for part in self._parts:
-            part.close()
-
-    def append(self, frame: pl.DataFrame) -> None:
-        """Divide a frame with a `user_id` column."""
-        parts = (frame["user_id"].hash(seed=0) % NUM_PARTS).to_numpy()
-        order = np.argsort(parts, kind="stable")
-        divided = frame[order]
-        ends = np.cumsum(np.bincount(parts, minlength=NUM_PARTS))
+        Args:
+            parts: int [rows], 0..num_parts - 1.
+        """
+        order = np.argsort(parts.astype(np.uint16), kind="stable")
+        ends = np.cumsum(np.bincount(parts, minlength=self.num_parts)).tolist()
+        table = _arrow(frame.select(list(self._columns))[order].rechunk())
         start = 0
-        for part, end in zip(self._parts, ends.tolist(), strict=True):
-            if end > start:
-                part.append(divided[start:end])
-            start = end
+        with self._path.open("ab") as stream:
+            for places, end in zip(self._places, ends, strict=True):
+                for batch in table[start:end].to_batches():
+                    content = batch.serialize()
+                    places.append((stream.tell(), content.size))
+                    stream.write(content)
+                start = end
 
-    def parts(self) -> Iterator[pl.DataFrame]:
-        """Each part that has any row, its rows in the order of appending."""
-        for part in self._parts:
-            if frames := list(part.frames()):
-                yield pl.concat(frames, rechunk=True)
+    def part(self, part: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """The rows of a part, in the order of writing; of them the given columns."""
+        empty = pl.DataFrame(schema=self._columns)
+        schema, batches = _arrow(empty).schema, []
+        if places := self._places[part]:
+            with pa.memory_map(str(self._path)) as stream:
+                for start, size in places:
+                    stream.seek(start)
+                    batches.append(pa.ipc.read_record_batch(stream.read_buffer(size), schema))
+        table = pa.Table.from_batches(batches, schema)
+        return pl.DataFrame(pl.from_arrow(table.select(columns or list(self._columns))))
+
+    def delete(self) -> None:
+        """Remove the file."""
+        self._path.unlink(missing_ok=True)
+
+
+def in_batches(frames: Iterable[pl.DataFrame], num_rows: int) -> Iterator[pl.DataFrame]:
+    """The same rows in frames of `num_rows` rows, the last one of fewer."""
+    waiting: list[pl.DataFrame] = []
+    missing = num_rows
+    for frame in frames:
+        while frame.height >= missing:
+            yield pl.concat([*waiting, frame[:missing]], rechunk=True)
+            waiting, frame, missing = [], frame[missing:], num_rows
+        waiting.append(frame)
+        missing -= frame.height
+    if missing < num_rows:
+        yield pl.concat(waiting, rechunk=True)
+
+
+def _arrow(frame: pl.DataFrame) -> Any:
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())

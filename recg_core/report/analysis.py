@@ -18,7 +18,7 @@ from recg_core.report.comparisons import Comparison, compare_target, corrected
 from recg_core.report.config import ReportConfig
 from recg_core.report.contexts import ContextResult, measure_contexts
 from recg_core.report.parts import SliceResult, slice_target
-from recg_core.report.per_user import TargetMetrics, measure_target
+from recg_core.report.per_user import TargetMetrics, UserValues, measure_target
 from recg_core.report.statistics import interval
 
 
@@ -122,7 +122,8 @@ def analyse(cells: Cells, slices: Path, config: ReportConfig) -> Analysis:
         if not cells.small(name):
             within = list(measure_bands(cells, name, measured, slices, config))
             read = list(measure_contexts(cells, name, measured, config))
-        return _OfTarget(replace(measured, values={}), compared, parts, within, read)
+        measured = replace(measured, values=UserValues(np.empty((0, 0)), {}))
+        return _OfTarget(measured, compared, parts, within, read)
 
     # Two at a time: numpy's sorts and products let other threads run, and memory stays bounded.
     with ThreadPoolExecutor(max_workers=2) as pool:

@@ -62,7 +62,7 @@ def measure_bands(
     column = config.columns.index((FULL, config.headline[1]))
     of_rows = _rows(cells, target)
     rows = {
-        name: np.mean([measured.values[cell][:, column] for cell in of_row], axis=0)
+        name: np.mean([measured.values.column(cell, column) for cell in of_row], axis=0)
         for name, of_row in of_rows.items()
     }
     frame = SLICES.read(folder / f"{cells.grid.sources[0]}_to_{target}.parquet")

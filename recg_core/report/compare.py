@@ -10,7 +10,7 @@ from recg_core.base.errors import UserError
 from recg_core.models.ranking.metrics import NUM_NEGATIVES
 from recg_core.models.ranking.ranks import SeedRanks
 from recg_core.report.config import FULL, Protocols
-from recg_core.report.per_user import check_same_users, user_metrics
+from recg_core.report.per_user import check_same_users, user_values
 from recg_core.report.statistics import (
     bootstrap_means,
     interval,
@@ -76,7 +76,8 @@ def compare_cells(
         ranks = [read_before(name), read_after(name)]
         labels = [f"{name} in revision {revision}" for revision in ("A", "B")]
         check_same_users(dict(zip(labels, ranks, strict=True)))
-        before, after = (u.mean(axis=1)[:, column] for u in user_metrics(ranks, protocols))
+        values = user_values(zip(labels, ranks, strict=True), protocols)
+        before, after = (values.column(label, column) for label in labels)
         changes.append(_change(name, before, after, config))
     others = iter(judged([change for change in changes if change.verdict != "same"]))
     return [change if change.verdict == "same" else next(others) for change in changes]
@@ -88,7 +89,8 @@ def _change(name: str, before: np.ndarray, after: np.ndarray, config: CompareCon
     differences = without_noise(after - before)[:, None]
     if not differences.any():
         return CellChange(name, *means, 0.0, 0.0, 1.0, 1.0, "same")
-    low, high = interval(bootstrap_means(differences, config.num_resamples, config.seed))
+    samples = bootstrap_means([differences], len(differences), config.num_resamples, config.seed)
+    low, high = interval(samples)
     p_t, p_wilcoxon = paired_t_test(differences), wilcoxon_test(differences)
     numbers = (means[0], means[1], low.item(), high.item(), p_t.item(), p_wilcoxon.item())
     return CellChange(name, *numbers, "unclear")

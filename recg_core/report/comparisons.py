@@ -43,14 +43,15 @@ def compare_target(
 
     The p-values are not corrected yet.
     """
-    for cell in measured.values:
+    for cell in measured.means:
         if cell.trained:
-            rivals = cells.rivals(cell)
+            rivals, own_UM = cells.rivals(cell), measured.values.of(cell).mean(axis=1)
             model = Model(cell.model.backbone, REFERENCE)
             reference = [rival for rival in rivals.trained if rival.model == model]
             if reference and cell not in reference:
-                yield from _compare(cell, REFERENCE, reference, measured, config)
-            yield from _compare(cell, TRAINING_FREE, rivals.training_free, measured, config)
+                yield from _compare(cell, own_UM, REFERENCE, reference, measured, config)
+            free = rivals.training_free
+            yield from _compare(cell, own_UM, TRAINING_FREE, free, measured, config)
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -72,14 +73,23 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def _compare(
-    cell: Cell, against: str, rivals: Sequence[Cell], measured: TargetMetrics, config: ReportConfig
+    cell: Cell,
+    own_UM: np.ndarray,
+    against: str,
+    rivals: Sequence[Cell],
+    measured: TargetMetrics,
+    config: ReportConfig,
 ) -> Iterator[Comparison]:
-    """A comparison for each column, with the best of the rivals by that column."""
+    """A comparison for each column, with the best of the rivals by that column.
+
+    Args:
+        own_UM: the values of the cell's users.
+    """
     stacked = np.stack([measured.means[rival] for rival in rivals])
     best = [rivals[row] for row in stacked.argmax(axis=0)]
-    other_UM = np.stack([measured.values[row][:, i] for i, row in enumerate(best)], axis=1)
+    other_UM = np.stack([measured.values.column(row, i) for i, row in enumerate(best)], axis=1)
     other_BM = np.stack([measured.samples[row][:, i] for i, row in enumerate(best)], axis=1)
-    differences_UM = measured.values[cell] - other_UM
+    differences_UM = own_UM - other_UM
     p_t, p_wilcoxon = paired_t_test(differences_UM), wilcoxon_test(differences_UM)
     low, high = interval(measured.samples[cell] - other_BM)
     with np.errstate(divide="ignore", invalid="ignore"):

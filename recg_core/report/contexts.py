@@ -16,7 +16,7 @@ from recg_core.report.cells import INTERACTIONS_MARK, Cell, Cells
 from recg_core.report.config import FULL, ReportConfig
 from recg_core.report.layout import Drawing, Entry, Number, Table, bold_best, percent
 from recg_core.report.panel import Line, lines_svg
-from recg_core.report.per_user import TargetMetrics, user_metrics
+from recg_core.report.per_user import TargetMetrics, user_values
 from recg_core.report.statistics import bootstrap_means, interval
 from recg_core.report.wording import title_of
 
@@ -95,11 +95,11 @@ def _measured(
     values = [_of_users(tables, config, column) for tables in ranks]
     levels = []
     for beaten, field in _fields(cells, variant, target).items():
-        of_field = [(str(cell.model), measured.values[cell][chosen, column]) for cell in field]
+        of_field = [(str(c.model), measured.values.column(c, column)[chosen]) for c in field]
         if of_field:
             levels.append((beaten, *max(of_field, key=lambda found: float(found[1].mean()))))
     wide_UC = np.stack([*values, *(of_level for _, _, of_level in levels)], axis=1)
-    samples = bootstrap_means(wide_UC, config.num_resamples, config.seed)
+    samples = bootstrap_means([wide_UC], len(wide_UC), config.num_resamples, config.seed)
     means = [Mean(*of) for of in zip(wide_UC.mean(axis=0), *interval(samples), strict=True)]
     places = {n: slice(i * len(sizes), (i + 1) * len(sizes)) for i, n in enumerate(files)}
     found = []
@@ -113,8 +113,8 @@ def _measured(
 
 def _of_users(tables: list[SeedRanks], config: ReportConfig, column: int) -> np.ndarray:
     """The metric of every user, the mean over tables and their seeds."""
-    found = [values[:, :, column].mean(axis=1) for values in user_metrics(tables, config)]
-    return np.asarray(np.mean(found, axis=0))
+    values = user_values(enumerate(tables), config)
+    return np.asarray(np.mean([values.column(row, column) for row in values.places], axis=0))
 
 
 def _fields(cells: Cells, variant: str, target: str) -> dict[str, list[Cell]]:

@@ -61,7 +61,7 @@ def slice_target(
             continue
         best_free = _best(field.training_free, measured, column)
         best = _best(field.trained, measured, column)
-        shown = {cell: measured.values[cell][:, column] for cell in [*field.trained, best_free]}
+        shown = {cell: measured.values.column(cell, column) for cell in [*field.trained, best_free]}
         for attribute, label, mask in slice_masks(frame):
             difference_U = shown[best][mask] - shown[best_free][mask]
             low, high = t_interval(difference_U)

@@ -1,10 +1,11 @@
 """Metrics of every user from stored ranks: what all tables, tests and slices are made of.
 
-Legend: U users, S seeds, M columns (a metric under a protocol), B resamples.
+Legend: U users, S seeds, M columns (a metric under a protocol), D distinct ranks, B resamples.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -15,13 +16,37 @@ from recg_core.report.cells import Cell
 from recg_core.report.config import Protocols, ReportConfig
 from recg_core.report.statistics import bootstrap_means
 
+EVERY = slice(None)
+_BLOCK = 8192  # users whose metrics by all cells are in memory together
+Row = TypeVar("Row", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class UserValues(Generic[Row]):
+    """Metrics of the users of some rows, made when they are asked for.
+
+    Equal ranks give equal metrics, so each distinct (candidates, rank, ties) is computed once; of
+    every row it is kept which of these each user has.
+    """
+
+    gains_DM: np.ndarray  # of the distinct ones
+    places: dict[Row, np.ndarray]  # int32 [U, S]
+
+    def of(self, row: Row, users: slice = EVERY) -> np.ndarray:
+        """The metrics of a row's users by every seed, float64 [users, S, M]."""
+        return self.gains_DM[self.places[row][users]]
+
+    def column(self, row: Row, column: int) -> np.ndarray:
+        """One metric of a row's users, the mean over seeds, [U]."""
+        return np.asarray(self.gains_DM[:, column][self.places[row]].mean(axis=1))
+
 
 @dataclass(frozen=True)
 class TargetMetrics:
     """The cells of one target in numbers, as fractions."""
 
     users: np.ndarray  # [U], user_idx
-    values: dict[Cell, np.ndarray]  # [U, M], means over seeds
+    values: UserValues[Cell]
     means: dict[Cell, np.ndarray]  # [M]
     seed_std: dict[Cell, np.ndarray]  # [M], over seeds (n - 1); nan with one seed
     samples: dict[Cell, np.ndarray]  # [B, M], bootstrap means over the same draws
@@ -32,61 +57,74 @@ def measure_target(
 ) -> TargetMetrics:
     """Read the ranks of a target's cells and compute their metrics.
 
+    The ranks of one cell at a time are in memory.
+
     Args:
         users: user_idx of those that count; None: all.
 
     Raises:
         UserError: when ranks are missing, damaged or not of the same users.
     """
-    ranks = {cell: read_ranks(cell.ranks) for cell in cells}
-    check_same_users({str(cell.ranks): table for cell, table in ranks.items()})
-    if users is not None:
-        ranks = {cell: table.of_users(users) for cell, table in ranks.items()}
-    users = ranks[cells[0]].users
-    values, seed_std = {}, {}
-    found = user_metrics(list(ranks.values()), config)
-    for cell, metrics_USM in zip(ranks, found, strict=True):
-        values[cell] = metrics_USM.mean(axis=1)
+    first = read_ranks(cells[0].ranks)
+
+    def read() -> Iterator[tuple[Cell, SeedRanks]]:
+        for cell in cells:
+            ranks = read_ranks(cell.ranks)
+            check_same_users({str(cells[0].ranks): first, str(cell.ranks): ranks})
+            yield cell, ranks if users is None else ranks.of_users(users)
+
+    values = user_values(read(), config)
+    means, seed_std = {}, {}
+    for cell in cells:
+        metrics_USM = values.of(cell)
+        means[cell] = metrics_USM.mean(axis=1).mean(axis=0)
         seed_std[cell] = _deviation(metrics_USM.mean(axis=0))
-    del ranks
+    kept = first.users if users is None else first.of_users(users).users
     # All at once, so that all cells see the same draws.
-    wide = np.concatenate(list(values.values()), axis=1)
-    samples = np.split(
-        bootstrap_means(wide, config.num_resamples, config.seed), len(values), axis=1
+    blocks = (
+        np.concatenate([values.of(cell, rows).mean(axis=1) for cell in cells], axis=1)
+        for rows in (slice(start, start + _BLOCK) for start in range(0, len(kept), _BLOCK))
     )
+    samples = bootstrap_means(blocks, len(kept), config.num_resamples, config.seed)
     return TargetMetrics(
-        users=users,
+        users=kept,
         values=values,
-        means={cell: of_users.mean(axis=0) for cell, of_users in values.items()},
+        means=means,
         seed_std=seed_std,
-        samples=dict(zip(values, samples, strict=True)),
+        samples=dict(zip(cells, np.split(samples, len(cells), axis=1), strict=True)),
     )
 
 
-def user_metrics(rows: Sequence[SeedRanks], protocols: Protocols) -> Iterator[np.ndarray]:
-    """The metrics of several rows over the same users, float64 [U, S, M] one at a time.
-
-    Equal ranks give equal metrics, so each distinct (candidates, rank, ties) is computed once.
-    """
-    counts = np.unique(np.concatenate([row.num_candidates for row in rows]))
-    highest = max(int(row.num_higher.max()) for row in rows)
-    most_tied = max(int(row.num_ties.max()) for row in rows)
-    shape = (len(counts), highest + 1, most_tied + 1)
-    keys = []
-    for row in rows:
-        index_U1 = np.searchsorted(counts, row.num_candidates)[:, None]
-        keys.append(np.ravel_multi_index((index_U1, row.num_higher, row.num_ties), shape))
-    distinct, place = np.unique(np.concatenate([k.ravel() for k in keys]), return_inverse=True)
-    index, higher, ties = np.unravel_index(distinct, shape)
-    found = [
-        ranking_metrics(higher, ties, counts[index], protocols.ks, negatives)
+def user_values(rows: Iterable[tuple[Row, SeedRanks]], protocols: Protocols) -> UserValues[Row]:
+    """The metrics of several rows, which are read one after the other."""
+    distinct, places = [], {}
+    for row, ranks in rows:
+        found, places[row] = _distinct(
+            ranks.num_candidates[:, None], ranks.num_higher, ranks.num_ties
+        )
+        distinct.append(found)
+    (candidates, higher, ties), among = _distinct(*np.concatenate(distinct, axis=1))
+    ends = np.cumsum([found.shape[1] for found in distinct])[:-1]
+    for row, place in zip(places, np.split(among, ends), strict=True):
+        places[row] = place[places[row]]
+    metrics = [
+        ranking_metrics(higher, ties, candidates, protocols.ks, negatives)
         for negatives in (None, protocols.num_negatives)
     ]
-    gains = np.stack([values for metrics in found for values in metrics.values()], axis=1)
-    start = 0
-    for key in keys:
-        yield gains[place[start : start + key.size].reshape(key.shape)]
-        start += key.size
+    gains = np.stack([values for of in metrics for values in of.values()], axis=1)
+    return UserValues(gains, places)
+
+
+def _distinct(
+    candidates: np.ndarray, higher: np.ndarray, ties: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct triples [3, D], and which of them each is, int32."""
+    counts = np.unique(candidates)
+    shape = (len(counts), int(higher.max()) + 1, int(ties.max()) + 1)
+    keys = np.ravel_multi_index((np.searchsorted(counts, candidates), higher, ties), shape)
+    distinct, place = np.unique(keys, return_inverse=True)
+    index, *others = np.unravel_index(distinct, shape)
+    return np.stack([counts[index], *others]), place.reshape(keys.shape).astype(np.int32)
 
 
 def check_same_users(rows: dict[str, SeedRanks]) -> None:

@@ -8,7 +8,7 @@ Wilcoxon's ranks would make as much of it as of any other difference.
 Legend: U users, M columns (metrics of one or more rows), B resamples.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from scipy import stats
 
 SIGNIFICANCE = 0.05
 DECIMALS = 9  # of a metric, beyond which nothing counts
-_CHUNK = 50  # resamples at a time
+_CHUNK = 50  # resamples whose draws are multiplied at a time
 
 
 def without_noise(differences: np.ndarray) -> np.ndarray:
@@ -74,14 +74,27 @@ def judged(family: Sequence[Any]) -> list[Any]:
     return found
 
 
-def bootstrap_means(values_UM: np.ndarray, num_resamples: int, seed: int) -> np.ndarray:
+def bootstrap_means(
+    blocks: Iterable[np.ndarray], num_users: int, num_resamples: int, seed: int
+) -> np.ndarray:
     """Column means [B, M] over users drawn with replacement.
 
     All columns see the same draws, so that differences and ratios of columns are paired.
+
+    Args:
+        blocks: of the values [U, M], some users after the other.
+        num_users: of all blocks.
     """
-    num_users = len(values_UM)
-    draws = _draw_counts(num_users, num_resamples, seed)
-    return np.concatenate([counts @ values_UM / num_users for counts in draws])
+    counts_BU = _draw_counts(num_users, num_resamples, seed)
+    total_BM, start = np.zeros(()), 0
+    for values_UM in blocks:
+        counts_Bu = counts_BU[:, start : start + len(values_UM)]
+        parts = [
+            counts_Bu[chunk : chunk + _CHUNK].astype(np.float64) @ values_UM
+            for chunk in range(0, num_resamples, _CHUNK)
+        ]
+        total_BM, start = total_BM + np.concatenate(parts), start + len(values_UM)
+    return total_BM / num_users
 
 
 def interval(samples: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -100,12 +113,11 @@ def t_interval(differences: np.ndarray, confidence: float = 0.95) -> tuple[float
     return mean - spread, mean + spread
 
 
-def _draw_counts(num_users: int, num_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each user is drawn in each resample, float64 [resamples of a chunk, U]."""
+def _draw_counts(num_users: int, num_resamples: int, seed: int) -> np.ndarray:
+    """How often each user is drawn in each resample, uint8 [B, U]; nobody is 256 times."""
     random = np.random.default_rng(seed)
-    for start in range(0, num_resamples, _CHUNK):
-        counts = np.empty((min(_CHUNK, num_resamples - start), num_users))
-        for row in counts:
-            drawn = random.integers(0, num_users, num_users, dtype=np.int32)
-            row[:] = np.bincount(drawn, minlength=num_users)
-        yield counts
+    counts = np.empty((num_resamples, num_users), dtype=np.uint8)
+    for row in counts:
+        drawn = random.integers(0, num_users, num_users, dtype=np.int32)
+        row[:] = np.bincount(drawn, minlength=num_users)
+    return counts

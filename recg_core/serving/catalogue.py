@@ -18,7 +18,7 @@ from recg_core.domains.domain import Domain, mean_of
 from recg_core.domains.sequences import Ragged
 from recg_core.domains.shards import fingerprint_of
 from recg_core.encoders import Encoder
-from recg_core.models.near import HalfItems, UnitItems
+from recg_core.models.near import HalfItems, UnitItems, cosine
 from recg_core.models.rows import Rows, Scorer
 from recg_core.models.trained import Evidence, ItemVectors, TrainedModel
 from recg_core.raw.values import canonical_text
@@ -293,7 +293,7 @@ class Catalogue:
         if near is None:
             near = HalfItems(self._text, torch.from_numpy(self._text_mean))
 
-        scorer = Scorer(lambda _: lambda items: near.cosine(row - 1, items))
+        scorer = Scorer(lambda _: lambda items: cosine(near, row - 1, items))
         found, scores = top_items(scorer, len(near), one_row(row), k)
         return self._named(found[0], scores[0], "similarity")
 

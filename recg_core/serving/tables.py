@@ -62,7 +62,7 @@ def read_catalogue(items: Table, columns: Mapping[str, str] | None = None) -> pl
             log.warning("%d item(s) without text are left out", without)
         if raw.num_repeated:
             log.warning("%d row(s) repeat an item and are left out", raw.num_repeated)
-        return raw.texts(usable["item"])
+        return pl.concat(raw.texts(usable["item"].to_numpy()))
 
 
 def check_columns_of(histories: Table, columns: Mapping[str, str] | None = None) -> None:

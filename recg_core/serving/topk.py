@@ -1,6 +1,5 @@
 """The exact top of a catalogue, in bounded memory."""
 
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -8,7 +7,8 @@ import torch
 
 from recg_core.domains.sequences import Ragged
 from recg_core.models.neighbors import MAX_KERNEL_ITEMS
-from recg_core.models.rows import EVERY, Items, Rows, Scorer
+from recg_core.models.ranking.best import Best, highest
+from recg_core.models.rows import EVERY, Items, Rows, Scorer, places_of
 
 WHOLE_ITEMS = MAX_KERNEL_ITEMS  # up to here all items are scored together
 BATCH_BYTES = 1 << 28  # of the scores of a small catalogue at a time
@@ -46,13 +46,14 @@ def top_items(
     users = max(1, BATCH_BYTES // (8 * num_items)) if whole else USERS_AT_ONCE
     for start in range(0, len(excluded), users):
         rows = np.arange(start, min(start + users, len(excluded)))
-        best = _Best(len(rows), k)
+        best, every = Best(len(rows), k), np.arange(len(rows))
         for tile, places in _tiles(num_items, len(rows), allowed_N):
             scores_Bn = scorer(rows, tile)
-            best.add(_masked(scores_Bn, places, excluded.take(rows), allowed_N), places)
-        found_items, found_scores = best.lists()
-        items += found_items
-        scores += found_scores
+            masked_Bn = _masked(scores_Bn, places, excluded.take(rows), allowed_N)
+            best.add(every, places + 1, masked_Bn)
+        for item_K, score_K in zip(best.items_MK, best.scores_MK, strict=True):
+            items.append(item_K[item_K > 0])
+            scores.append(score_K[item_K > 0])
     return items, scores
 
 
@@ -72,9 +73,10 @@ def candidates(
             scores.append(_masked(scorer(rows, tile), places, excluded.take(rows), allowed_N).cpu())
             rows_of_items.append(places)
         scores_Bn, item_n = torch.cat(scores, dim=1), np.concatenate(rows_of_items) + 1
-        best = scores_Bn.topk(min(size, len(item_n)), dim=1)
-        for score_C, column_C in zip(best.values.numpy(), best.indices.numpy(), strict=True):
-            found.append(item_n[column_C[score_C > -np.inf]].astype(np.int32))
+        best_BC = highest(scores_Bn, size)
+        here_BC = scores_Bn.gather(1, best_BC) > -torch.inf
+        for column_C, here_C in zip(best_BC.numpy(), here_BC.numpy(), strict=True):
+            found.append(item_n[column_C[here_C]].astype(np.int32))
     return found
 
 
@@ -114,53 +116,11 @@ def _masked(
     scores_Bn: torch.Tensor, places: np.ndarray, out: Ragged, allowed_N: np.ndarray | None
 ) -> torch.Tensor:
     """Scores with -inf for what a user does not get."""
-    row_E, item_E = np.repeat(np.arange(len(out)), out.lengths), out.values - 1
-    column_E = np.searchsorted(places, item_E)
-    here = places[np.minimum(column_E, len(places) - 1)] == item_E
     masked = scores_Bn.clone()
-    masked[torch.from_numpy(row_E[here]), torch.from_numpy(column_E[here])] = -torch.inf
+    masked[places_of(out, places, masked.device)] = -torch.inf
     if allowed_N is not None and not allowed_N[places].all():
         masked[:, torch.from_numpy(~allowed_N[places])] = -torch.inf
     return masked
-
-
-class _Best:
-    """The best items of some users among those that have been seen so far."""
-
-    def __init__(self, num_users: int, k: int) -> None:
-        self._k, self._num_users = k, num_users
-        self._row = np.empty(0, dtype=np.int64)
-        self._item = np.empty(0, dtype=np.int64)
-        self._score = np.empty(0, dtype=np.float32)
-        self._least_B = np.full(num_users, -np.inf, dtype=np.float32)  # that a new item must exceed
-
-    def add(self, scores_Bn: torch.Tensor, places: np.ndarray) -> None:
-        """Take the scores of items that come after those seen so far; -inf are left out."""
-        least_B1 = torch.from_numpy(self._least_B).to(scores_Bn.device)[:, None]
-        better_Bn = scores_Bn > least_B1
-        if self._k < scores_Bn.shape[1] and math.isinf(self._least_B.min(initial=0)):
-            better_Bn &= scores_Bn >= scores_Bn.topk(self._k, dim=1).values[:, -1:]
-        better = torch.nonzero(better_Bn).cpu().numpy()
-        if not len(better):
-            return
-        row = np.concatenate([self._row, better[:, 0]])
-        item = np.concatenate([self._item, places[better[:, 1]]])
-        score = np.concatenate([self._score, scores_Bn[better_Bn].cpu().numpy()])
-        order = np.lexsort((item, -score, row))
-        row = row[order]
-        counts = np.bincount(row, minlength=self._num_users)
-        place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-        kept = order[place < self._k]
-        self._row, self._item, self._score = row[place < self._k], item[kept], score[kept]
-        full = np.flatnonzero(counts >= self._k)
-        last = np.cumsum(np.minimum(counts, self._k)) - 1
-        self._least_B[full] = self._score[last[full]]
-
-    def lists(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """item_idx of each user, best first, and their scores."""
-        bounds = np.cumsum(np.bincount(self._row, minlength=self._num_users))[:-1]
-        items = (self._item + 1).astype(np.int32)
-        return np.split(items, bounds), np.split(self._score, bounds)
 
 
 def nearness_to_centres(text: Rows, k: int, allowed_N: np.ndarray) -> np.ndarray:

@@ -15,7 +15,10 @@ TEXT_COPIES = 3  # of the source's embeddings that a model with an anchor holds
 
 
 def share_cards(runs: Sequence[Run], source: SourceDomains, most: int) -> tuple[list[Run], int]:
-    """Runs with the GPU that each trains on, in turns, and how many of them may run at once.
+    """Runs with the GPU that each trains on, and how many of them may run at once.
+
+    A run goes to the GPU with most memory left for it, and when all are full, as if all were free
+    again.
 
     A model of this field's sizes leaves a GPU idle between its small kernels, so that several
     trained at once take little longer than one.
@@ -33,8 +36,13 @@ def share_cards(runs: Sequence[Run], source: SourceDomains, most: int) -> tuple[
         return list(runs), 1
     cards = range(torch.cuda.device_count()) if device.index is None else [device.index]
     needed = PROCESS_BYTES + TEXT_COPIES * sum(domain.text.nbytes for domain in source.domains)
-    at_once = sum(torch.cuda.mem_get_info(card)[0] // needed for card in cards)
-    placed = [
-        replace(run, device=f"cuda:{cards[number % len(cards)]}") for number, run in enumerate(runs)
-    ]
+    free = {card: torch.cuda.mem_get_info(card)[0] for card in cards}
+    placed, left = [], dict(free)
+    for run in runs:
+        if max(left.values()) < needed:
+            left = dict(free)
+        card = max(left, key=left.__getitem__)
+        left[card] -= needed
+        placed.append(replace(run, device=f"cuda:{card}"))
+    at_once = sum(room // needed for room in free.values())
     return placed, max(1, min(most, at_once))

@@ -8,7 +8,7 @@ Shapes: B users, M candidates, N items, E kinds of evidence, G properties of use
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recg_core.domains.domain import Domain
+from recg_core.domains.domain import Domain, training_rows
 from recg_core.domains.sequences import Holdout
 from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.card import ModelSpec, Origin
@@ -35,6 +35,7 @@ from recg_core.models.in_context.trial import examples_of
 from recg_core.models.near import near_items
 from recg_core.models.ranking.full_rank import validation_ndcg
 from recg_core.models.recommender import SequentialRecommender, create_model
+from recg_core.models.rows import places_of
 from recg_core.models.trained import ItemVectors, TrainedModel, product_scorer
 from recg_core.training.config import TrainConfig
 
@@ -45,6 +46,7 @@ EPOCHS = 20
 BATCH = 64
 RATE = 0.005
 _AT_ONCE = 64  # users whose evidence on all items is in memory
+_SCORES_KEPT = 1 << 28  # of held-out items and all others, of each kind: 1 GiB
 _NEWTON_STEPS = 12
 _LONGEST_STEP = 0.3
 
@@ -60,8 +62,12 @@ def with_context(
     source: SourceDomains,
     config: TrainConfig,
     seed: int,
+    weights: Mapping[str, np.ndarray],
 ) -> tuple[SequentialRecommender, float]:
-    """Add what reads contexts to a trained model: learn its weights, and what the model counts.
+    """Add what reads contexts to a trained model: its weights, and learn what the model counts.
+
+    Args:
+        weights: what `in_context_weights` gives.
 
     Returns:
         The model, on the CPU and in evaluation mode, and its NDCG@10 on the validation items, the
@@ -71,10 +77,8 @@ def with_context(
     whole.load_state_dict({**whole.state_dict(), **trained.state_dict()})
     origin = Origin(spec, source.name, source.encoder_fingerprint)
     model = TrainedModel(whole.eval(), origin, f"{spec.backbone} {source.name} seed {seed}")
-    config_of, in_context = spec.variant.in_context, whole.in_context
-    assert config_of is not None
-    assert in_context is not None
-    learn_in_context(in_context, source, config_of.users, seed)
+    assert whole.in_context is not None
+    whole.in_context.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
     held_out = [_held_out(model, domain) for domain in source.domains]
     _learn_state_weight(model, held_out, config.valid_users)
     found = []
@@ -83,6 +87,13 @@ def with_context(
         num_items = len(asked.context.items)
         found.append(validation_ndcg(scorer, asked.holdout, num_items, label=model.label))
     return whole, float(np.mean(found))
+
+
+def in_context_weights(source: SourceDomains, users: int, seed: int) -> dict[str, np.ndarray]:
+    """`learn_in_context` from the start: the same for all backbones."""
+    model = InContext()
+    learn_in_context(model, source, users, seed)
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 
 
 class HeldOut(NamedTuple):
@@ -105,7 +116,8 @@ def _learn_state_weight(model: TrainedModel, held_out: Sequence[HeldOut], num_us
     """The weight w >= 0 that minimises -log softmax(context score + w model score) of held-out
     items of up to `num_users` of each domain: a convex function of one number, by Newton's method.
 
-    They are validation items, since a model's scores of its own training items say too much.
+    They are validation items, since a model's scores of its own training items say too much. In a
+    large catalogue there are fewer users, so that memory stays bounded.
     """
     in_context = model.recommender.in_context
     assert in_context is not None
@@ -131,15 +143,15 @@ def _scores_of_parts(
     in_context, table = model.recommender.in_context, asked.vectors.table
     assert in_context is not None
     assert table is not None
-    holdout = asked.holdout.sample(num_users)
+    holdout = asked.holdout.sample(min(num_users, max(1, _SCORES_KEPT // len(asked.context.items))))
     of_context = in_context.scorer(asked.context, holdout.history)
     of_model = product_scorer(model.user_matrix(table, holdout.history), table, None)
+    every = np.arange(len(asked.context.items))
     for start in range(0, len(holdout.users), _AT_ONCE):
         rows = np.arange(start, min(start + _AT_ONCE, len(holdout.users)))
         history = holdout.history.take(rows)
         context_BN, model_BN = of_context(rows), of_model(rows)
-        user = torch.from_numpy(np.repeat(np.arange(len(rows)), history.lengths))
-        context_BN[user, torch.from_numpy(history.values).long() - 1] = NEVER
+        context_BN[places_of(history, every, context_BN.device)] = NEVER
         target_B1 = torch.from_numpy(holdout.target[rows].astype(np.int64) - 1)[:, None]
         yield context_BN, model_BN, model_BN.gather(1, target_B1)[:, 0]
 
@@ -186,7 +198,8 @@ def _of_contexts(
 ) -> list[Examples]:
     """Examples of a domain in contexts that have each of the `SHARES` of its histories."""
     items = near_items(domain.text, None, model.weight.device)
-    asked = asked_for_last(domain.sequences.training())
+    training, rows = training_rows(domain)
+    asked = asked_for_last(training.take(rows))
     alike, likeness = like_texts(items), text_likeness(items, asked.history)
     parts = []
     for share in SHARES:

@@ -6,13 +6,13 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -20,13 +20,18 @@ from recg_core.base.files import replaced_folder, write_bytes
 from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.backbone_code import backbone_sha256
 from recg_core.models.card import MODEL_FILE, ModelCard
+from recg_core.models.variant import InContextConfig
 from recg_core.training.plan import Plan, Run, domain_names
 from recg_core.training.processes import run_in_processes
 
 if TYPE_CHECKING:
     from recg_core.training.trainer import Trained
 
+T = TypeVar("T")
+U = TypeVar("U")
 Row = dict[str, float]  # of a training curve
+Weights = dict[str, np.ndarray]  # of what reads contexts, by name
+Lesson = tuple[InContextConfig | None, int]  # what they depend on beside the source; a seed
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Task:
     pool: dict[str, np.ndarray]
     run: Run
     folder: Path
+    weights: Weights | None  # of what reads contexts
 
 
 @dataclass(frozen=True)
@@ -66,17 +72,41 @@ def train_models(plan: Plan, folder: Path) -> dict[str, list[Row]]:
         UserError: when the variant needs more domains than the pool has, or training fails.
     """
     curves: dict[str, list[Row]] = {}
+    weights = _in_context_weights(plan)
     with ExitStack() as stack:
         tasks = []
         for backbone, runs in groupby(plan.runs, lambda run: run.spec.backbone):
             place = stack.enter_context(replaced_folder(folder / backbone, MODEL_FILE))
-            tasks += [Task(plan.source, plan.pool, run, place) for run in runs]
+            tasks += [
+                Task(plan.source, plan.pool, run, place, weights.get(_lesson(run))) for run in runs
+            ]
         found = zip(tasks, run_tasks(tasks), strict=True)
         for backbone, of_seeds in groupby(found, lambda each: each[0].run.spec.backbone):
             trained, outcomes = zip(*of_seeds, strict=True)
             curves[backbone] = [row for outcome in outcomes for row in outcome.curve]
             _card(trained, outcomes, curves[backbone]).write(trained[0].folder)
     return curves
+
+
+def _lesson(run: Run) -> Lesson:
+    return run.spec.variant.in_context, run.seed
+
+
+def _in_context_weights(plan: Plan) -> dict[Lesson, Weights]:
+    """What a run that reads contexts has learned of the source, once for all backbones."""
+    lessons = list(dict.fromkeys(_lesson(run) for run in plan.runs if _lesson(run)[0] is not None))
+    if not lessons:
+        return {}
+    tasks = [(plan.source, part.users, seed) for part, seed in lessons if part is not None]
+    threads = plan.runs[0].config.threads
+    workers = min(len(tasks), _cores() // threads)
+    return dict(zip(lessons, _run_all(_learn, tasks, workers, threads), strict=True))
+
+
+def _learn(task: tuple[SourceDomains, int, int]) -> Weights:
+    from recg_core.training.in_context import in_context_weights
+
+    return in_context_weights(*task)
 
 
 def write_curves(curves: Mapping[str, Sequence[Row]], folder: Path) -> None:
@@ -134,8 +164,10 @@ def train_task(task: Task) -> Outcome:
     run = task.run
     trained = fit_run(task.source, task.pool, run)
     model, valid_ndcg = trained.model, trained.valid_ndcg
-    if run.spec.variant.in_context is not None:
-        model, valid_ndcg = with_context(model, run.spec, task.source, run.config, run.seed)
+    if task.weights is not None:
+        model, valid_ndcg = with_context(
+            model, run.spec, task.source, run.config, run.seed, task.weights
+        )
     save_tensors(model.state_dict(), seed_path(task.folder, run.seed))
     return Outcome(trained.best_epoch, valid_ndcg, trained.curve)
 
@@ -146,25 +178,35 @@ def run_tasks(tasks: Sequence[Task]) -> list[Outcome]:
     With GPUs, these are shared by as many as their memory takes; see `share_cards`.
     """
     threads, device = tasks[0].run.config.threads, tasks[0].run.device
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = min(len(tasks), (cores or 1) // threads)
+    workers = min(len(tasks), _cores() // threads)
     if _has_gpu() if device is None else device != "cpu":
         from recg_core.training.cards import share_cards
 
         runs, workers = share_cards([task.run for task in tasks], tasks[0].source, workers)
         tasks = [replace(task, run=run) for task, run in zip(tasks, runs, strict=True)]
+    return _run_all(train_task, tasks, workers, threads)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _run_all(function: Callable[[T], U], tasks: Sequence[T], workers: int, threads: int) -> list[U]:
+    """The results of all tasks, each with its threads, in `workers` processes or in this one."""
     if workers < 2:
         import torch
 
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            return [train_task(task) for task in tasks]
+            return [function(task) for task in tasks]
         finally:
             torch.set_num_threads(before)
     level = logging.getLogger().getEffectiveLevel()
-    train = partial(_train_in_process, threads, level)
-    return run_in_processes(train, tasks, workers, ["recg_core.training.trainer"])
+    there = partial(_in_process, function, threads, level)
+    return run_in_processes(there, tasks, workers, ["recg_core.training.trainer"])
 
 
 def _has_gpu() -> bool:
@@ -177,9 +219,9 @@ def _has_gpu() -> bool:
     return choose_device().type != "cpu"
 
 
-def _train_in_process(threads: int, level: int, task: Task) -> Outcome:
+def _in_process(function: Callable[[T], U], threads: int, level: int, task: T) -> U:
     import torch
 
     torch.set_num_threads(threads)
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
-    return train_task(task)
+    return function(task)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from recg_core.base.config import build_kind
 from recg_core.base.errors import UserError
-from recg_core.domains.domain import Domain
+from recg_core.domains.domain import Domain, training_rows
 from recg_core.domains.sequences import Holdout, Ragged
 from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.anchor import LogCounts, observed_counts
@@ -269,10 +269,7 @@ def _part(domain: Domain, model: SequentialRecommender, variant: VariantConfig, 
     Raises:
         UserError: when no user has two training items.
     """
-    sequences = domain.sequences.training()
-    rows = np.flatnonzero(sequences.lengths >= 2)
-    if not len(rows):
-        raise UserError(f"{domain.name}: no user has two training items; nothing to learn from")
+    sequences, rows = training_rows(domain)
     features = item_features(variant.items, domain.text).to(model.device)
     objective = create_objective(model, domain, loss)
     near = evidence = None

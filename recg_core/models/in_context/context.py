@@ -19,7 +19,7 @@ from recg_core.models.anchor import DECAY, SHARPNESS, count_excess, observed_cou
 from recg_core.models.in_context.examples import Examples
 from recg_core.models.in_context.ridge import local_ridge
 from recg_core.models.in_context.visits import before_each, co_visits, strongest
-from recg_core.models.near import NearItems
+from recg_core.models.near import NearItems, cosine
 from recg_core.models.neighbors import ages, kernel_scorer, weighted_sum
 from recg_core.models.rows import Items, Scorer
 
@@ -139,6 +139,8 @@ def _smoothed(visits: sp.csr_matrix, alike: sp.csr_matrix) -> sp.csr_matrix:
 
     The product is nearly dense, and so is visits alike: few rows of them exist at a time.
     """
+    if alike.nnz == len(alike.indptr) - 1:  # each stands alone
+        return strongest(visits.tocsr(), SMOOTHED)
     products = (alike[rows] @ visits @ alike for rows in _blocks(visits.shape[0]))
     return sp.vstack([strongest(product.tocsr(), SMOOTHED) for product in products])
 
@@ -159,7 +161,7 @@ def _grown(table: sp.csr_matrix, new: int) -> sp.csr_matrix:
 def _sequence_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
     """Regression of every event on what came before it."""
     past = before_each(observed, num_items, window=PAST, decay=RIDGE_DECAY)
-    gram = (past.T @ past).tocsr()
+    gram = (past.T @ past).tocsr().astype(np.float32)
     del past
     cross = co_visits(observed, num_items, window=PAST, decay=RIDGE_DECAY, backward=0.0)
     return local_ridge(gram, cross, strength=SEQUENCE_RIDGE, predictors=PREDICTORS)
@@ -174,7 +176,7 @@ def _set_ridge(observed: Ragged, num_items: int) -> sp.csr_matrix:
 
 def item_sets(histories: Ragged, num_items: int) -> sp.csr_matrix:
     """1 where a user has met an item, however often, [users, N]."""
-    user = np.repeat(np.arange(len(histories)), histories.lengths)
+    user = histories.rows
     shape = len(histories), num_items
     met = sp.csr_matrix((np.ones(len(user)), (user, histories.values - 1)), shape=shape)
     met.data[:] = 1.0
@@ -189,7 +191,7 @@ def like_texts(items: NearItems) -> sp.csr_matrix:
         return sp.identity(num_items, dtype=np.float32, format="csr")
     k = min(NEIGHBORS, num_items)
     every = np.arange(num_items)
-    near = [items.cosine(every[rows]).topk(k, dim=1) for rows in _blocks(num_items)]
+    near = [cosine(items, every[rows]).topk(k, dim=1) for rows in _blocks(num_items)]
     values_NK = torch.cat([found.values for found in near])
     weights_NK = torch.softmax(values_NK / NEIGHBOR_TEMPERATURE, dim=1).cpu().numpy()
     columns_NK = torch.cat([found.indices for found in near]).cpu().numpy()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recg_core.domains.sequences import Ragged, without_last
+from recg_core.models.rows import places_of
 
 HARD = 200  # candidates that score highest at the start
 EASY = 200  # candidates drawn from all
@@ -48,8 +49,7 @@ def candidates(
     num_items, device = scores_BN.shape[1], scores_BN.device
     target_B1 = torch.from_numpy(next_item - 1).to(device)[:, None]
     barred_BN = torch.zeros(len(rows), num_items, dtype=torch.bool, device=device)
-    user = np.repeat(np.arange(len(rows)), history.lengths)
-    barred_BN[torch.from_numpy(user), torch.from_numpy(history.values).long() - 1] = True
+    barred_BN[places_of(history, np.arange(num_items), device)] = True
     barred_BN.scatter_(1, target_B1, True)
     hard = min(HARD, num_items)
     hard_BM = scores_BN.masked_fill(barred_BN, NEVER).topk(hard, dim=1).indices

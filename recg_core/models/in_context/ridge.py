@@ -12,7 +12,8 @@ import torch
 
 from recg_core.models.in_context.visits import strongest
 
-_AT_ONCE = 16  # regressions solved together: their predictors' products fit into a cache
+# Of the regressions that are solved together: the products of 16 with 200 fit into a cache.
+_PREDICTORS_AT_ONCE = 3200
 
 
 def local_ridge(
@@ -30,11 +31,16 @@ def local_ridge(
     cross = (cross - sp.diags(cross.diagonal())).tocsr()
     by_outcome = strongest(cross.T.tocsr(), predictors)
     by_outcome.eliminate_zeros()
-    gram = gram.astype(np.float32)
+    gram = gram.astype(np.float32, copy=False)
     solved = by_outcome.copy()
-    outcomes = np.flatnonzero(np.diff(by_outcome.indptr))
-    for start in range(0, len(outcomes), _AT_ONCE):
-        _solve(gram, by_outcome, solved, outcomes[start : start + _AT_ONCE], strength)
+    # Those of like numbers of predictors together, since they are filled up to the most of them.
+    sizes = np.diff(by_outcome.indptr)
+    outcomes = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
+    start = 0
+    while start < len(outcomes):
+        end = start + max(1, _PREDICTORS_AT_ONCE // int(sizes[outcomes[start]]))
+        _solve(gram, by_outcome, solved, outcomes[start:end], strength)
+        start = end
     return solved.T.tocsr()
 
 

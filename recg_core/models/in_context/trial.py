@@ -21,16 +21,20 @@ _AT_ONCE = 64  # users whose evidence on all items is in memory, or
 _SCORES_AT_ONCE = 1 << 24  # as many as have so many scores, if that is less
 
 
-def read_domain(items: NearItems, observed: Ragged, users: int = TRIAL_USERS) -> Context:
+def read_domain(
+    items: NearItems,
+    observed: Ragged,
+    alike: sp.csr_matrix | None = None,
+    users: int = TRIAL_USERS,
+) -> Context:
     """`read_context`, with a trial on as many users, always the same.
 
     Where fewer have two items or more there is none: what a source has taught of domains with few
     histories is surer than what so few say.
     """
-    alike = like_texts(items)
-    trial = _trial(
-        items, observed, alike, users
-    )  # before the context, so that one is in memory at a time
+    alike = like_texts(items) if alike is None else alike
+    # Before the context, so that one is in memory at a time.
+    trial = _trial(items, observed, alike, users)
     return replace(read_context(items, observed, alike), trial=trial)
 
 

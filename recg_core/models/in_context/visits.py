@@ -3,17 +3,12 @@
 Row and column i stand for item_idx i + 1.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import scipy.sparse as sp
 
 from recg_core.domains.sequences import Ragged
-
-
-def lagged_pairs(histories: Ragged, lag: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions in `histories.values` of items and of those `lag` steps later in the same row."""
-    row = np.repeat(np.arange(len(histories)), histories.lengths)
-    earlier = np.flatnonzero(row[lag:] == row[: max(len(row) - lag, 0)])
-    return earlier, earlier + lag
 
 
 def co_visits(
@@ -25,35 +20,37 @@ def co_visits(
         window: the largest d.
         backward: what a visit of j *before* i counts, relative to one after it.
     """
-    total = sp.csr_matrix((num_items, num_items))
-    for lag in range(1, window + 1):
-        earlier, later = lagged_pairs(histories, lag)
-        weights = np.full(len(earlier), decay ** (lag - 1))
-        ends = histories.values[earlier] - 1, histories.values[later] - 1
+    item, total = histories.values - 1, sp.csr_matrix((num_items, num_items))
+    for earlier, later, weights in _decayed_pairs(histories, window, decay):
+        ends = item[earlier], item[later]
         total = total + sp.csr_matrix((weights, ends), shape=total.shape)
     return (total + backward * total.T).tocsr() if backward else total
 
 
 def before_each(histories: Ragged, num_items: int, *, window: int, decay: float) -> sp.csr_matrix:
     """What preceded each event, [events, N]: the item d steps before counts decay^(d - 1)."""
-    shape = (len(histories.values), num_items)
-    total = sp.csr_matrix(shape)
-    for lag in range(1, window + 1):
-        earlier, later = lagged_pairs(histories, lag)
-        weights = np.full(len(earlier), decay ** (lag - 1))
-        places = later, histories.values[earlier] - 1
-        total = total + sp.csr_matrix((weights, places), shape=shape)
+    item, total = histories.values - 1, sp.csr_matrix((len(histories.values), num_items))
+    for earlier, later, weights in _decayed_pairs(histories, window, decay):
+        total = total + sp.csr_matrix((weights, (later, item[earlier])), shape=total.shape)
     return total
+
+
+def _decayed_pairs(
+    histories: Ragged, window: int, decay: float
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Positions of values and of those d = 1..window steps later in their row; decay^(d - 1)."""
+    row = histories.rows
+    for lag in range(1, window + 1):
+        earlier = np.flatnonzero(row[lag:] == row[: max(len(row) - lag, 0)])
+        yield earlier, earlier + lag, np.full(len(earlier), decay ** (lag - 1))
 
 
 def strongest(table: sp.csr_matrix, k: int) -> sp.csr_matrix:
     """The table with the `k` largest entries of each row alone."""
-    kept, lengths = [], np.minimum(np.diff(table.indptr), k)
-    for start, end in zip(table.indptr[:-1], table.indptr[1:], strict=True):
-        found = np.arange(start, end)
-        if len(found) > k:
-            found = np.sort(start + np.argpartition(-table.data[start:end], k - 1)[:k])
-        kept.append(found)
-    places = np.concatenate(kept)
-    indptr = np.concatenate([[0], np.cumsum(lengths)])
-    return sp.csr_matrix((table.data[places], table.indices[places], indptr), shape=table.shape)
+    kept, lengths = np.ones(table.nnz, dtype=bool), np.diff(table.indptr)
+    for row in np.flatnonzero(lengths > k):
+        start, end = table.indptr[row : row + 2]
+        kept[start:end] = False
+        kept[start + np.argpartition(-table.data[start:end], k - 1)[:k]] = True
+    indptr = np.concatenate([[0], np.cumsum(np.minimum(lengths, k))])
+    return sp.csr_matrix((table.data[kept], table.indices[kept], indptr), shape=table.shape)

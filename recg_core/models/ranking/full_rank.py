@@ -73,7 +73,7 @@ def rank_holdout(
     num_rows = len(holdout.users)
     if num_rows == 0:
         raise UserError(f"{label}: no user has a held-out item to rank; check the split")
-    excluded = _excluded(holdout.history, holdout.target, num_items)
+    excluded = holdout.excluded
     num_higher, num_ties = np.empty((2, num_rows), dtype=np.int32)
     with (
         enough_memory(f"{label}: ranking among {num_items:,} items"),
@@ -123,16 +123,6 @@ def stack_seeds(ranks_by_seed: Mapping[int, Ranks], users: np.ndarray) -> SeedRa
         np.stack([seed.num_higher for seed in ranks], axis=1),
         np.stack([seed.num_ties for seed in ranks], axis=1),
     )
-
-
-def _excluded(history: Ragged, target: np.ndarray, num_items: int) -> Ragged:
-    """The distinct history items of every row other than its test item."""
-    row = np.repeat(np.arange(len(history)), history.lengths)
-    row, item = np.divmod(np.unique(row * (num_items + 1) + history.values), num_items + 1)
-    other = item != target[row]
-    lengths = np.bincount(row[other], minlength=len(history))
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Ragged(item[other].astype(np.int32), offsets)
 
 
 def _groups(holdout: Holdout, num_items: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -211,7 +201,7 @@ class _Counts:
     def __init__(self, own_B: Tensor, excluded: Ragged) -> None:
         self._own_B = own_B
         self._higher_B, self._equal_B = torch.zeros(2, len(own_B), device=own_B.device).long()
-        row_E = np.repeat(np.arange(len(excluded)), excluded.lengths)
+        row_E = excluded.rows
         column_E = excluded.values.astype(np.int64) - 1
         order = np.argsort(column_E, kind="stable")
         self._columns = column_E[order]
