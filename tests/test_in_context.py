@@ -41,7 +41,7 @@ from recg_core.training.in_context import (
 )
 from recg_core.training.plan import plan_runs
 from recg_core.training.train import train_models
-from tests.conftest import alone, cycle_domain, ragged
+from tests.conftest import alone, cycle_domain, leave_one_out, ragged
 from tests.test_baselines import CONFIG, games, real_domain
 from tests.test_training import SEM, pool_of, spec
 
@@ -295,6 +295,17 @@ def test_a_trial_asks_for_what_came_last_and_has_not_seen_it() -> None:
     assert len(trial.log_weight_BM) == len(last)
     torch.testing.assert_close(trial.properties_BG, other.properties_BG)
     assert read_domain(items, observed, users=len(last) + 1).trial is None
+
+
+def test_only_a_split_that_leaves_one_out_asks_for_last_items() -> None:
+    rows = [[1, 2, 3, 4], [2, 3, 5], [4, 1]]
+    whole = leave_one_out(rows)
+    assert whole.leaves_one_out
+    # By time the second user has nothing in the validation period.
+    by_time = dataclasses.replace(whole, valid_position=np.array([2, -1, -1], np.int32))
+    assert not by_time.leaves_one_out
+    # Nor is there an item left out where all users are for training.
+    assert not leave_one_out([[1, 2], [3, 4]]).leaves_one_out
 
 
 def test_what_is_learned_is_the_same_twice_and_knows_no_held_out_item() -> None:
