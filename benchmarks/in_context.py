@@ -18,6 +18,7 @@ from recg_core.domains.domain import Domain, load_domains
 from recg_core.domains.sequences import Holdout, Ragged, share_of
 from recg_core.domains.source_domains import source_of
 from recg_core.evaluation.training_free import BaselinesConfig, training_free_scorers
+from recg_core.models.in_context.context import read_context
 from recg_core.models.in_context.scorer import InContext
 from recg_core.models.in_context.trial import read_domain
 from recg_core.models.near import near_items
@@ -53,7 +54,8 @@ def rows_of(
         if name in ROWS:
             yield name, measured(scorer, holdout, target.num_items)
     start = time.perf_counter()
-    context = read_domain(near_items(target.text, None, torch.device("cpu")), observed)
+    read = read_domain if target.sequences.leaves_one_out else read_context
+    context = read(near_items(target.text, None, torch.device("cpu")), observed)
     print(f"context of {target.name}: {time.perf_counter() - start:.1f} s", flush=True)
     for source, models in learned.items():
         if in_domain(source, target.name):

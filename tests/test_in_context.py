@@ -41,7 +41,7 @@ from recg_core.training.in_context import (
 )
 from recg_core.training.plan import plan_runs
 from recg_core.training.train import train_models
-from tests.conftest import alone, cycle_domain, ragged
+from tests.conftest import alone, cycle_domain, leave_one_out, ragged
 from tests.test_baselines import CONFIG, games, real_domain
 from tests.test_training import SEM, pool_of, spec
 
@@ -258,14 +258,17 @@ def test_sequences_are_worth_less_where_histories_are_shuffled() -> None:
     model = InContext()
     with torch.no_grad():
         model.weight.fill_(0.3)
-    worth = [model.fitted(read_domain(items, found)).worth for found in (observed, shuffled)]
+    worth = [
+        model.fitted(read_domain(items, found, users=150)).worth for found in (observed, shuffled)
+    ]
     kinds = [EVIDENCE.index("sequence_ridge"), EVIDENCE.index("set_ridge")]
     ordered, mixed = (torch.as_tensor(found)[kinds] for found in worth)
     assert ordered[0] - ordered[1] > 0.2 + mixed[0] - mixed[1]
 
 
 def test_scores_are_those_of_the_worth_of_evidence() -> None:
-    context, history = read_domain(unit_items(), histories([5, 4, 8, 0, 3])), histories([4, 2])
+    items, history = unit_items(), histories([4, 2])
+    context = read_domain(items, histories([5, 4, 8, 0, 3]), users=4)
     model, rows = random_weights(), np.arange(2)
     fitted = model.fitted(context)
     assert fitted.trial is None
@@ -284,12 +287,25 @@ def test_a_trial_asks_for_what_came_last_and_has_not_seen_it() -> None:
     last = observed.offsets[1:][observed.lengths >= 2] - 1
     changed = Ragged(observed.values.copy(), observed.offsets)
     changed.values[last] = changed.values[last] % ITEMS + 1
-    trial, other = read_domain(items, observed).trial, read_domain(items, changed).trial
+    trial, other = (
+        read_domain(items, found, users=len(last)).trial for found in (observed, changed)
+    )
     assert trial is not None
     assert other is not None
     assert len(trial.log_weight_BM) == len(last)
     torch.testing.assert_close(trial.properties_BG, other.properties_BG)
-    assert read_domain(items, ragged([[], [3], []])).trial is None
+    assert read_domain(items, observed, users=len(last) + 1).trial is None
+
+
+def test_only_a_split_that_leaves_one_out_asks_for_last_items() -> None:
+    rows = [[1, 2, 3, 4], [2, 3, 5], [4, 1]]
+    whole = leave_one_out(rows)
+    assert whole.leaves_one_out
+    # By time the second user has nothing in the validation period.
+    by_time = dataclasses.replace(whole, valid_position=np.array([2, -1, -1], np.int32))
+    assert not by_time.leaves_one_out
+    # Nor is there an item left out where all users are for training.
+    assert not leave_one_out([[1, 2], [3, 4]]).leaves_one_out
 
 
 def test_what_is_learned_is_the_same_twice_and_knows_no_held_out_item() -> None:

@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import recg_core.domains.interactions as interactions
+import recg_core.raw.items as items_module
 import recg_core.raw.jsonl as jsonl
 import recg_core.raw.rejects as rejects_module
 from recg_core.base.errors import UserError
@@ -330,6 +332,71 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
         "sequences.parquet",
         "stats.json",
     ]
+
+
+def in_files(raw: Path, num_files: int) -> Path:
+    """The same raw folder with its reviews in several files, every line in one of them."""
+    source = read_sealed_json(raw / "source.json", "")
+    found = (raw / "reviews.jsonl").read_bytes().splitlines(keepends=True)
+    names = [f"reviews-{number}.jsonl" for number in range(num_files)]
+    for number, name in enumerate(names):
+        (raw / name).write_bytes(b"".join(found[number::num_files]))
+    source["interactions"] |= {"files": names, "columns": {**REVIEW_COLUMNS, "rating": "rating"}}
+    write_sealed_json(raw / "source.json", source)
+    fetched(raw)
+    return raw
+
+
+def random_reviews(seed: int) -> list[Any]:
+    """Reviews with repeats, ties, low and missing ratings, unknown items and bad lines."""
+    rng = np.random.default_rng(seed)
+    columns = (rng.integers(high, size=3000).tolist() for high in (90, 40, 50, 5))
+    made = zip(*columns, strict=True)
+    good = [review(f"u{u}", f"i{i}", START + t, rating=r or None) for u, i, t, r in made]
+    return [*good, "bad", review(user=None), ""]
+
+
+@pytest.mark.parametrize("split", ["leave_one_out", "temporal"])
+def test_parts_and_pieces_change_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: Any
+) -> None:
+    items = [meta(f"i{n}") for n in range(35)]
+    raw = in_files(write_raw(tmp_path, random_reviews(0), items), 3)
+    wanted = config(k_core=3, split=split)
+    preprocess(raw, tmp_path / "whole", wanted)
+    monkeypatch.setattr(interactions, "PART_BYTES", 10_000)
+    monkeypatch.setattr(interactions, "DIVIDED_ROWS", 100)
+    monkeypatch.setattr(interactions, "SAMPLED", 2)
+    monkeypatch.setattr(items_module, "TEXT_ROWS", 4)
+    preprocess(raw, tmp_path / "parts", wanted)
+    for name in ("sequences.parquet", "rejects.jsonl", "stats.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    whole, parts = (ITEMS.read(tmp_path / name / "items.parquet") for name in ("whole", "parts"))
+    assert whole.equals(parts)
+
+
+def test_ray_reads_files_to_the_same_bytes(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interactions, "PART_BYTES", 50_000)
+    items = [meta(f"i{n}") for n in range(35)]
+    in_files(write_raw(tmp_path, random_reviews(1), items), 4)
+    wanted = config(k_core=3, min_rating=2)
+    monkeypatch.chdir(tmp_path)  # workers stand elsewhere
+    preprocess(Path("raw"), Path("serial"), wanted)
+    preprocess(Path("raw"), Path("ray"), wanted, on_ray=True)
+    for name in ("items.parquet", "sequences.parquet", "rejects.jsonl", "stats.json"):
+        assert (tmp_path / "serial" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes()
+
+
+def test_a_machine_that_divides_users_in_another_way_is_refused(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interactions, "PROBE", pl.Series(["another"]))
+    raw = in_files(write_raw(tmp_path, [review()]), 2)
+    with pytest.raises(UserError, match=r"^file ., reviews-.\.jsonl: .* another Polars or CPU"):
+        preprocess(raw, tmp_path / "out", config(), on_ray=True)
+    assert not (tmp_path / "out").exists()
 
 
 # Splits

@@ -7,11 +7,15 @@ together, and in the end, when few remain, by ranges of user ids, so that users 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from tqdm import tqdm
 
+from recg_core.base.access import writing
+from recg_core.base.errors import UserError
+from recg_core.base.ray_tasks import run_on_ray, started_ray
 from recg_core.domains.kcore import core_items, in_core
 from recg_core.raw.items import RawItems
 from recg_core.raw.records import read_interactions
@@ -22,7 +26,8 @@ from recg_core.raw.spill import Columns, DividedSpill, in_batches
 # A part has the interactions of so many bytes of raw files, some hundred thousand to two million.
 PART_BYTES = 1 << 25
 MAX_PARTS = 256
-DIVIDED_ROWS = 1 << 19  # divided at a time, so that what goes to a part at once is no handful
+DIVIDED_ROWS = 1 << 18  # divided at a time, so that what goes to a part at once is no handful
+PROBE = pl.Series(["x" * length for length in range(64)])  # user ids
 SAMPLED = 64  # of so many users one is looked at to find ranges of equal size
 READ: Columns = {
     "line": pl.Int64,
@@ -97,21 +102,54 @@ class Dropped:
 
 
 def divide_by_user(
-    raw: Path, table: RawTable, unit: TimestampUnit, folder: Path, min_rating: float | None
+    raw: Path,
+    table: RawTable,
+    unit: TimestampUnit,
+    folder: Path,
+    min_rating: float | None,
+    on_ray: bool,
 ) -> list[Divided]:
     """Read the files of a table and write what is usable to `folder`, divided by user.
 
     Lines without a rating are unusable with a `min_rating`.
+
+    Args:
+        on_ray: whether each file is a task of Ray; both folders are then at the same place on all
+            machines.
+
+    Raises:
+        UserError: as `read_interactions` and `run_on_ray` do.
     """
+    raw, folder = raw.resolve(), folder.resolve()
     num_bytes = sum((raw / name).stat().st_size for name in table.files)
     num_parts = min(max(num_bytes // PART_BYTES, 1), MAX_PARTS)
-    return [
-        divide_file(raw, table, unit, folder, min_rating, file, num_parts)
-        for file in range(len(table.files))
-    ]
+    tasks = {
+        f"file {file + 1}, {name}": (raw, table, unit, folder, min_rating, file, num_parts)
+        for file, name in enumerate(table.files)
+    }
+    if not on_ray:
+        return [_divide_file(*task) for task in tasks.values()]
+    own = _part_of(PROBE, 1 << 31).tolist()
+    found = {}
+    with started_ray("preprocessing with --ray") as ray:
+        ended = run_on_ray(ray, _divide_elsewhere, tasks, num_cpus=1, num_gpus=0)
+        for name, (divided, probed) in tqdm(ended, total=len(tasks), unit="file", disable=None):
+            if probed != own:  # users would fall into other parts
+                raise UserError(f"{name}: was read on a machine with another Polars or CPU")
+            found[name] = divided
+    return [found[name] for name in tasks]
 
 
-def divide_file(
+def _divide_elsewhere(raw: Path, *task: Any) -> tuple[Divided, list[int]]:
+    with writing(task[2]):
+        return _divide_file(raw, *task), _part_of(PROBE, 1 << 31).tolist()
+
+
+def _part_of(user_ids: pl.Series, num_parts: int) -> np.ndarray:
+    return (user_ids.hash(seed=0) % num_parts).to_numpy()
+
+
+def _divide_file(
     raw: Path,
     table: RawTable,
     unit: TimestampUnit,
@@ -120,8 +158,8 @@ def divide_file(
     file: int,
     num_parts: int,
 ) -> Divided:
-    """`divide_by_user` for one file, given by its number."""
     spill = DividedSpill(folder / f"read-{file}.arrow", READ, num_parts)
+    spill.delete()  # what a worker of Ray that died has left
     rejects = Rejects(table.files)
     num_low = 0
     rating = pl.col("rating")
@@ -140,7 +178,7 @@ def divide_file(
             yield good
 
     for frame in in_batches(usable(), DIVIDED_ROWS):
-        spill.append(frame, (frame["user_id"].hash(seed=0) % num_parts).to_numpy())
+        spill.append(frame, _part_of(frame["user_id"], num_parts))
     return Divided(spill, rejects, num_low)
 
 

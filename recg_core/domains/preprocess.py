@@ -114,7 +114,9 @@ class _Found:
     rejects: Rejects  # of interactions
 
 
-def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> dict[str, Any]:
+def preprocess(
+    raw: Path, out: Path, config: PreprocessConfig, on_ray: bool = False
+) -> dict[str, Any]:
     """Write `items.parquet`, `sequences.parquet`, `rejects.jsonl` and `stats.json` of a domain.
 
     `item_idx` counts from 1 in the order of item_id, `user_idx` from 0 in the order of user_id
@@ -124,6 +126,8 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> dict[str, Any]
     Args:
         raw: a folder with a `source.json`.
         out: the domain's folder, which is replaced as a whole.
+        on_ray: whether the files of interactions are read by Ray, on machines that all have `raw`
+            and the place of `out` at the same path.
 
     Returns:
         What `stats.json` says. For interactions and for items, the lines read are those kept,
@@ -137,7 +141,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> dict[str, Any]
     with replaced_folder(out, STATS_FILE) as folder:
         spill = folder / ".spill"
         spill.mkdir()
-        found = _read(raw, spill, config)
+        found = _read(raw, spill, config, on_ray)
         core, raw_items = found.core, found.raw_items
         if found.rejects.num_records and not core.num_interactions:
             raise UserError(f"{raw}: {_why_empty(found, config)}")
@@ -155,7 +159,7 @@ def preprocess(raw: Path, out: Path, config: PreprocessConfig) -> dict[str, Any]
     return stats
 
 
-def _read(raw: Path, spill: Path, config: PreprocessConfig) -> _Found:
+def _read(raw: Path, spill: Path, config: PreprocessConfig, on_ray: bool) -> _Found:
     source = read_source(raw)
     _check_text_rule(raw, source.items, config)
     item_rejects = Rejects(source.items.files)
@@ -169,7 +173,7 @@ def _read(raw: Path, spill: Path, config: PreprocessConfig) -> _Found:
     divided, num_low = [DividedSpill(spill / "none.arrow", READ, 1)], 0
     if source.interactions is not None:
         table = _without_unused_rating(raw, source.interactions, config)
-        found = divide_by_user(raw, table, source.timestamp_unit, spill, config.min_rating)
+        found = divide_by_user(raw, table, source.timestamp_unit, spill, config.min_rating, on_ray)
         for each in found:
             rejects.merge(each.rejects)
         divided, num_low = [each.spill for each in found], sum(each.num_low for each in found)

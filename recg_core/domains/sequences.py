@@ -77,6 +77,16 @@ class Sequences:
     valid_position: np.ndarray  # int32 [U], -1: none
     test_position: np.ndarray  # int32 [U], -1: none
 
+    @property
+    def leaves_one_out(self) -> bool:
+        """Whether everyone's last item is the test and the one before it the validation.
+
+        Then others' later items are known when one is asked for; in a split by time they are not.
+        """
+        length, three = self.items.lengths, self.items.lengths >= 3
+        last_two = (self.valid_position == length - 2) & (self.test_position == length - 1)
+        return bool(three.any() and last_two[three].all())
+
     def training(self) -> Ragged:
         """The items that training may use, one row a user (the row may be empty)."""
         return self._prefix(np.arange(len(self.items)), self.train_length)

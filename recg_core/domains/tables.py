@@ -86,7 +86,9 @@ def sequence_frames(
         totals: are added up.
     """
     frames = (_sequences(frame, item_idx, cuts, totals) for frame in core.users() if frame.height)
-    return in_batches(frames, ROWS)
+    for frame in in_batches(frames, ROWS):
+        # Copied, since the pages of Parquet depend on what a slice leaves out of its lists.
+        yield frame[np.arange(frame.height)]
 
 
 def _sequences(

@@ -90,7 +90,10 @@ def evaluate_model(
         for seed, trained in seeds.items():
             vectors = trained.item_vectors(target)
             if target.name not in evidence:
-                evidence[target.name] = trained.evidence(vectors, observed)
+                leaves_one_out = target.sequences.leaves_one_out
+                evidence[target.name] = trained.evidence(
+                    vectors, observed, leaves_one_out=leaves_one_out
+                )
             scorer = trained.scorer_of(vectors, evidence[target.name], holdout.history)
             label = f"{trained.label} on {target.name}"
             watch: Watch | None = None

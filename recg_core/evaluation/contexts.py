@@ -65,9 +65,10 @@ def write_contexts(
             place = folder / CONTEXTS / target.name / str(np.count_nonzero(observed.lengths))
             for row, ranks in _training_free(target, holdout, observed, config):
                 RANKS.write(ranks.to_frame(), place / f"{row}.parquet")
-            known = (
-                evidence[target.name] if share == 1.0 else first.evidence(vectors, observed, alike)
-            )
+            known = evidence[target.name]
+            if share < 1.0:
+                leaves_one_out = target.sequences.leaves_one_out
+                known = first.evidence(vectors, observed, alike, leaves_one_out=leaves_one_out)
             for row, ranks in _models(elsewhere, target, holdout, vectors, known):
                 RANKS.write(ranks.to_frame(), place / f"{row}.parquet")
 

@@ -60,7 +60,7 @@ class TrainedModel:
         """The scores of a domain's items for rows of `history`.
 
         Args:
-            domain: its items; its interactions are not read.
+            domain: its items and the kind of its split; its interactions are not read.
             history: users' items, oldest first, as item_idx of the domain.
             observed: histories of all users of the domain, which a model with counts reads.
 
@@ -68,7 +68,8 @@ class TrainedModel:
             UserError: when the model cannot read the domain's items; see `Origin.check`.
         """
         vectors = self.item_vectors(domain)
-        return self.scorer_of(vectors, self.evidence(vectors, observed), history)
+        evidence = self.evidence(vectors, observed, leaves_one_out=domain.sequences.leaves_one_out)
+        return self.scorer_of(vectors, evidence, history)
 
     @torch.no_grad()
     def scorer_of(self, vectors: ItemVectors, evidence: Evidence, history: Ragged) -> Scorer:
@@ -104,7 +105,12 @@ class TrainedModel:
         return Scorer(both)
 
     def evidence(
-        self, vectors: ItemVectors, observed: Ragged, alike: "sp.csr_matrix | None" = None
+        self,
+        vectors: ItemVectors,
+        observed: Ragged,
+        alike: "sp.csr_matrix | None" = None,
+        *,
+        leaves_one_out: bool = False,
     ) -> Evidence:
         """What the model reads of the histories of all users; None where it reads nothing.
 
@@ -112,23 +118,20 @@ class TrainedModel:
 
         Args:
             alike: `like_texts` of the items, where they are at hand; in-context models read them.
+            leaves_one_out: whether items are asked for that others' later ones surround. So are the
+                last observed ones, and in-context models try on them what evidence is worth.
         """
         near = vectors.near
         if near is None:
             return None
         if self.recommender.in_context is not None:
             # Imported here: other variants need not wait for scipy.
+            from recg_core.models.in_context.context import read_context
             from recg_core.models.in_context.trial import read_domain
 
-            return read_domain(near, observed, alike)
+            read = read_domain if leaves_one_out else read_context
+            return read(near, observed, alike)
         return LogCounts.of(observed_counts(observed, len(near)).to(self.recommender.device))
-
-    def fitted(self, evidence: Evidence) -> Evidence:
-        """The same for this model alone, which need not ask again what a context is worth to it."""
-        in_context = self.recommender.in_context
-        if in_context is None or evidence is None or isinstance(evidence, LogCounts):
-            return evidence
-        return in_context.fitted(evidence)
 
     def more_evidence(self, evidence: Evidence, vectors: ItemVectors) -> Evidence:
         """Evidence about the items of `vectors`, of which it knew the first alone.

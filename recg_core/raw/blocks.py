@@ -1,12 +1,13 @@
 """Text files, plain or gzip, as blocks of whole lines: memory does not grow with the file."""
 
 import codecs
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, TypeVar
+
+from isal import isal_zlib
 
 from recg_core.base.access import reading
 from recg_core.base.errors import UserError
@@ -16,7 +17,7 @@ Advance = Callable[[int], object]  # takes the bytes of a file read since the la
 READ_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 24
 LINE_BYTES = 1 << 28  # a longer line is no record, and would fill the memory
-GZIP_WINDOW = 31  # zlib: a gzip header, the largest window
+GZIP_WINDOW = 31  # a gzip header, the largest window
 GZIP = b"\x1f\x8b"
 # What begins like this is no text, whatever its name says.
 OTHER_FILES = {
@@ -162,7 +163,7 @@ def _read(stream: BinaryIO, advance: Advance) -> Iterator[bytes]:
 
 
 def _gunzip(path: Path, stream: BinaryIO, advance: Advance) -> Iterator[bytes]:
-    member = zlib.decompressobj(GZIP_WINDOW)
+    member = isal_zlib.decompressobj(GZIP_WINDOW)
     num_read = num_text = 0
     while data := stream.read(READ_BYTES):
         advance(len(data))
@@ -172,11 +173,11 @@ def _gunzip(path: Path, stream: BinaryIO, advance: Advance) -> Iterator[bytes]:
                 data = data.lstrip(b"\0")
                 if not data:
                     break
-                member = zlib.decompressobj(GZIP_WINDOW)
+                member = isal_zlib.decompressobj(GZIP_WINDOW)
             try:
                 # The limit keeps a few bytes from growing into more than memory holds.
                 piece = member.decompress(data, BLOCK_BYTES)
-            except zlib.error as error:
+            except isal_zlib.error as error:  # type: ignore[misc]  # a class, against its stub
                 raise UserError(
                     f"{path}: the gzip stream is damaged between byte offsets "
                     f"{num_read - len(data)} and {num_read} ({error}); fetch the file again"

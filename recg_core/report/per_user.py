@@ -118,13 +118,14 @@ def user_values(rows: Iterable[tuple[Row, SeedRanks]], protocols: Protocols) -> 
 def _distinct(
     candidates: np.ndarray, higher: np.ndarray, ties: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct triples [3, D], and which of them each is, int32."""
+    """The distinct triples [3, D], and which of them each is, both int32."""
     counts = np.unique(candidates)
     shape = (len(counts), int(higher.max()) + 1, int(ties.max()) + 1)
     keys = np.ravel_multi_index((np.searchsorted(counts, candidates), higher, ties), shape)
     distinct, place = np.unique(keys, return_inverse=True)
     index, *others = np.unravel_index(distinct, shape)
-    return np.stack([counts[index], *others]), place.reshape(keys.shape).astype(np.int32)
+    triples = np.stack([counts[index], *others]).astype(np.int32)
+    return triples, place.reshape(keys.shape).astype(np.int32)
 
 
 def check_same_users(rows: dict[str, SeedRanks]) -> None:

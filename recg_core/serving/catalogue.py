@@ -337,8 +337,7 @@ class Catalogue:
 
     def read_again(self) -> None:
         """Read all histories for what the model takes from them."""
-        read = self._trained.evidence(self._vectors, self._histories.items)
-        evidence = self._trained.fitted(read)
+        evidence = self._trained.evidence(self._vectors, self._histories.items)
         self._read = _Read(self._histories, len(self.items), evidence)
 
     def take_evidence(self, other: "Catalogue") -> None:

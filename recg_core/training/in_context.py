@@ -106,9 +106,12 @@ class HeldOut(NamedTuple):
 
 def _held_out(model: TrainedModel, domain: Domain) -> HeldOut:
     vectors = model.item_vectors(domain)
-    context = model.evidence(vectors, domain.sequences.observed("valid"))
+    sequences = domain.sequences
+    context = model.evidence(
+        vectors, sequences.observed("valid"), leaves_one_out=sequences.leaves_one_out
+    )
     assert isinstance(context, Context)
-    return HeldOut(domain.sequences.holdout("valid"), vectors, context)
+    return HeldOut(sequences.holdout("valid"), vectors, context)
 
 
 @torch.no_grad()

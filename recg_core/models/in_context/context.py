@@ -65,7 +65,7 @@ class Context:
         tables: by kind of evidence.
         events_per_item: log(1 + mean count).
         trial: users asked for the last of their observed items, by the context of what preceded
-            those; None where nobody has two.
+            those; None where too few have two.
         worth: of each kind of evidence here, relative to elsewhere, [E]; see `InContext.fitted`.
     """
 

@@ -21,19 +21,29 @@ _AT_ONCE = 64  # users whose evidence on all items is in memory, or
 _SCORES_AT_ONCE = 1 << 24  # as many as have so many scores, if that is less
 
 
-def read_domain(items: NearItems, observed: Ragged, alike: sp.csr_matrix | None = None) -> Context:
-    """`read_context`, with a trial on up to `TRIAL_USERS` of the histories, always the same."""
+def read_domain(
+    items: NearItems,
+    observed: Ragged,
+    alike: sp.csr_matrix | None = None,
+    users: int = TRIAL_USERS,
+) -> Context:
+    """`read_context`, with a trial on as many users, always the same.
+
+    Where fewer have two items or more there is none: what a source has taught of domains with few
+    histories is surer than what so few say.
+    """
     alike = like_texts(items) if alike is None else alike
-    trial = _trial(items, observed, alike)  # before the context, so that one is in memory at a time
+    # Before the context, so that one is in memory at a time.
+    trial = _trial(items, observed, alike, users)
     return replace(read_context(items, observed, alike), trial=trial)
 
 
-def _trial(items: NearItems, observed: Ragged, alike: sp.csr_matrix) -> Examples | None:
+def _trial(items: NearItems, observed: Ragged, alike: sp.csr_matrix, users: int) -> Examples | None:
     asked = asked_for_last(observed)
-    if not len(asked.next_item):
+    if len(asked.next_item) < users:
         return None
     reader = Reader(read_context(items, asked.history, alike), asked.history)
-    return examples_of(reader, asked, len(items), TRIAL_USERS, 0)
+    return examples_of(reader, asked, len(items), users, 0)
 
 
 def examples_of(
