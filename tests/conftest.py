@@ -6,12 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from recg_core.domains.domain import Domain
 from recg_core.domains.sequences import Ragged, Sequences
 from recg_core.domains.source_domains import SourceDomains
 
 torch.set_num_threads(1)
+# How long an example takes depends on what else the machine does.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def ragged(rows: list[list[int]]) -> Ragged:
