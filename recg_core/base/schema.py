@@ -3,7 +3,6 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -58,9 +57,11 @@ class Schema:
         Equal pieces give equal bytes.
         """
         first = next(frames, pl.DataFrame(schema=self.columns))
+        self._check(first, str(path))  # before there is a file, which Polars opens beside
 
         def checked(*_: object) -> Iterator[pl.DataFrame]:
-            for frame in chain([first], frames):
+            yield first
+            for frame in frames:
                 self._check(frame, str(path))
                 yield frame
 
