@@ -14,23 +14,20 @@ and anonymous memory over the last two sizes. Linux.
 import argparse
 import math
 import os
-import re
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
 from ruamel.yaml import YAML
 
+from benchmarks.preprocess import REPOSITORY, Used, measure
 from benchmarks.recommend import CLUSTER, HISTORY, events
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 SMALL = 2_000  # items and users of the other domain
 TESTED = 1_000  # users of each domain with a test item, and as many others with a validation item
 DAY_MS = 86_400_000
@@ -42,15 +39,6 @@ WORDS = 20_000
 WORDS_OF_CLUSTER, WORDS_OF_ITEM = 4, 4
 TITLE = 3  # words
 VARIANTS = ("sem", "recg", "anchored", "in_context")
-
-
-class Used(NamedTuple):
-    """What a command used."""
-
-    seconds: float
-    cpu_seconds: float
-    anonymous_mb: float  # of all its processes together, at its highest
-    resident_mb: float  # likewise, with pages of mapped files
 
 
 def write_raw(folder: Path, name: str, num_items: int, num_users: int) -> None:
@@ -138,52 +126,6 @@ def commands(params: dict[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
             for key, value in zip(lists, chosen, strict=True):
                 command = command.replace(f"${{item.{key}}}", value)
             yield name, " ".join(chosen), [sys.executable, *command.split()[1:]]
-
-
-def measure(command: list[str], folder: Path) -> Used:
-    """Run a command to its end."""
-    before, began = os.times(), time.perf_counter()
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE"}
-    with (folder / "log.txt").open("a") as log:
-        log.write(f"{' '.join(command)}\n")
-        log.flush()
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
-        peaks = np.zeros(2)
-        while process.poll() is None:
-            peaks = np.maximum(peaks, np.sum([memory(pid) for pid in family(process.pid)], axis=0))
-            time.sleep(0.05)
-    if process.returncode:
-        print((folder / "log.txt").read_text()[-4000:])
-        raise SystemExit(f"{' '.join(command)} failed with {process.returncode}")
-    after = os.times()
-    used = after.children_user + after.children_system
-    used -= before.children_user + before.children_system
-    return Used(time.perf_counter() - began, used, *peaks.tolist())
-
-
-def family(pid: int) -> Iterator[int]:
-    """A process and its descendants."""
-    yield pid
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            children = task.read_text().split()
-        except OSError:  # it has ended
-            continue
-        for child in children:
-            yield from family(int(child))
-
-
-def memory(pid: int) -> tuple[float, float]:
-    """Anonymous and resident MB of a process; 0 of one that has ended."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0.0, 0.0
-    found = [re.search(rf"{key}:\s+(\d+) kB", status) for key in ("RssAnon", "VmRSS")]
-    anonymous, resident = (int(each[1]) / 1024 if each else 0.0 for each in found)
-    return anonymous, resident
 
 
 def run(num_items: int, num_users: int, variants: Sequence[str], root: Path) -> dict[str, Used]:

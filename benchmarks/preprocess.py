@@ -22,12 +22,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from recg_core.base.files import sha256_file, write_sealed_json
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 LINES = 1_000_000
 NUM_ITEMS = 40_000
 PARAMS = "preprocess: {k_core: 5, text_rule: any, split: leave_one_out, max_reject_share: 0.01}\n"
@@ -66,6 +67,15 @@ SOURCE = {
     "timestamp_unit": "ms",
     "row": {},
 }
+
+
+class Used(NamedTuple):
+    """What a command used."""
+
+    seconds: float
+    cpu_seconds: float
+    anonymous_mb: float  # of all its processes together, at its highest
+    resident_mb: float  # likewise, with pages of mapped files
 
 
 def word_soup(rng: np.random.Generator, num_words: int) -> str:
@@ -164,22 +174,50 @@ def plain_preprocess(raw: Path, out: Path) -> None:
     (out / "stats.json").write_text(json.dumps(stats))
 
 
-def measure(command: list[str], folder: Path) -> tuple[float, float, float]:
-    """Seconds, CPU seconds and the highest RssAnon in MB of a command."""
+def measure(command: list[str], folder: Path) -> Used:
+    """Run a command to its end."""
     before, began = os.times(), time.perf_counter()
-    process = subprocess.Popen(command, cwd=folder)
-    peak = 0
-    while process.poll() is None:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        found = re.search(r"RssAnon:\s+(\d+) kB", status)
-        peak = max(peak, int(found.group(1)) if found else 0)
-        time.sleep(0.01)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_WAIT_POLICY": "PASSIVE"}
+    with (folder / "log.txt").open("a") as log:
+        log.write(f"{' '.join(command)}\n")
+        log.flush()
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+        peaks = np.zeros(2)
+        while process.poll() is None:
+            peaks = np.maximum(peaks, np.sum([memory(pid) for pid in family(process.pid)], axis=0))
+            time.sleep(0.05)
     if process.returncode:
-        raise SystemExit(f"{command} failed with {process.returncode}")
+        print((folder / "log.txt").read_text()[-4000:])
+        raise SystemExit(f"{' '.join(command)} failed with {process.returncode}")
     after = os.times()
     used = after.children_user + after.children_system
     used -= before.children_user + before.children_system
-    return time.perf_counter() - began, used, peak / 1024
+    return Used(time.perf_counter() - began, used, *peaks.tolist())
+
+
+def family(pid: int) -> Iterator[int]:
+    """A process and its descendants."""
+    yield pid
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = task.read_text().split()
+        except OSError:  # it has ended
+            continue
+        for child in children:
+            yield from family(int(child))
+
+
+def memory(pid: int) -> tuple[float, float]:
+    """Anonymous and resident MB of a process; 0 of one that has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0, 0.0
+    found = [re.search(rf"{key}:\s+(\d+) kB", status) for key in ("RssAnon", "VmRSS")]
+    anonymous, resident = (int(each[1]) / 1024 if each else 0.0 for each in found)
+    return anonymous, resident
 
 
 def main() -> None:
@@ -206,9 +244,9 @@ def one_size(folder: Path, millions: int) -> None:
             continue
         out = folder / program.replace(" ", "-")
         command = [sys.executable, *call, "--raw", str(raw), "--out", str(out)]
-        seconds, used, peak = measure(command, folder)
+        seconds, used, anonymous, _ = measure(command, folder)
         lines = f"{millions * LINES:,} | {size:.0f}"
-        print(f"| {program} | {lines} | {seconds:.1f} | {used:.1f} | {peak:.0f} |", flush=True)
+        print(f"| {program} | {lines} | {seconds:.1f} | {used:.1f} | {anonymous:.0f} |", flush=True)
         if (out / "stats.json").exists():
             stats[program] = json.loads((out / "stats.json").read_text())
     ours, plain = stats["ours"], stats.get("json.loads", {})
