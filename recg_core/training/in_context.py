@@ -201,8 +201,8 @@ def _of_contexts(
 ) -> list[Examples]:
     """Examples of a domain in contexts that have each of the `SHARES` of its histories."""
     items = near_items(domain.text, None, model.weight.device)
-    training, rows = training_rows(domain)
-    asked = asked_for_last(training.take(rows))
+    training, _ = training_rows(domain)
+    asked = asked_for_last(training)
     alike, likeness = like_texts(items), text_likeness(items, asked.history)
     parts = []
     for share in SHARES:
