@@ -239,6 +239,10 @@ def check_loss(loss: Loss) -> None:
     order = torch.randperm(6, generator=generator)
     again = loss(positives[order], negatives[order], valid[order], 50)
     assert again.item() == pytest.approx(of())
+    # A position without a valid pair counts as if it were not there.
+    longer = (torch.cat([each, each[:2]]) for each in (positives, negatives))
+    no_pair = torch.cat([valid, torch.zeros_like(valid[:2])])
+    assert loss(*longer, no_pair, 50).item() == pytest.approx(of())
     assert torch.autograd.gradcheck(
         lambda p, n: loss(p, n, valid, 50),
         (positives.requires_grad_(), negatives.requires_grad_()),

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recg_core.backbones import BACKBONES
+from recg_core.base.config import build_kind
 from recg_core.base.errors import UserError
 from recg_core.base.files import sha256_file
 from recg_core.domains.domain import Domain
@@ -32,16 +35,19 @@ from recg_core.models.variant import (
     VariantConfig,
 )
 from recg_core.training.adam import Adam
-from recg_core.training.batch import draw_batch, project_items
+from recg_core.training.batch import draw_batch, enlarged, project_items
 from recg_core.training.config import TrainConfig
+from recg_core.training.losses import LOSSES
 from recg_core.training.losses.bpr import BPR
 from recg_core.training.objective import create_objective
 from recg_core.training.plan import plan_runs
+from recg_core.training.recorded import rounded
 from recg_core.training.train import train_models
 from recg_core.training.trainer import Trained, Trainer
 from tests.conftest import alone, cycle_domain, ragged
 from tests.project import bytes_below
 from tests.test_backbones import row_of
+from tests.test_losses import row_of as row_of_loss
 
 CPU = torch.device("cpu")
 SEM = VariantConfig(TextItemsConfig("text"), loss={"kind": "bpr"})
@@ -178,9 +184,10 @@ def test_a_step_waits_for_no_value_on_the_device(
     pool, meta = pool_of("x", "y").vectors, torch.device("meta")
     trainer = Trainer(alone(cycle), pool, spec(backbone, cycle, variant), SHORT, 0, meta)
     (part,) = trainer.parts
-    batch, sampled = trainer._draw(part, part.rows[:32], torch.Generator().manual_seed(0))
-    assert {tensor.device for tensor in batch} == {meta}
-    assert trainer._step(part, batch, sampled).shape == (3,)
+    tensors = trainer._draw(part, part.rows[:32], torch.Generator().manual_seed(0))
+    (run,) = trainer.steps
+    assert run(tensors).shape == (3,)
+    assert {parameter.device for parameter in trainer.model.parameters()} == {meta}
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -470,3 +477,37 @@ def test_with_the_history_residual_padding_and_batch_do_not_matter(
         alone = model.user_vectors(table, torch.tensor([[4, 9]]))
         padded = model.user_vectors(table, torch.tensor([[4, 9, 0, 0], [1, 2, 3, 4]]))
     torch.testing.assert_close(alone[0], padded[0])
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("variant", [RECG, dataclasses.replace(SEM, anchor=AnchorConfig(True))])
+def test_an_enlarged_batch_says_the_same(
+    backbone: str, loss: str, variant: VariantConfig, cycle: Domain
+) -> None:
+    """So that a GPU meets few shapes: the same loss, the same gradients."""
+    model = create_model(spec(backbone, cycle, variant)).eval()
+    objective = create_objective(model, cycle, build_kind(LOSSES, row_of_loss("loss", loss), "x"))
+    features = torch.from_numpy(cycle.text)
+    sequences = torch.tensor([[3, 1, 2, 5, 9], [4, 6, 2, 0, 0], [8, 7, 0, 0, 0]])
+    generator = torch.Generator().manual_seed(4)
+    batch = draw_batch(model.backbone, sequences, cycle.num_items, 6, generator)
+    larger = enlarged(batch, lambda size: size + 3, model.backbone.training_length)
+    assert larger.inputs_BL.shape[1] == batch.inputs_BL.shape[1] + 3
+    assert len(larger.targets_P) == len(batch.targets_P) + 3
+    found = []
+    for each in (batch, larger):
+        model.zero_grad()
+        value = objective(each, project_items(model, features, each, features[:2]))
+        value.backward()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        found.append([value.detach(), *gradients])
+    assert len(found[0]) > 5
+    torch.testing.assert_close(found[1], found[0])
+
+
+@given(st.integers(1, 10**6))
+def test_rounded_sizes_are_few_and_close(size: int) -> None:
+    assert size <= rounded(size) < 1.25 * size + 1
+    assert rounded(rounded(size)) == rounded(size)
+    assert len({rounded(each) for each in range(513, 1025)}) == 4

@@ -4,7 +4,7 @@ Shapes: B users, L positions, P predicted positions, M negatives, U distinct ite
 E further items, N items of the domain, H dimension of the text embeddings, D model dim.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
 
     sequences_BL: Tensor  # item_idx, padded with 0 on the right
     inputs_BL: Tensor  # of the views
-    targets_P: Tensor  # item_idx
+    targets_P: Tensor  # item_idx; 0 where nothing is asked
     negatives_M: Tensor  # item_idx
     state_P: Tensor  # where the predicted positions stand among those of `inputs_BL`, row by row
     asked_P: Tensor  # where their items stand among those of `sequences_BL`
@@ -111,16 +111,58 @@ def draw_batch(
     )
 
 
+def enlarged(batch: Batch, size_of: Callable[[int], int], longest: int) -> Batch:
+    """A batch that says the same with other L, P and U, so that few shapes occur.
+
+    Sequences end in more padding, positions at which nothing is asked follow, and the last of the
+    distinct items stand for nothing.
+
+    Args:
+        size_of: the new size, not below the one that it is given.
+        longest: sequences that the backbone reads.
+    """
+    length, read_length = batch.sequences_BL.shape[1], batch.inputs_BL.shape[1]
+    more_L = min(size_of(length), longest) - length
+    more_P, more_U = (
+        size_of(len(each)) - len(each) for each in (batch.targets_P, batch.distinct_U)
+    )
+
+    def place(row_by_row: Tensor, length: int) -> Tensor:
+        return row_by_row + row_by_row // length * more_L
+
+    return Batch(
+        sequences_BL=F.pad(batch.sequences_BL, (0, more_L)),
+        inputs_BL=F.pad(batch.inputs_BL, (0, more_L)),
+        targets_P=F.pad(batch.targets_P, (0, more_P)),
+        negatives_M=batch.negatives_M,
+        state_P=F.pad(place(batch.state_P, read_length), (0, more_P)),
+        asked_P=F.pad(place(batch.asked_P, length), (0, more_P)),
+        last_B=place(batch.last_B, length),
+        distinct_U=F.pad(batch.distinct_U, (0, more_U), value=1),
+        input_row_BL=F.pad(batch.input_row_BL, (0, more_L)),
+        target_row_P=F.pad(batch.target_row_P, (0, more_P)),
+        negative_row_M=batch.negative_row_M,
+    )
+
+
 def on_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     """Tensors of int64 from the CPU on a device, in one copy that neither side waits for."""
     if device.type == "cpu":
         return list(tensors)
+    flat = to_send(tensors, device).to(device, non_blocking=True)
+    return shaped(flat, [tensor.shape for tensor in tensors])
+
+
+def to_send(tensors: Sequence[Tensor], device: torch.device) -> Tensor:
+    """The values of all tensors one after the other, from where a GPU copies by itself."""
     flat = torch.cat([tensor.flatten() for tensor in tensors])
-    is_pinned = device.type == "cuda"
-    if is_pinned:
-        flat = flat.pin_memory()
-    parts = flat.to(device, non_blocking=is_pinned).split([tensor.numel() for tensor in tensors])
-    return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+    return flat.pin_memory() if device.type == "cuda" else flat
+
+
+def shaped(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
+    """The tensors that `flat` has the values of."""
+    parts = flat.split([shape.numel() for shape in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def project_items(

@@ -34,7 +34,8 @@ class Objective:
         states_PD = _at(states_BLD, batch.state_P)
         positives_P = (states_PD * items.targets_PD).sum(dim=-1)
         negatives_PM = states_PD @ items.negatives_MD.T
-        valid_PM = batch.targets_P[:, None] != batch.negatives_M
+        targets_P1 = batch.targets_P[:, None]
+        valid_PM = (targets_P1 != batch.negatives_M) & (targets_P1 > 0)
         if self.model.anchor is None or self.anchor_inputs is None:
             return self.loss(positives_P, negatives_PM, valid_PM, self.num_items)
         near_BL, near_BLM = training_scores(

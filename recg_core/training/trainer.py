@@ -7,8 +7,9 @@ embeddings, D model dim.
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from recg_core.training.adam import Adam
 from recg_core.training.batch import (
     Batch,
     draw_batch,
+    enlarged,
     length_bucketed_batches,
     mixed,
     on_device,
@@ -45,6 +47,7 @@ from recg_core.training.config import TrainConfig
 from recg_core.training.generalization import create_generalization
 from recg_core.training.losses import LOSSES, Loss
 from recg_core.training.objective import Objective, create_objective
+from recg_core.training.recorded import RecordedSteps, rounded
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +124,7 @@ class Trainer:
         origin = Origin(spec, source.name, source.encoder_fingerprint)
         self.trained = TrainedModel(model, origin, self.label)
         self.optimizer = Adam(model.parameter_groups(config.learning_rate))
+        self.steps = [self._runner(part) for part in self.parts]
 
     def fit(self, progress_path: Path | None = None, run: str = "") -> Trained:
         """Run epochs until validation has not improved for `patience` of them.
@@ -196,8 +200,8 @@ class Trainer:
         torch.manual_seed(int(rng.integers(2**62)))
         self.model.train()
         sums, steps = torch.zeros(3, device=self.device), 0
-        for part, rows in self._batches(epoch, rng):
-            sums += self._step(part, *self._draw(part, rows, generator))
+        for number, rows in self._batches(epoch, rng):
+            sums += self.steps[number](self._draw(self.parts[number], rows, generator))
             steps += 1
             bar.update(len(rows))
         recommendation, inter, intra = (sums / steps).tolist()
@@ -206,8 +210,8 @@ class Trainer:
             loss += self.generalization.beta * inter + self.generalization.alpha * intra
         return {"loss": loss, "recommendation": recommendation, "inter": inter, "intra": intra}
 
-    def _batches(self, epoch: int, rng: np.random.Generator) -> Iterator[tuple[Part, np.ndarray]]:
-        """Rows of the sequences of one domain at a time, those of all domains once."""
+    def _batches(self, epoch: int, rng: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
+        """The number of a domain and rows of its sequences, those of all domains once."""
         size = self.config.batch_size
         batches = [
             length_bucketed_batches(part.sequences.lengths[part.rows], size, rng)
@@ -215,28 +219,37 @@ class Trainer:
         ]
         counts = [math.ceil(len(part.rows) / size) for part in self.parts]
         for number in mixed(counts, [self.seed, epoch, 1]):  # another stream than that of `rng`
-            part = self.parts[number]
-            yield part, part.rows[next(batches[number])]
+            yield number, self.parts[number].rows[next(batches[number])]
 
-    def _draw(
-        self, part: Part, rows: np.ndarray, generator: torch.Generator
-    ) -> tuple[Batch, Tensor]:
-        """All that is random in a step but dropout, on the device: the users' batch, and the rows
-        [K, S] of a generalization loss."""
+    def _draw(self, part: Part, rows: np.ndarray, generator: torch.Generator) -> list[Tensor]:
+        """All that is random in a step but dropout, on the CPU: the rows [K, S] of a generalization
+        loss, and the tensors of the users' `Batch`."""
         general, backbone = self.generalization, self.model.backbone
         sampled = torch.empty(0, dtype=torch.int64) if general is None else general.draw(generator)
         padded = torch.from_numpy(part.sequences.padded(rows, backbone.training_length))
         num_items, num_negatives = part.domain.num_items, self.config.negatives
         batch = draw_batch(backbone, padded, num_items, num_negatives, generator)
-        sampled, *moved = on_device([sampled, *batch], self.device)
-        return Batch(*moved), sampled
+        if self.device.type == "cuda":  # where steps are recorded, shape by shape
+            batch = enlarged(batch, rounded, backbone.training_length)
+        return [sampled, *batch]
 
-    def _step(self, part: Part, batch: Batch, sampled_KS: Tensor) -> Tensor:
+    def _runner(self, part: Part) -> Callable[[Sequence[Tensor]], Tensor]:
+        """Takes what `_draw` gives, runs a step of a domain and returns its losses."""
+        step = partial(self._step, part)
+        if self.device.type == "cuda":
+            return RecordedSteps(step, self.device)
+        return lambda tensors: step(on_device(tensors, self.device))
+
+    def _step(self, part: Part, tensors: Sequence[Tensor]) -> Tensor:
         """One update; returns the three terms [recommendation, inter, intra].
 
         Nothing in it waits for a device.
+
+        Args:
+            tensors: what `_draw` gives, on the device.
         """
-        general = self.generalization
+        sampled_KS, *of_batch = tensors
+        batch, general = Batch(*of_batch), self.generalization
         texts_EH = part.features[:0] if general is None else general.sample(sampled_KS)
         items = project_items(self.model, part.features, batch, texts_EH)
         total = recommendation = part.objective(batch, items)

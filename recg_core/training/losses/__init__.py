@@ -24,7 +24,8 @@ class Loss(Protocol):
         Args:
             positives_P: score of the item that came next, at each position.
             negatives_PM: scores of uniformly sampled items at the same positions.
-            valid_PM: False where a sampled item is the positive itself; such pairs do not count.
+            valid_PM: False where a sampled item is the positive itself; such pairs do not count,
+                nor does a position without another.
             num_items: of the catalogue that they are sampled from.
         """
         ...

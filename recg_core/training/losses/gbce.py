@@ -32,11 +32,14 @@ class GBCE:
     def __call__(
         self, positives_P: Tensor, negatives_PM: Tensor, valid_PM: Tensor, num_items: int
     ) -> Tensor:
-        """See `Loss`; of each position the mean over its positive and its valid negatives."""
+        """See `Loss`; of each position the mean over its positive and its valid negatives, and of
+        these the mean over the positions with a valid pair."""
         # Negatives are drawn with replacement, so that there can be more than there are items.
         alpha = min(1.0, negatives_PM.shape[1] / max(1, num_items - 1))
         beta = 1 - self.t * (1 - alpha)
         chance = -math.log(max(1, num_items - 1))
         right_P = beta * F.softplus(-positives_P - chance)
         wrong_P = (F.softplus(negatives_PM + chance) * valid_PM).sum(dim=1)
-        return ((right_P + wrong_P) / (1 + valid_PM.sum(dim=1))).mean()
+        pairs_P = valid_PM.sum(dim=1)
+        losses_P = (right_P + wrong_P) / (1 + pairs_P)
+        return (losses_P * (pairs_P > 0)).sum() / (pairs_P > 0).sum().clamp(min=1)

@@ -7,7 +7,8 @@ from torch import Tensor
 class SampledSoftmax:
     """Cross entropy of the item that came next among itself and the sampled items.
 
-    With uniform negatives the correction of Jean et al. (2015) is a constant and cancels.
+    The mean over the positions with a valid pair. With uniform negatives the correction of Jean et
+    al. (2015) is a constant and cancels.
     """
 
     def __call__(
@@ -15,4 +16,5 @@ class SampledSoftmax:
     ) -> Tensor:
         negatives_PM = negatives_PM.masked_fill(~valid_PM, float("-inf"))
         logits = torch.cat([positives_P[:, None], negatives_PM], dim=1)
-        return (torch.logsumexp(logits, dim=1) - positives_P).mean()
+        losses_P = torch.logsumexp(logits, dim=1) - positives_P  # 0 where there is no pair
+        return losses_P.sum() / valid_PM.any(dim=1).sum().clamp(min=1)
