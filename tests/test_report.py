@@ -304,6 +304,22 @@ def test_no_table_lets_a_row_with_interactions_compete_with_one_without(counted:
     assert "sasrec-counts" not in slices.columns
 
 
+def test_a_row_that_large_targets_are_without_is_in_no_mean(root: Path) -> None:
+    """Its mean would be of other pairs than those that it is compared with."""
+    write_ranks(root, Model(None, "ease"), NO_SOURCE, "IS", 30.0, target_interactions_used=True)
+    analysis = analysed(root)
+    free = training_free_table(analysis, "full")
+    assert {row[0] for row in free.rows if row[2] == "ease†"} == {"IS"}
+    assert "VG has no `ease`, which is therefore in no mean over pairs" in free.caption
+    averages = averages_table(analysis, zero_shot=True)
+    assert averages is not None
+    assert not any("ease" in str(row) for row in averages.rows)
+    summary = build_summary(analysis)
+    assert "mean_zero_shot" in summary["popularity"]
+    assert set(summary["ease"]) == {"to_IS"}
+    assert "VG has no `ease`" in (write(root) / "report.md").read_text()
+
+
 def test_the_heat_map_is_darkest_at_the_best_of_those_that_compete(counted: Path) -> None:
     table = heatmap_table(analysed(counted, WITH_COUNTS), "full")
     shades = {

@@ -14,6 +14,7 @@ from recg_core.report.statistics import (
     holm,
     interval,
     paired_t_test,
+    relative_interval,
     t_interval,
     wilcoxon_test,
 )
@@ -156,3 +157,12 @@ def test_intervals_cover_the_true_difference() -> None:
         low, high = interval(bootstrap_means([values.astype(float)], 200, 300, seed=repeat))
         covered += bool(low[0] <= 0.05 <= high[0])
     assert abs(covered / 200 - 0.95) < 4 * sqrt(0.05 * 0.95 / 200)
+
+
+def test_a_relative_interval_has_no_end_where_the_reference_may_be_nothing() -> None:
+    samples = np.array([[0.2, 0.2], [0.3, 0.3], [0.4, 0.4]])
+    reference = np.array([[0.1, 0.1], [0.1, 0.0], [0.2, 0.1]])
+    low, high = relative_interval(samples, reference, confidence=1.0)
+    np.testing.assert_allclose((low[0], high[0]), (1.0, 2.0))
+    assert np.isnan(low[1])
+    assert np.isnan(high[1])

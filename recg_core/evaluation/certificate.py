@@ -13,6 +13,7 @@ from recg_core.base.schema import LISTS, RANKS
 from recg_core.models.ranking.ranks import SeedRanks
 
 NO_SOURCE = "none"  # the source of a row that is trained on nothing
+NOT_OF_LARGE = frozenset({"ease"})  # training-free rows that large catalogues are without
 NUM_LISTED = 10  # items of a user's list
 
 

@@ -12,7 +12,7 @@ from recg_core.base.errors import UserError
 from recg_core.base.files import read_sealed_json, sha256_json
 from recg_core.base.params import check_name
 from recg_core.base.sources import in_domain
-from recg_core.evaluation.certificate import NO_SOURCE, Certificate, Saw
+from recg_core.evaluation.certificate import NO_SOURCE, NOT_OF_LARGE, Certificate, Saw
 
 REFERENCE = "sem"  # the variant that improvements are relative to
 INTERACTIONS_MARK, TEXT_MARK = "†", "‡"
@@ -174,8 +174,19 @@ class Cells:
         return [cell for pair in pairs if (cell := self.find(model, *pair))]
 
     def counted(self, model: Model, *, zero_shot: bool) -> list[Cell]:
-        """Those of `of_model` that means and counts are over: of targets that are not too small."""
-        return [cell for cell in self.of_model(model, zero_shot=zero_shot) if not cell.small]
+        """Those of `of_model` that means and counts are over: of targets that are not too small.
+
+        None of a training-free row that some target lacks: its mean would be of fewer pairs.
+        """
+        found = self.of_model(model, zero_shot=zero_shot)
+        if len(found) < len(self.grid.pairs(zero_shot=zero_shot)):
+            return []
+        return [cell for cell in found if not cell.small]
+
+    def lacking(self, target: str) -> list[str]:
+        """The training-free rows that other targets have and this one has not."""
+        rows = [model for model in self.models if not model.backbone]
+        return [str(row) for row in rows if self.find(row, NO_SOURCE, target) is None]
 
     def small(self, target: str) -> bool:
         """Whether a target is too small to be in any mean, count or correction."""
@@ -219,6 +230,8 @@ class Cells:
 def load_cells(ranks: Path, grid: Grid) -> Cells:
     """Read the certificates of the grid's cells below `ranks`, each beside its ranks.
 
+    A row of `NOT_OF_LARGE` may be there for some targets alone.
+
     Raises:
         UserError: when a cell of the grid is missing or there twice, or a JSON is no certificate.
     """
@@ -240,8 +253,9 @@ def load_cells(ranks: Path, grid: Grid) -> Cells:
     training_free = {
         key: cell for key, cell in found.items() if not cell.trained and cell.target in grid.domains
     }
-    rows = {model for model, _, _ in training_free}
-    if not rows or len(training_free) < len(rows) * len(grid.domains):
+    rows = {model for model, _, _ in training_free if model.variant not in NOT_OF_LARGE}
+    everywhere = [(row, NO_SOURCE, target) for row in rows for target in grid.domains]
+    if not rows or not all(key in training_free for key in everywhere):
         raise UserError(
             f"{ranks}: not every domain of the grid has its training-free rows; "
             "run the baselines stage"

@@ -11,7 +11,13 @@ import numpy as np
 from recg_core.report.cells import REFERENCE, Cell, Cells, Model
 from recg_core.report.config import ReportConfig
 from recg_core.report.per_user import TargetMetrics
-from recg_core.report.statistics import interval, judged, paired_t_test, wilcoxon_test
+from recg_core.report.statistics import (
+    interval,
+    judged,
+    paired_t_test,
+    relative_interval,
+    wilcoxon_test,
+)
 
 TRAINING_FREE = "training-free"  # the opponent of that name is the best such row
 
@@ -94,7 +100,7 @@ def _compare(
     low, high = interval(measured.samples[cell] - other_BM)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = measured.means[cell] / stacked.max(axis=0) - 1
-        relative_low, relative_high = interval(measured.samples[cell] / other_BM - 1)
+    relative_low, relative_high = relative_interval(measured.samples[cell], other_BM)
     for i, (protocol, metric) in enumerate(config.columns):
         yield Comparison(
             cell, protocol, metric, against, best[i],

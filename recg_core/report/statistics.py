@@ -104,6 +104,19 @@ def interval(samples: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray,
     return low, high
 
 
+def relative_interval(
+    samples: np.ndarray, reference: np.ndarray, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the percentile interval of samples / reference - 1 over the first axis.
+
+    nan where the reference is 0 in a sample: then there is no end to how much larger the other is.
+    """
+    unknown = np.where((reference == 0).any(axis=0), np.nan, 0.0)
+    ratios = samples / np.where(reference == 0, 1.0, reference)
+    low, high = interval(ratios - 1, confidence)
+    return low + unknown, high + unknown
+
+
 def t_interval(differences: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
     """Student's interval of the mean of one column; the mean itself for a single user."""
     mean = float(differences.mean())

@@ -21,8 +21,8 @@ from recg_core.report.cells import (
 from recg_core.report.comparisons import TRAINING_FREE
 from recg_core.report.config import FULL
 from recg_core.report.layout import Entry, Table, bold_best, percent
-from recg_core.report.statistics import interval
-from recg_core.report.wording import LEGEND, fewer_negatives, title_of, yes_or_no
+from recg_core.report.statistics import relative_interval
+from recg_core.report.wording import LEGEND, fewer_negatives, range_of, title_of, yes_or_no
 
 MEANS = {"mean_zero_shot": True, "mean_in_domain": False}
 
@@ -187,11 +187,13 @@ def _gain(view: View, over: Sequence[Cell]) -> str | None:
     if not compared or not (reference := view.average(theirs)[0]):
         return None
     mean = view.average(ours)[0]
-    low, high = interval(view.samples(ours) / view.samples(theirs) - 1)
+    low, high = map(float, relative_interval(view.samples(ours), view.samples(theirs)))
+    ends = "no interval, since it is 0 in some samples"
+    if not math.isnan(low):
+        ends = f"95 % interval {range_of(low, high, '.1f')} %"
     of_cells = [found.relative for found in compared if math.isfinite(found.relative)]
     return (
-        f"{100 * (mean / reference - 1):+.1f} % "
-        f"(95 % interval {100 * low:+.1f} to {100 * high:+.1f} %) and "
+        f"{100 * (mean / reference - 1):+.1f} % ({ends}) and "
         f"{100 * float(np.mean(of_cells)):+.1f} %"
     )
 

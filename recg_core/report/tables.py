@@ -16,7 +16,10 @@ from recg_core.report.wording import LEGEND, range_of, title_of, yes_or_no
 def training_free_table(analysis: Analysis, protocol: str) -> Table:
     """Every training-free row for every target."""
     rows: list[tuple[Entry, ...]] = []
+    caption = "What the target's texts and histories give without any training. "
     for target in analysis.cells.grid.domains:
+        if names := ", ".join(f"`{name}`" for name in analysis.cells.lacking(target)):
+            caption += f"{target} has no {names}, which is therefore in no mean over pairs. "
         for cell in analysis.cells.of_target(target):
             if not cell.trained:
                 used = yes_or_no(cell.saw.target_interactions_used)
@@ -26,7 +29,7 @@ def training_free_table(analysis: Analysis, protocol: str) -> Table:
     return Table(
         f"training_free_{protocol}",
         "Training-free rows",
-        "What the target's texts and histories give without any training. " + LEGEND,
+        caption + LEGEND,
         3,
         ("Target", "Interactions used", "Row", *map(title_of, metric_names(analysis.config.ks))),
         bold_best(rows, groups=2),
@@ -54,7 +57,7 @@ def verdict_table(analysis: Analysis, protocol: str, against: str) -> Table:
 
 def _verdict_row(view: View, c: Comparison) -> tuple[Entry, ...]:
     relative = percent(c.relative, " %", "+.1f")
-    ends = "-" if relative.value is None else range_of(c.relative_low, c.relative_high, ".1f")
+    ends = range_of(c.relative_low, c.relative_high, ".1f")
     return (
         c.cell.target, c.cell.source, str(c.cell.model), percent(view.value(c.cell)),
         percent(view.seed_std(c.cell)), str(c.other.model),

@@ -1,5 +1,6 @@
 """Words and signs that several tables share."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,9 @@ def title_of(metric: str) -> str:
 
 
 def range_of(low: float, high: float, form: str = ".2f") -> str:
-    """The ends of an interval of fractions, in points with their signs."""
+    """The ends of an interval of fractions, in points with their signs; "-" where it has none."""
+    if math.isnan(low) or math.isnan(high):
+        return "-"
     return f"{100 * low:+{form}} to {100 * high:+{form}}"
 
 
