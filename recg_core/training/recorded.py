@@ -6,6 +6,7 @@ starts them. A recording (CUDA graph) starts them all with one call.
 
 import gc
 import logging
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -99,8 +100,10 @@ def _end_recording() -> None:
     """Make random numbers come as usual after a recording that failed, which leaves them its own:
     they end with the next one, here of nothing."""
     graph = torch.cuda.CUDAGraph()
-    graph.capture_begin()
-    graph.capture_end()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The CUDA Graph is empty")
+        graph.capture_begin()
+        graph.capture_end()
 
 
 @contextmanager
