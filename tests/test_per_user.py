@@ -33,15 +33,16 @@ def simulated(num_users: int, num_seeds: int, seed: int, better: float = 1.0) ->
 def test_metrics_are_those_of_each_seed_alone(num_users: int, num_seeds: int, seed: int) -> None:
     rows = [simulated(num_users, num_seeds, seed), simulated(num_users, 1, seed + 1)]
     protocols = Protocols((1, 7), num_negatives=50)
-    values = user_values(enumerate(rows), protocols)
+    values = user_values(range(len(rows)), rows.__getitem__, protocols)
     for number, row in enumerate(rows):
-        found = values.of(number)
+        found = np.stack(list(values.by_seed(number)), axis=1)
         per_seed = []
         for higher, ties in zip(row.num_higher.T, row.num_ties.T, strict=True):
             full = ranking_metrics(higher, ties, row.num_candidates, (1, 7))
             sampled = ranking_metrics(higher, ties, row.num_candidates, (1, 7), 50)
             per_seed.append(np.stack([*full.values(), *sampled.values()], axis=1))
         assert found.mean(axis=1) == pytest.approx(np.mean(per_seed, axis=0))
+        assert values.of(number) == pytest.approx(found.mean(axis=1))
         assert found.mean(axis=0) == pytest.approx(np.mean(per_seed, axis=1))
         assert values.column(number, 3) == pytest.approx(found[:, :, 3].mean(axis=1))
 

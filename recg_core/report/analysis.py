@@ -4,7 +4,6 @@ Legend: M columns (metrics under both protocols), B resamples.
 """
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -116,7 +115,7 @@ def analyse(cells: Cells, slices: Path, config: ReportConfig) -> Analysis:
     def of_target(name: str) -> _OfTarget:
         users = None if cells.users is None else cells.users[name]
         measured = measure_target(cells.of_target(name), config, users)
-        compared = [] if cells.small(name) else list(compare_target(cells, measured, config))
+        compared = [] if cells.small(name) else compare_target(cells, measured, config)
         parts = list(slice_target(cells, name, measured, slices, config))
         within, read = [], []
         if not cells.small(name):
@@ -125,11 +124,7 @@ def analyse(cells: Cells, slices: Path, config: ReportConfig) -> Analysis:
         measured = replace(measured, values=UserValues(np.empty((0, 0)), {}))
         return _OfTarget(measured, compared, parts, within, read)
 
-    # Two at a time: numpy's sorts and products let other threads run, and memory stays bounded.
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        results = dict(
-            zip(cells.grid.domains, pool.map(of_target, cells.grid.domains), strict=True)
-        )
+    results = {name: of_target(name) for name in cells.grid.domains}
     return Analysis(
         config,
         cells,

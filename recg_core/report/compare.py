@@ -76,7 +76,7 @@ def compare_cells(
         ranks = [read_before(name), read_after(name)]
         labels = [f"{name} in revision {revision}" for revision in ("A", "B")]
         check_same_users(dict(zip(labels, ranks, strict=True)))
-        values = user_values(zip(labels, ranks, strict=True), protocols)
+        values = user_values(labels, dict(zip(labels, ranks, strict=True)).__getitem__, protocols)
         before, after = (values.column(label, column) for label in labels)
         changes.append(_change(name, before, after, config))
     others = iter(judged([change for change in changes if change.verdict != "same"]))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recg_core.base.threads import in_threads
 from recg_core.report.cells import REFERENCE, Cell, Cells, Model
 from recg_core.report.config import ReportConfig
-from recg_core.report.per_user import TargetMetrics
+from recg_core.report.per_user import THREADS, TargetMetrics
 from recg_core.report.statistics import (
     interval,
     judged,
@@ -42,22 +43,24 @@ class Comparison:
     verdict: str  # better | worse | unclear, by p_t
 
 
-def compare_target(
-    cells: Cells, measured: TargetMetrics, config: ReportConfig
-) -> Iterator[Comparison]:
+def compare_target(cells: Cells, measured: TargetMetrics, config: ReportConfig) -> list[Comparison]:
     """Every trained cell of a target against the reference and the best training-free row.
 
     The p-values are not corrected yet.
     """
-    for cell in measured.means:
-        if cell.trained:
-            rivals, own_UM = cells.rivals(cell), measured.values.of(cell).mean(axis=1)
-            model = Model(cell.model.backbone, REFERENCE)
-            reference = [rival for rival in rivals.trained if rival.model == model]
-            if reference and cell not in reference:
-                yield from _compare(cell, own_UM, REFERENCE, reference, measured, config)
-            free = rivals.training_free
-            yield from _compare(cell, own_UM, TRAINING_FREE, free, measured, config)
+
+    def of_cell(cell: Cell) -> list[Comparison]:
+        rivals, own_UM = cells.rivals(cell), measured.values.of(cell)
+        model = Model(cell.model.backbone, REFERENCE)
+        found: list[Comparison] = []
+        reference = [rival for rival in rivals.trained if rival.model == model]
+        if reference and cell not in reference:
+            found += _compare(cell, own_UM, REFERENCE, reference, measured, config)
+        free = rivals.training_free
+        return found + list(_compare(cell, own_UM, TRAINING_FREE, free, measured, config))
+
+    trained = [cell for cell in measured.means if cell.trained]
+    return [comparison for of in in_threads(of_cell, trained, THREADS) for comparison in of]
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -93,7 +96,10 @@ def _compare(
     """
     stacked = np.stack([measured.means[rival] for rival in rivals])
     best = [rivals[row] for row in stacked.argmax(axis=0)]
-    other_UM = np.stack([measured.values.column(row, i) for i, row in enumerate(best)], axis=1)
+    other_UM = np.empty_like(own_UM)
+    for rival in set(best):
+        columns = [i for i, row in enumerate(best) if row == rival]
+        other_UM[:, columns] = measured.values.of(rival)[:, columns]
     other_BM = np.stack([measured.samples[row][:, i] for i, row in enumerate(best)], axis=1)
     differences_UM = own_UM - other_UM
     p_t, p_wilcoxon = paired_t_test(differences_UM), wilcoxon_test(differences_UM)

@@ -113,7 +113,7 @@ def _measured(
 
 def _of_users(tables: list[SeedRanks], config: ReportConfig, column: int) -> np.ndarray:
     """The metric of every user, the mean over tables and their seeds."""
-    values = user_values(enumerate(tables), config)
+    values = user_values(range(len(tables)), tables.__getitem__, config)
     return np.asarray(np.mean([values.column(row, column) for row in values.places], axis=0))
 
 

@@ -3,13 +3,14 @@
 Legend: U users, S seeds, M columns (a metric under a protocol), D distinct ranks, B resamples.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from recg_core.base.errors import UserError
+from recg_core.base.threads import in_threads
 from recg_core.models.ranking.metrics import ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks, read_ranks
 from recg_core.report.cells import Cell
@@ -17,6 +18,7 @@ from recg_core.report.config import Protocols, ReportConfig
 from recg_core.report.statistics import bootstrap_means
 
 EVERY = slice(None)
+THREADS = 4  # more would each have the values of a cell in memory
 _BLOCK = 8192  # users whose metrics by all cells are in memory together
 Row = TypeVar("Row", bound=Hashable)
 
@@ -33,8 +35,16 @@ class UserValues(Generic[Row]):
     places: dict[Row, np.ndarray]  # int32 [U, S]
 
     def of(self, row: Row, users: slice = EVERY) -> np.ndarray:
-        """The metrics of a row's users by every seed, float64 [users, S, M]."""
-        return self.gains_DM[self.places[row][users]]
+        """The metrics of a row's users, the mean over seeds, float64 [users, M]."""
+        first, *others = self.by_seed(row, users)
+        for values_UM in others:
+            first += values_UM
+        return first / self.places[row].shape[1]
+
+    def by_seed(self, row: Row, users: slice = EVERY) -> Iterator[np.ndarray]:
+        """The metrics [users, M] of a row's users by one seed after the other."""
+        for place_U in self.places[row][users].T:
+            yield self.gains_DM.take(place_U, axis=0)
 
     def column(self, row: Row, column: int) -> np.ndarray:
         """One metric of a row's users, the mean over seeds, [U]."""
@@ -57,7 +67,7 @@ def measure_target(
 ) -> TargetMetrics:
     """Read the ranks of a target's cells and compute their metrics.
 
-    The ranks of one cell at a time are in memory.
+    The ranks of few cells at a time are in memory.
 
     Args:
         users: user_idx of those that count; None: all.
@@ -67,52 +77,58 @@ def measure_target(
     """
     first = read_ranks(cells[0].ranks)
 
-    def read() -> Iterator[tuple[Cell, SeedRanks]]:
-        for cell in cells:
-            ranks = read_ranks(cell.ranks)
-            check_same_users({str(cells[0].ranks): first, str(cell.ranks): ranks})
-            yield cell, ranks if users is None else ranks.of_users(users)
+    def read(cell: Cell) -> SeedRanks:
+        ranks = read_ranks(cell.ranks)
+        check_same_users({str(cells[0].ranks): first, str(cell.ranks): ranks})
+        return ranks if users is None else ranks.of_users(users)
 
-    values = user_values(read(), config)
-    means, seed_std = {}, {}
-    for cell in cells:
-        metrics_USM = values.of(cell)
-        means[cell] = metrics_USM.mean(axis=1).mean(axis=0)
-        seed_std[cell] = _deviation(metrics_USM.mean(axis=0))
+    def level(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+        of_seeds_SM = np.stack([values_UM.mean(axis=0) for values_UM in values.by_seed(cell)])
+        return values.of(cell).mean(axis=0), _deviation(of_seeds_SM)
+
+    values = user_values(cells, read, config)
+    means, seed_std = zip(*in_threads(level, cells, THREADS), strict=True)
     kept = first.users if users is None else first.of_users(users).users
     # All at once, so that all cells see the same draws.
     blocks = (
-        np.concatenate([values.of(cell, rows).mean(axis=1) for cell in cells], axis=1)
+        np.concatenate([values.of(cell, rows) for cell in cells], axis=1)
         for rows in (slice(start, start + _BLOCK) for start in range(0, len(kept), _BLOCK))
     )
     samples = bootstrap_means(blocks, len(kept), config.num_resamples, config.seed)
     return TargetMetrics(
         users=kept,
         values=values,
-        means=means,
-        seed_std=seed_std,
+        means=dict(zip(cells, means, strict=True)),
+        seed_std=dict(zip(cells, seed_std, strict=True)),
         samples=dict(zip(cells, np.split(samples, len(cells), axis=1), strict=True)),
     )
 
 
-def user_values(rows: Iterable[tuple[Row, SeedRanks]], protocols: Protocols) -> UserValues[Row]:
-    """The metrics of several rows, which are read one after the other."""
-    distinct, places = [], {}
-    for row, ranks in rows:
-        found, places[row] = _distinct(
-            ranks.num_candidates[:, None], ranks.num_higher, ranks.num_ties
-        )
-        distinct.append(found)
-    (candidates, higher, ties), among = _distinct(*np.concatenate(distinct, axis=1))
-    ends = np.cumsum([found.shape[1] for found in distinct])[:-1]
-    for row, place in zip(places, np.split(among, ends), strict=True):
-        places[row] = place[places[row]]
+def user_values(
+    rows: Sequence[Row], read: Callable[[Row], SeedRanks], protocols: Protocols
+) -> UserValues[Row]:
+    """The metrics of several rows.
+
+    Args:
+        read: gives the ranks of a row, and may be asked by several threads.
+    """
+
+    def distinct(row: Row) -> tuple[np.ndarray, np.ndarray]:
+        ranks = read(row)
+        return _distinct(ranks.num_candidates[:, None], ranks.num_higher, ranks.num_ties)
+
+    found, places = zip(*in_threads(distinct, rows, THREADS), strict=True)
+    (candidates, higher, ties), among = _distinct(*np.concatenate(found, axis=1))
+    ends = np.cumsum([triples.shape[1] for triples in found])[:-1]
+    of_rows = [
+        place.take(within) for place, within in zip(np.split(among, ends), places, strict=True)
+    ]
     metrics = [
         ranking_metrics(higher, ties, candidates, protocols.ks, negatives)
         for negatives in (None, protocols.num_negatives)
     ]
     gains = np.stack([values for of in metrics for values in of.values()], axis=1)
-    return UserValues(gains, places)
+    return UserValues(gains, dict(zip(rows, of_rows, strict=True)))
 
 
 def _distinct(

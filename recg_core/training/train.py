@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import logging
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from recg_core.base.files import replaced_folder, write_bytes
+from recg_core.base.threads import num_cores
 from recg_core.domains.source_domains import SourceDomains
 from recg_core.models.backbone_code import backbone_sha256
 from recg_core.models.card import MODEL_FILE, ModelCard
@@ -99,7 +99,7 @@ def _in_context_weights(plan: Plan) -> dict[Lesson, Weights]:
         return {}
     tasks = [(plan.source, part.users, seed) for part, seed in lessons if part is not None]
     threads = plan.runs[0].config.threads
-    workers = min(len(tasks), _cores() // threads)
+    workers = min(len(tasks), num_cores() // threads)
     return dict(zip(lessons, _run_all(_learn, tasks, workers, threads), strict=True))
 
 
@@ -178,19 +178,13 @@ def run_tasks(tasks: Sequence[Task]) -> list[Outcome]:
     With GPUs, these are shared by as many as their memory takes; see `share_cards`.
     """
     threads, device = tasks[0].run.config.threads, tasks[0].run.device
-    workers = min(len(tasks), _cores() // threads)
+    workers = min(len(tasks), num_cores() // threads)
     if _has_gpu() if device is None else device != "cpu":
         from recg_core.training.cards import share_cards
 
         runs, workers = share_cards([task.run for task in tasks], tasks[0].source, workers)
         tasks = [replace(task, run=run) for task, run in zip(tasks, runs, strict=True)]
     return _run_all(train_task, tasks, workers, threads)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _run_all(function: Callable[[T], U], tasks: Sequence[T], workers: int, threads: int) -> list[U]:
