@@ -124,6 +124,7 @@ class Trainer:
         origin = Origin(spec, source.name, source.encoder_fingerprint)
         self.trained = TrainedModel(model, origin, self.label)
         self.optimizer = Adam(model.parameter_groups(config.learning_rate))
+        self.records_steps = self.device.type == "cuda"
         self.steps = [self._runner(part) for part in self.parts]
 
     def fit(self, progress_path: Path | None = None, run: str = "") -> Trained:
@@ -229,14 +230,14 @@ class Trainer:
         padded = torch.from_numpy(part.sequences.padded(rows, backbone.training_length))
         num_items, num_negatives = part.domain.num_items, self.config.negatives
         batch = draw_batch(backbone, padded, num_items, num_negatives, generator)
-        if self.device.type == "cuda":  # where steps are recorded, shape by shape
+        if self.records_steps:
             batch = enlarged(batch, rounded, backbone.training_length)
         return [sampled, *batch]
 
     def _runner(self, part: Part) -> Callable[[Sequence[Tensor]], Tensor]:
         """Takes what `_draw` gives, runs a step of a domain and returns its losses."""
         step = partial(self._step, part)
-        if self.device.type == "cuda":
+        if self.records_steps:
             return RecordedSteps(step, self.device)
         return lambda tensors: step(on_device(tensors, self.device))
 
