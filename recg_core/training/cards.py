@@ -20,8 +20,8 @@ def share_cards(runs: Sequence[Run], source: SourceDomains, most: int) -> tuple[
     A run goes to the GPU with most memory left for it, and when all are full, as if all were free
     again.
 
-    A model of this field's sizes leaves a GPU idle between its small kernels, so that several
-    trained at once take little longer than one.
+    A model leaves a GPU idle while it is judged, while its batches are drawn and where its steps
+    are not recorded, so that several trained at once take less time than one after the other.
 
     Args:
         runs: of one device; None or `cuda` means all GPUs of the machine.
