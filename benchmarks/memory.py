@@ -40,7 +40,8 @@ from recg_core.evaluation.lists import Listing
 from recg_core.evaluation.slices import slice_attributes
 from recg_core.evaluation.training_free import BaselinesConfig, training_free_scorers
 from recg_core.models.card import Origin, spec_of
-from recg_core.models.ranking import full_rank
+from recg_core.models.ranking import tiles
+from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.models.recommender import create_model
 from recg_core.models.trained import TrainedModel
 from recg_core.models.variant import (
@@ -113,7 +114,7 @@ def rank_row(root: Path, name: str, row: str) -> None:
     scorers = training_free_scorers(target, holdout.history, observed, BASELINES)
     scorer = next(scorer for found, scorer in scorers if found == row)
     lists = Listing(holdout)
-    full_rank.rank_holdout(scorer, holdout, target.num_items, watch=lists.watch)
+    rank_holdout(scorer, holdout, target.num_items, watch=lists.watch)
 
 
 def rank_model(root: Path, name: str, variant: str) -> None:
@@ -125,7 +126,7 @@ def rank_model(root: Path, name: str, variant: str) -> None:
     model = TrainedModel(create_model(spec).eval(), origin, variant)
     holdout, observed = target.sequences.holdout("test"), target.sequences.observed("test")
     scorer = model.scorer(target, holdout.history, observed)
-    full_rank.rank_holdout(scorer, holdout, target.num_items, label=variant)
+    rank_holdout(scorer, holdout, target.num_items, label=variant)
 
 
 def cut(root: Path, name: str) -> None:
@@ -155,12 +156,12 @@ def measure(stage: str, root: Path, name: str, groups: int, queue: Any) -> None:
     """What a child process does: its peak in MB and its seconds go into the queue."""
     torch.ones(64, 64) @ torch.ones(64, 64)
     before, started = peak_mb(), time.perf_counter()
-    every = full_rank._groups
+    every = tiles.in_tiles
 
     def first(*args: Any) -> Iterator[Any]:
         return islice(every(*args), groups)
 
-    with patch.object(full_rank, "_groups", first):
+    with patch("recg_core.models.ranking.full_rank.in_tiles", first):
         STAGES[stage](root, name)
     queue.put((peak_mb() - before, time.perf_counter() - started))
 

@@ -16,7 +16,7 @@ from torchmetrics.retrieval import RetrievalHitRate, RetrievalMRR, RetrievalNorm
 from recg_core.domains.sequences import Holdout, Ragged
 from recg_core.evaluation.certificate import NUM_LISTED
 from recg_core.evaluation.lists import Listing
-from recg_core.models.ranking import full_rank
+from recg_core.models.ranking import tiles
 from recg_core.models.ranking.full_rank import rank_holdout
 from recg_core.models.ranking.metrics import ranking_metrics, reciprocal_ranks
 from recg_core.models.rows import Scorer
@@ -40,7 +40,7 @@ def listed(scores: torch.Tensor, held: Holdout, text: np.ndarray, scores_at_once
     """The table that is kept while the ranks are counted."""
     listing = Listing(held)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(full_rank, "SCORES_AT_ONCE", scores_at_once)
+        patch.setattr(tiles, "SCORES_AT_ONCE", scores_at_once)
         rank_holdout(table_scorer(scores), held, scores.shape[1], watch=listing.watch)
     return listing.table(text)
 

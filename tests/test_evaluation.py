@@ -1,6 +1,7 @@
 """Exact ranks against a plain loop, and the cell on disk."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from recg_core.evaluation.certificate import Saw, overlap_share, write_cell
 from recg_core.evaluation.describe import describe_variant
 from recg_core.evaluation.examples import example_recommendations
 from recg_core.evaluation.training_free import BaselinesConfig, describe_row
-from recg_core.models.ranking import full_rank
+from recg_core.models.ranking import tiles
 from recg_core.models.ranking.full_rank import (
     Ranks,
     rank_holdout,
@@ -81,12 +82,17 @@ def test_history_is_no_candidate_but_the_test_item_is() -> None:
     st.integers(1, 50),
     st.integers(1, 30),
     st.integers(1, 4),
+    st.integers(0, 9),
 )
 def test_ranks_in_tiles_equal_a_plain_loop(
-    seed: int, num_users: int, num_items: int, scores_at_once: int, history: int, kept: int
-) -> None:
-    """Each score is shown once, whatever the tiles and the groups of users."""
+    seed: int, num_users: int, num_items: int, scores_at_once: int, history: int, kept: int,
+    span: int,
+) -> None:  # fmt: skip
+    """Each score is shown once, whatever the tiles, the groups of users and what they share."""
     holdout, scores = random_holdout(np.random.default_rng(seed), num_users, num_items)
+    scorer = table_scorer(scores)
+    if span:
+        scorer = replace(scorer, together=lambda rows: replace(scorer, span=span))
     seen = torch.zeros_like(scores)
 
     def watch(rows: np.ndarray, items: slice, scores_Bn: Tensor) -> None:
@@ -95,10 +101,12 @@ def test_ranks_in_tiles_equal_a_plain_loop(
         seen[rows, items] += 1
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(full_rank, "SCORES_AT_ONCE", scores_at_once)
-        patch.setattr(full_rank, "HISTORY_AT_ONCE", history)
-        patch.setattr(full_rank, "TILES_KEPT", kept)
-        ranks = rank_holdout(table_scorer(scores), holdout, num_items, watch=watch)
+        patch.setattr(tiles, "SCORES_AT_ONCE", scores_at_once)
+        patch.setattr(tiles, "HISTORY_AT_ONCE", history)
+        patch.setattr(tiles, "TILES_KEPT", kept)
+        patch.setattr(tiles, "HISTORY_TOGETHER", 3 * history)
+        patch.setattr(tiles, "_num_distinct", lambda holdout, rows: 1)  # from three groups on
+        ranks = rank_holdout(scorer, holdout, num_items, watch=watch)
     assert_ranks_by_loop(ranks, holdout, scores)
     assert bool((seen == 1).all())
 

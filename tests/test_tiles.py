@@ -13,10 +13,13 @@ from torch import Tensor
 from recg_core.base.errors import UserError
 from recg_core.base.mapped import map_rows, write_rows
 from recg_core.base.tensors import read_tensors
-from recg_core.domains.sequences import Ragged
+from recg_core.domains.sequences import Holdout, Ragged
+from recg_core.models import neighbors
 from recg_core.models.near import HalfItems, UnitItems, anchor_items, cosine, with_texts
 from recg_core.models.neighbors import kernel_scorer
-from recg_core.models.rows import EVERY, Items, Rows, Scorer
+from recg_core.models.ranking import tiles
+from recg_core.models.ranking.full_rank import rank_holdout
+from recg_core.models.rows import EVERY, Items, Rows, Scorer, combined
 from recg_core.serving import topk
 
 
@@ -114,6 +117,41 @@ def test_a_kernel_of_some_items_is_that_of_all_at_their_places(
     score = kernel_scorer(history, units, weigh, 8.0, max_kernel_items=kept)
     rows = np.array([4, 0, 3, 2])
     torch.testing.assert_close(score(rows, items), whole[rows][:, items])
+    if score.together is not None:
+        shared = score.together(np.array([0, 2, 3, 4]))
+        for some in (rows, np.array([2]), np.array([4, 0])):
+            torch.testing.assert_close(shared(some, items), whole[some][:, items])
+
+
+def test_groups_in_turn_make_each_part_of_a_kernel_twice(
+    text: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many groups of users there are; and ranks are those of scores at once."""
+    made = []
+    kernel = neighbors._kernel
+
+    def counted(near: UnitItems, units: Tensor, items: Items, sharpness: float) -> Tensor:
+        made.append(items)
+        return kernel(near, units, items, sharpness)
+
+    rng = np.random.default_rng(0)
+    history = ragged([rng.choice(40, 5, replace=False) + 1 for _ in range(60)])
+    target = rng.integers(1, 41, 60).astype(np.int32)
+    holdout = Holdout(np.arange(60, dtype=np.int32), history, target)
+    units = anchor_items(torch.from_numpy(text).float())
+    weigh: Callable[[np.ndarray], Tensor] = lambda age: torch.from_numpy(0.8**age).float()  # noqa: E731
+    lse = kernel_scorer(history, units, weigh, 8.0, max_kernel_items=0)
+    both = combined([lse], lambda rows: lambda items, scores: scores.log())
+    monkeypatch.setattr(tiles, "USERS_AT_ONCE", 4)
+    monkeypatch.setattr(tiles, "SCORES_AT_ONCE", 16)
+    monkeypatch.setattr(neighbors, "_KERNEL_BYTES", 2048)  # eight columns and more of 40 items
+    monkeypatch.setattr(neighbors, "_kernel", counted)
+    found = rank_holdout(both, holdout, 40)
+    assert len(made) == 2 * -(-40 // 8) - 1  # the last one serves both passes
+    monkeypatch.undo()
+    expected = rank_holdout(kernel_scorer(history, units, weigh, 8.0), holdout, 40)
+    np.testing.assert_array_equal(found.num_higher, expected.num_higher)
+    np.testing.assert_array_equal(found.num_ties, expected.num_ties)
 
 
 def test_directions_of_all_dimensions_lose_nothing(text: np.ndarray) -> None:

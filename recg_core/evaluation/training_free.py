@@ -20,7 +20,7 @@ from recg_core.evaluation.lists import Listing
 from recg_core.models.near import NearItems, near_items
 from recg_core.models.neighbors import ages, among_distinct, kernel_scorer, weighted_sum
 from recg_core.models.ranking.full_rank import rank_holdout, stack_seeds
-from recg_core.models.rows import Items, Scorer
+from recg_core.models.rows import Items, Scorer, combined
 
 # The rows that read the histories of the target's users.
 READ_HISTORIES = ("popularity", "knn_lse_popularity", "visits_last", "visits_knn", "ease")
@@ -179,11 +179,10 @@ def _similarity_scorers(
     yield f"knn_lse_{version}", lse
     if prior_N is not None:
 
-        def with_prior(rows: np.ndarray) -> Callable[[Items], Tensor]:
-            of_texts = lse.of(rows)
-            return lambda items: of_texts(items).log() / config.sharpness + prior_N[items]
+        def with_prior(items: Items, of_texts: Tensor) -> Tensor:
+            return of_texts.log() / config.sharpness + prior_N[items]
 
-        yield "knn_lse_popularity", Scorer(with_prior)
+        yield "knn_lse_popularity", combined([lse], lambda rows: with_prior)
 
 
 def weighted_mean_scorer(history: Ragged, items: NearItems, decay: float) -> Scorer:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from recg_core.domains.sequences import Ragged
 from recg_core.models.near import NearItems
 from recg_core.models.neighbors import kernel_scorer, weighted_sum
-from recg_core.models.rows import Items, Scorer
+from recg_core.models.rows import Items, Scorer, combined
 
 DECAY = 0.85  # initial weight of a history item relative to the next younger one
 SHARPNESS = 8.0  # initial factor of the cosine
@@ -93,17 +93,16 @@ class Anchor(nn.Module):
         excess_B1 = weighted_sum(history, counts.excess_N[:, None], ones)
         excess_B1 /= torch.from_numpy(lengths).to(device).clamp(min=1)[:, None]
 
-        def of(rows: np.ndarray) -> Callable[[Items], Tensor]:
-            of_texts, excess = summed.of(rows), excess_B1[torch.from_numpy(rows).to(device)]
+        def with_counts(rows: np.ndarray) -> Callable[[Items, Tensor], Tensor]:
+            excess = excess_B1[torch.from_numpy(rows).to(device)]
 
             @torch.no_grad()
-            def score(items: Items) -> Tensor:
-                of_counts = self.count_scores(counts.log_N2[items], excess)
-                return self._log(of_texts(items)) + of_counts
+            def score(items: Items, of_texts: Tensor) -> Tensor:
+                return self._log(of_texts) + self.count_scores(counts.log_N2[items], excess)
 
             return score
 
-        return Scorer(of)
+        return combined([summed], with_counts)
 
     def _weights(self, age: Tensor) -> Tensor:
         return self.log_weight.exp()[age.clamp(max=len(self.log_weight) - 1)]

@@ -4,7 +4,7 @@ Shapes: B rows of a batch, N items, H dimension of the text embeddings.
 """
 
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -40,44 +40,76 @@ def kernel_scorer(
         weigh: gives the weights w of the `ages` of history items.
     """
     near = UnitItems(Rows([items])) if isinstance(items, Tensor) else items
-
-    def kernel(units_DH: Tensor, items: Items) -> Tensor:
-        return near.products(units_DH, items).sub_(1).mul_(sharpness).exp_()
-
-    distinct = len(np.unique(history.values))
-    is_worth_it = len(near) <= min(max_kernel_items, 2 * distinct)
+    is_worth_it = len(near) <= min(max_kernel_items, 2 * len(np.unique(history.values)))
 
     @cache
     def kernel_NN() -> Tensor:  # made for whom scores are asked, and for nobody else
-        return kernel(near.units(np.arange(len(near))), EVERY)
+        return _kernel(near, near.units(np.arange(len(near))), EVERY, sharpness)
+
+    def whole(rows: np.ndarray) -> Callable[[Items], Tensor]:
+        chosen = history.take(rows)
+        weights = weigh(ages(chosen))
+        return lambda items: weighted_sum(chosen, kernel_NN()[:, items], weights)
 
     def of(rows: np.ndarray) -> Callable[[Items], Tensor]:
         chosen = history.take(rows)
-        weights = weigh(ages(chosen))
-        if is_worth_it:
-            return lambda items: weighted_sum(chosen, kernel_NN()[:, items], weights)
         distinct, local = among_distinct(chosen)
-        units_DH = near.units(distinct)
-        size = max(1, _KERNEL_BYTES // (4 * len(distinct) + 1))
+        kernel = _KernelInParts(near, distinct, sharpness)
+        return kernel.scores(local, weigh(ages(chosen)))
 
-        @lru_cache(maxsize=1)
-        def block(number: int) -> Tensor:
-            """A part of the kernel that several narrow tiles in turn are cut from."""
-            return kernel(units_DH, slice(number * size, min((number + 1) * size, len(near))))
+    def together(all_rows: np.ndarray) -> Scorer:
+        distinct = np.unique(history.take(all_rows).values)
+        kernel = _KernelInParts(near, distinct - 1, sharpness)
 
-        def part_of_kernel(part: Items) -> Tensor:
-            if not isinstance(part, slice) or part.start // size != (part.stop - 1) // size:
-                return kernel(units_DH, part)
-            first = part.start // size * size
-            return block(part.start // size)[:, part.start - first : part.stop - first]
+        def of_group(rows: np.ndarray) -> Callable[[Items], Tensor]:
+            chosen = history.take(rows)
+            places = np.searchsorted(distinct, chosen.values).astype(np.int32) + 1
+            return kernel.scores(Ragged(places, chosen.offsets), weigh(ages(chosen)))
+
+        return Scorer(of_group, span=kernel.span)
+
+    return Scorer(whole) if is_worth_it else Scorer(of, together)
+
+
+class _KernelInParts:
+    """The kernel of D items with all, of which one part of the columns is kept at a time.
+
+    Args:
+        chosen: the rows of the D items.
+    """
+
+    def __init__(self, near: NearItems, chosen: np.ndarray, sharpness: float) -> None:
+        self._near = near
+        self._units_DH = near.units(chosen)
+        self._sharpness = sharpness
+        # A power of two, as the widths of tiles are, so that none is cut from two parts.
+        self.span = 1 << max(0, (_KERNEL_BYTES // (4 * len(chosen) + 1)).bit_length() - 1)
+        self._kept: tuple[int, Tensor] | None = None
+
+    def scores(self, history: Ragged, weights: Tensor) -> Callable[[Items], Tensor]:
+        """The weighted sums of `history`, whose values are places among the D items from 1 on."""
 
         def score(items: Items) -> Tensor:
-            parts = parts_of(items, len(near), size)
-            return joined([weighted_sum(local, part_of_kernel(part), weights) for part in parts])
+            parts = parts_of(items, len(self._near), self.span)
+            return joined([weighted_sum(history, self._part(part), weights) for part in parts])
 
         return score
 
-    return Scorer(of)
+    def _part(self, items: Items) -> Tensor:
+        """The columns of some items, which if they are a slice lie in one part."""
+        if not isinstance(items, slice):
+            return _kernel(self._near, self._units_DH, items, self._sharpness)
+        number = items.start // self.span
+        start, stop = number * self.span, min((number + 1) * self.span, len(self._near))
+        if self._kept is None or self._kept[0] != number:
+            self._kept = None  # before the next one is there
+            part = slice(start, stop)
+            self._kept = number, _kernel(self._near, self._units_DH, part, self._sharpness)
+        return self._kept[1][:, items.start - start : items.stop - start]
+
+
+def _kernel(near: NearItems, units_DH: Tensor, items: Items, sharpness: float) -> Tensor:
+    return near.products(units_DH, items).sub_(1).mul_(sharpness).exp_()
 
 
 def among_distinct(history: Ragged) -> tuple[np.ndarray, Ragged]:

@@ -21,13 +21,41 @@ class Scorer:
     Args:
         of: reads B rows of histories once and returns a function from n items to their scores
             [B, n], which nobody writes to.
+        together: gives, for many rows, a scorer of these whose work on items is done once for all
+            groups of them that are asked about the same `span` in turn; None where groups have no
+            work in common.
+        span: so many items from a multiple of it on.
     """
 
     of: Callable[[np.ndarray], Callable[[Items], Tensor]]
+    together: "Callable[[np.ndarray], Scorer] | None" = None
+    span: int = 1
 
     def __call__(self, rows: np.ndarray, items: Items = EVERY) -> Tensor:
         """Scores [B, N], column j for item_idx j + 1; of `items` alone [B, n], in their order."""
         return self.of(rows)(items)
+
+
+def combined(
+    scorers: Sequence[Scorer], combine: Callable[[np.ndarray], Callable[..., Tensor]]
+) -> Scorer:
+    """A scorer of other scorers' scores.
+
+    Args:
+        combine: gives, for rows, a function from items and the scores [B, n] of each scorer to the
+            new scores.
+    """
+
+    def of(rows: np.ndarray) -> Callable[[Items], Tensor]:
+        scores, final = [scorer.of(rows) for scorer in scorers], combine(rows)
+        return lambda items: final(items, *(score(items) for score in scores))
+
+    def together(rows: np.ndarray) -> Scorer:
+        found = [each if each.together is None else each.together(rows) for each in scorers]
+        return combined(found, combine)
+
+    shared = any(scorer.together for scorer in scorers)
+    return Scorer(of, together if shared else None, max(scorer.span for scorer in scorers))
 
 
 class Rows:

@@ -19,7 +19,7 @@ from recg_core.models.items import item_features
 from recg_core.models.near import NearItems, near_items, with_texts
 from recg_core.models.patterns import Patterns, load_patterns
 from recg_core.models.recommender import ITEMS_AT_ONCE, SequentialRecommender, create_model
-from recg_core.models.rows import Items, Rows, Scorer, joined
+from recg_core.models.rows import Items, Rows, Scorer, combined, joined
 from recg_core.models.tensors import load_tensors, seed_path
 
 if TYPE_CHECKING:
@@ -98,11 +98,7 @@ class TrainedModel:
         if len(parts) == 1:
             return parts[0]
 
-        def both(rows: np.ndarray) -> Callable[[Items], Tensor]:
-            first, second = (part.of(rows) for part in parts)
-            return lambda items: first(items) + second(items)
-
-        return Scorer(both)
+        return combined(parts, lambda rows: lambda items, first, second: first + second)
 
     def evidence(
         self,

@@ -1,11 +1,12 @@
 """Exact ranks of held-out items in the full catalogue, in memory that does not grow with it.
 
-Users and items are scored a tile at a time, and what is counted in the tiles is added up.
+Users and items are scored a tile at a time (`tiles`), and what is counted in the tiles is added
+up.
 
 Legend: M holdout rows, B rows of a group, N items of the catalogue, n items of a tile.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,15 +19,12 @@ from recg_core.base.errors import UserError
 from recg_core.domains.sequences import Holdout, Ragged
 from recg_core.models.ranking.metrics import KS, mean_metrics, ranking_metrics
 from recg_core.models.ranking.ranks import SeedRanks
-from recg_core.models.rows import Items, Scorer
+from recg_core.models.ranking.tiles import in_tiles
+from recg_core.models.rows import Scorer
 
 # Takes B row numbers, the items of a tile as a slice of 0..N, and their scores [B, n].
 Watch = Callable[[np.ndarray, slice, Tensor], None]
 
-SCORES_AT_ONCE = 1 << 20  # of a tile: 4 MiB, which a cache holds
-USERS_AT_ONCE = 8192  # of a group: the more, the more of their history items are the same
-HISTORY_AT_ONCE = 1 << 16  # items of their histories, but for a user who alone has more
-TILES_KEPT = 64  # of a group, until the scores of all its test items are known
 _QUIET_SECONDS = 2.0  # a shorter ranking shows no progress bar
 
 
@@ -81,21 +79,17 @@ def rank_holdout(
             total=num_rows, desc=label, unit="user", delay=_QUIET_SECONDS, disable=None, leave=False
         ) as progress,
     ):
-        for rows, width in _groups(holdout, num_items):
-            counts: _Counts | None = None
-            target_B, barred, shown = holdout.target[rows] - 1, excluded.take(rows), 0
-            for done, (items, scores_Bn, own_B) in enumerate(
-                _tiles(scorer.of(rows), target_B, num_items, width, label), start=1
-            ):
-                counts = counts or _Counts(own_B, barred)
-                counts.add(items, scores_Bn)
+        for groups, tiles in in_tiles(scorer, holdout, num_items, label, progress):
+            counts: dict[int, _Counts] = {}
+            for number, items, scores_Bn, own_B in tiles:
+                rows = groups[number]
+                if number not in counts:
+                    counts[number] = _Counts(own_B, excluded.take(rows))
+                counts[number].add(items, scores_Bn)
                 if watch is not None:
                     watch(rows, items, scores_Bn)
-                ranked = min(len(rows), len(rows) * done * width // num_items)
-                progress.update(ranked - shown)
-                shown = ranked
-            assert counts is not None
-            num_higher[rows], num_ties[rows] = counts.found()
+            for number, rows in enumerate(groups):
+                num_higher[rows], num_ties[rows] = counts[number].found()
     num_candidates = (num_items - excluded.lengths).astype(np.int32)
     return Ranks(num_candidates, num_higher, num_ties)
 
@@ -123,68 +117,6 @@ def stack_seeds(ranks_by_seed: Mapping[int, Ranks], users: np.ndarray) -> SeedRa
         np.stack([seed.num_higher for seed in ranks], axis=1),
         np.stack([seed.num_ties for seed in ranks], axis=1),
     )
-
-
-def _groups(holdout: Holdout, num_items: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Rows that are ranked together, and the items of their tiles.
-
-    Rows of like test items go together, since a tile counts for nothing before the scores of the
-    test items are known: those are in few tiles then, which are kept.
-    """
-    order = np.argsort(holdout.target, kind="stable")
-    tile_of, ends = holdout.target[order] - 1, np.cumsum(holdout.history.lengths[order])
-    start = 0
-    while start < len(order):
-        before = ends[start - 1] if start else 0
-        size = int(np.searchsorted(ends, before + HISTORY_AT_ONCE, "right")) - start
-        size = max(1, min(size, USERS_AT_ONCE))
-        while True:
-            width = max(1, SCORES_AT_ONCE // size)
-            if size == 1 or len(np.unique(tile_of[start : start + size] // width)) <= TILES_KEPT:
-                break
-            size = (size + 1) // 2
-        yield order[start : start + size], min(width, num_items)
-        start += size
-
-
-def _tiles(
-    score: Callable[[Items], Tensor], target_B: np.ndarray, num_items: int, width: int, label: str
-) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """The items of every tile, their scores [B, n], and those of the test items [B].
-
-    A test item's score is that in its tile, and is computed nowhere else: rounded otherwise, it
-    would not tie with items like it.
-
-    Args:
-        target_B: columns of the test items.
-    """
-
-    def scored(number: int) -> tuple[slice, Tensor]:
-        items = slice(number * width, min((number + 1) * width, num_items))
-        scores_Bn = score(items)
-        _check_scores(scores_Bn, (len(target_B), items.stop - items.start), label)
-        return items, scores_Bn
-
-    tile_of = target_B // width
-    kept = {number: scored(number) for number in np.unique(tile_of).tolist()}
-    own_B = torch.empty(len(target_B), device=next(iter(kept.values()))[1].device)
-    for number, (items, scores_Bn) in kept.items():
-        row = np.flatnonzero(tile_of == number)
-        column = target_B[row] - items.start
-        own_B[torch.from_numpy(row)] = scores_Bn[torch.from_numpy(row), torch.from_numpy(column)]
-    for number in [*kept, *(n for n in range(-(-num_items // width)) if n not in kept)]:
-        yield (*(kept.pop(number) if number in kept else scored(number)), own_B)
-
-
-def _check_scores(scores_Bn: Tensor, shape: tuple[int, int], label: str) -> None:
-    if scores_Bn.shape != shape:
-        raise ValueError(f"{label}: expected scores of shape {shape}, got {tuple(scores_Bn.shape)}")
-    # The sum of finite scores is finite but for absurd magnitudes; isfinite is 50 times slower.
-    if not torch.isfinite(scores_Bn.sum()) and not torch.isfinite(scores_Bn).all():
-        raise UserError(
-            f"{label}: gives scores that are NaN or infinite; its training has diverged or its "
-            "item embeddings are damaged, so retrain it or encode again"
-        )
 
 
 class _Counts:
