@@ -143,6 +143,7 @@ def test_groups_in_turn_make_each_part_of_a_kernel_twice(
     lse = kernel_scorer(history, units, weigh, 8.0, max_kernel_items=0)
     both = combined([lse], lambda rows: lambda items, scores: scores.log())
     monkeypatch.setattr(tiles, "USERS_AT_ONCE", 4)
+    monkeypatch.setattr(tiles, "USERS_SHARING", 3)
     monkeypatch.setattr(tiles, "SCORES_AT_ONCE", 16)
     monkeypatch.setattr(neighbors, "_KERNEL_BYTES", 2048)  # eight columns and more of 40 items
     monkeypatch.setattr(neighbors, "_kernel", counted)

@@ -5,7 +5,7 @@ embeddings.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -200,6 +200,28 @@ def like_texts(items: NearItems) -> sp.csr_matrix:
     return sp.csr_matrix((weights_NK.ravel(), ends), shape=(num_items, num_items))
 
 
+class Columns:
+    """The columns of sparse tables, of which one part is kept at a time.
+
+    Args:
+        tables: by kind of evidence.
+        span: items of a part.
+    """
+
+    def __init__(self, tables: Mapping[str, Table], span: int) -> None:
+        self._by_column = {kind: table.values.tocsc() for kind, table in tables.items()}
+        self._span = span
+        self._kept: tuple[int, dict[str, sp.csr_matrix]] = (-1, {})
+
+    def of(self, number: int) -> dict[str, sp.csr_matrix]:
+        """The columns [N, n] of a part, by kind of evidence."""
+        if self._kept[0] != number:
+            items = slice(number * self._span, (number + 1) * self._span)
+            parts = {kind: table[:, items].tocsr() for kind, table in self._by_column.items()}
+            self._kept = number, parts
+        return self._kept[1]
+
+
 class Reader:
     """The evidence about users and items of a context.
 
@@ -210,10 +232,26 @@ class Reader:
 
     def __init__(self, context: Context, history: Ragged, likeness: Scorer | None = None) -> None:
         self._context = context
+        self._columns: Columns | None = None
+        self.span = len(context.items)  # items whose sparse evidence is read at a time
         self.worth = context.worth
         self._history = history
         self._device = context.items.rows.device
         self._near = text_likeness(context.items, history) if likeness is None else likeness
+
+    @property
+    def has_work_in_common(self) -> bool:
+        """Whether groups of users have work in common; see `Scorer.together`."""
+        return self._near.together is not None
+
+    def together(self, rows: np.ndarray) -> "Reader":
+        """The same evidence about some users; what is read of `span` items is kept for the next
+        group that asks about these."""
+        assert self._near.together is not None
+        shared = Reader(self._context, self._history, self._near.together(rows))
+        shared.span = shared._near.span
+        shared._columns = Columns(self._context.tables, shared.span)
+        return shared
 
     def properties(self, rows: np.ndarray) -> Tensor:
         """What is known of users, [B, G], in the order of `PROPERTIES` and about their means."""
@@ -244,19 +282,39 @@ class Reader:
 
         return of
 
-    def sparse(self, rows: np.ndarray, kind: str) -> sp.csr_matrix:
-        """Evidence of a kind of `SPARSE`, [B, N] and nowhere below 0."""
-        chosen, table = self._history.take(rows), self._context.tables[kind]
+    def events(self, rows: np.ndarray, kind: str) -> sp.csr_matrix:
+        """How much each item of users' histories counts for a kind of `SPARSE`, [B, N]."""
+        chosen, decay = self._history.take(rows), self._context.tables[kind].decay
         shape = (len(rows), len(self._context.items))
-        weights = (table.decay ** ages(chosen)).astype(np.float32)
-        of_users = sp.csr_matrix((weights, chosen.values - 1, chosen.offsets), shape=shape)
-        of_users.sum_duplicates()
-        found = (of_users @ table.values).tocsr()
-        np.log1p(np.maximum(found.data, 0.0, out=found.data), out=found.data)
+        weights = (decay ** ages(chosen)).astype(np.float32)
+        found = sp.csr_matrix((weights, chosen.values - 1, chosen.offsets), shape=shape)
+        found.sum_duplicates()
         return found
+
+    def tables(self, number: int = 0) -> dict[str, sp.csr_matrix]:
+        """What the kinds `SPARSE` say of `span` items, [N, span].
+
+        Args:
+            number: of the part: items from `number * span` on.
+        """
+        if self._columns is not None:
+            return self._columns.of(number)
+        return {kind: table.values for kind, table in self._context.tables.items()}
 
     def _latest(self, rows: np.ndarray) -> np.ndarray:
         return self._history.values[self._history.offsets[rows + 1] - 1].astype(np.int64) - 1
+
+
+def sparse_evidence(events: sp.csr_matrix, table: sp.csr_matrix) -> sp.csr_matrix:
+    """Evidence of a kind of `SPARSE`, [B, n] and nowhere below 0.
+
+    Args:
+        events: `Reader.events` of the kind.
+        table: its columns, [N, n].
+    """
+    found = (events @ table).tocsr()
+    np.log1p(np.maximum(found.data, 0.0, out=found.data), out=found.data)
+    return found
 
 
 def text_likeness(items: NearItems, history: Ragged) -> Scorer:

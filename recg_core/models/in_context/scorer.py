@@ -24,6 +24,7 @@ from recg_core.models.in_context.context import (
     SPARSE,
     Context,
     Reader,
+    sparse_evidence,
 )
 from recg_core.models.rows import EVERY, Items, Scorer
 
@@ -84,7 +85,14 @@ class InContext(nn.Module):
 
     def scorer(self, context: Context, history: Ragged) -> Scorer:
         """The scores of a domain's items for rows of `history`."""
-        return Scorer(partial(self._of, Reader(self.fitted(context), history)))
+        reader = Reader(self.fitted(context), history)
+
+        def together(rows: np.ndarray) -> Scorer:
+            shared = reader.together(rows)
+            return Scorer(partial(self._of, shared), span=shared.span)
+
+        alone = partial(self._of, reader)
+        return Scorer(alone, together) if reader.has_work_in_common else Scorer(alone)
 
     def scores(self, reader: Reader, rows: np.ndarray) -> Tensor:
         """Scores of all items for users, [B, N]."""
@@ -93,13 +101,12 @@ class InContext(nn.Module):
     @torch.no_grad()
     def _of(self, reader: Reader, rows: np.ndarray) -> Callable[[Items], Tensor]:
         weights_BE = self.weights(reader.properties(rows)) * reader.worth
-        sparse_BN = _weighted_sum(reader, rows, weights_BE[:, len(DENSE) :].cpu().numpy())
+        sparse = _SparseScores(reader, rows, weights_BE[:, len(DENSE) :].cpu().numpy())
         dense = reader.dense(rows)
 
         @torch.no_grad()
         def score(items: Items) -> Tensor:
-            scores_Bn = torch.from_numpy(sparse_BN[:, items].toarray(order="C"))
-            scores_Bn = scores_Bn.to(weights_BE.device)
+            scores_Bn = torch.from_numpy(sparse(items)).to(weights_BE.device)
             for weight_B, evidence_Bn in zip(weights_BE.T, dense(items), strict=False):
                 scores_Bn.addcmul_(weight_B[:, None], evidence_Bn)
             return scores_Bn
@@ -131,27 +138,50 @@ def most_probable_worth(weighed_BME: Tensor, log_weight_BM: Tensor) -> Tensor:
     return worth_E.float()
 
 
-def _weighted_sum(reader: Reader, rows: np.ndarray, weights_BS: np.ndarray) -> sp.csc_matrix:
-    """The part of sparse evidence, of which a user has some for few items, float32 [B, N]."""
+class _SparseScores:
+    """The part of the scores of B users that sparse evidence makes, of which they have some for few
+    items. What has been read of a part of the items is kept until another is asked for."""
 
-    def weighed(kind: str) -> sp.csc_matrix:
-        found = reader.sparse(rows, kind)
-        found.data *= np.repeat(weights_BS[:, SPARSE.index(kind)], np.diff(found.indptr))
-        return found.tocsc()
+    def __init__(self, reader: Reader, rows: np.ndarray, weights_BS: np.ndarray) -> None:
+        self._reader = reader
+        self._events = {kind: reader.events(rows, kind) for kind in SPARSE}
+        self._weights_BS = weights_BS
+        self._kept: tuple[int, sp.csc_matrix] | None = None
 
-    threads = max(1, min(torch.get_num_threads(), len(rows) // ROWS_OF_THREAD))
-    if threads == 1:
-        return reduce(add, map(weighed, SPARSE))
-    with ThreadPoolExecutor(threads) as pool:  # products of sparse tables leave others run
-        return reduce(add, pool.map(weighed, SPARSE))
+    def __call__(self, items: Items) -> np.ndarray:
+        """Float32 [B, n]; where a part is less than all, of a slice within one."""
+        number, span = 0, self._reader.span
+        if isinstance(items, slice) and items.start is not None:
+            number = items.start // span
+            items = slice(items.start - number * span, items.stop - number * span)
+        if self._kept is None or self._kept[0] != number:
+            self._kept = number, self._sum(number)
+        return self._kept[1][:, items].toarray(order="C")
+
+    def _sum(self, number: int) -> sp.csc_matrix:
+        """Of a part of the items, [B, span]."""
+        tables = self._reader.tables(number)
+
+        def weighed(kind: str) -> sp.csc_matrix:
+            found = sparse_evidence(self._events[kind], tables[kind])
+            weight_B = self._weights_BS[:, SPARSE.index(kind)]
+            found.data *= np.repeat(weight_B, np.diff(found.indptr))
+            return found.tocsc()
+
+        threads = max(1, min(torch.get_num_threads(), len(self._weights_BS) // ROWS_OF_THREAD))
+        if threads == 1:
+            return reduce(add, map(weighed, SPARSE))
+        with ThreadPoolExecutor(threads) as pool:  # products of sparse tables leave others run
+            return reduce(add, pool.map(weighed, SPARSE))
 
 
 def evidence_of(reader: Reader, rows: np.ndarray, candidates_BM: Tensor) -> Tensor:
     """The evidence about some candidates (0-based items) of users, [B, M, E]."""
     size = len(rows), -1
     dense = [found.expand(size).gather(1, candidates_BM) for found in reader.dense(rows)(EVERY)]
+    tables = reader.tables()
     sparse = [
-        torch.from_numpy(reader.sparse(rows, kind).toarray())
+        torch.from_numpy(sparse_evidence(reader.events(rows, kind), tables[kind]).toarray())
         .to(candidates_BM.device)
         .gather(1, candidates_BM)
         for kind in SPARSE

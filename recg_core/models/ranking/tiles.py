@@ -22,6 +22,7 @@ HISTORY_AT_ONCE = 1 << 16  # items of their histories, but for a user who alone 
 TILES_KEPT = 64  # of a group, until the scores of all its test items are known
 USERS_TOGETHER = 1 << 17  # of groups whose work on items may be shared,
 HISTORY_TOGETHER = 1 << 17  # and items of their histories, in a catalogue of more
+USERS_SHARING = 2048  # of such a group: the fewer, the fewer of its tiles have test items
 
 # The number of a group, the items of a tile, their scores [B, n], those of the test items [B].
 Tile = tuple[int, slice, Tensor, Tensor]
@@ -47,7 +48,7 @@ def in_tiles(
         alone = list(_groups(holdout, batch))
         work = sum(_num_distinct(holdout, rows) for rows in alone)
         if 2 * _num_distinct(holdout, batch) < work:
-            groups = list(_cut(holdout, batch, USERS_AT_ONCE, HISTORY_AT_ONCE))
+            groups = list(_cut(holdout, batch, USERS_SHARING, HISTORY_AT_ONCE))
             shared = scorer.together(batch)
             asked = [_Group(shared, holdout, rows, label) for rows in groups]
             yield groups, _tiles_together(asked, num_items, shared.span, progress)
