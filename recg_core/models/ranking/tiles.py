@@ -97,7 +97,7 @@ def _num_distinct(holdout: Holdout, rows: np.ndarray) -> int:
 
 
 class _Group:
-    """Rows that are scored a tile of `width` items at a time.
+    """Rows that are scored a tile at a time.
 
     A test item's score is that in its tile, and is computed nowhere else: rounded otherwise, it
     would not tie with items like it.
