@@ -35,7 +35,7 @@ from recg_core.models.variant import (
     VariantConfig,
 )
 from recg_core.training.adam import Adam
-from recg_core.training.batch import draw_batch, enlarged, project_items
+from recg_core.training.batch import draw_batch, enlarged, on_device, project_items
 from recg_core.training.config import TrainConfig
 from recg_core.training.losses import LOSSES
 from recg_core.training.losses.bpr import BPR
@@ -185,9 +185,9 @@ def test_a_step_waits_for_no_value_on_the_device(
     trainer = Trainer(alone(cycle), pool, spec(backbone, cycle, variant), SHORT, 0, meta)
     (part,) = trainer.parts
     tensors = trainer._draw(part, part.rows[:32], torch.Generator().manual_seed(0))
-    (run,) = trainer.steps
-    assert run(tensors).shape == (3,)
-    assert {parameter.device for parameter in trainer.model.parameters()} == {meta}
+    moved = on_device(tensors, meta)
+    assert {tensor.device for tensor in moved} == {meta}
+    assert trainer._step(part, moved).shape == (3,)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
